@@ -1,0 +1,8 @@
+/** Everything that crosses a language or process border. */
+export * from './common.js';
+export * from './checkpoint.js';
+export * from './dataset.js';
+export * from './evaluation.js';
+export * from './events.js';
+export * from './job-spec.js';
+export * from './outcome.js';

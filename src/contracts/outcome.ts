@@ -1,0 +1,76 @@
+/** `attempts/<epoch>/outcome.json`, create-only: how an attempt ended, in the trainer's own words. Authoritative. */
+import { z } from 'zod';
+import { FAILURE_CLASSES } from '../domain/failure-class.js';
+import type { FailureClass } from '../domain/failure-class.js';
+import { digestSchema, epochSchema, instantSchema, modelRefSchema } from './common.js';
+import { fingerprintSchema, headCommitSchema } from './checkpoint.js';
+
+/** Seconds of an attempt by what they went into. */
+export const secondsByLabelSchema = z.strictObject({
+  import: z.number().nonnegative(),
+  load: z.number().nonnegative(),
+  firstStep: z.number().nonnegative(),
+  step: z.number().nonnegative().describe('Steps after the first'),
+  save: z.number().nonnegative().describe('Training stalled by saving'),
+  evaluate: z.number().nonnegative(),
+  export: z.number().nonnegative(),
+});
+
+const common = {
+  schema: z.literal('longhaul.outcome/1'),
+  epoch: epochSchema,
+  startedAt: instantSchema,
+  endedAt: instantSchema,
+  seconds: secondsByLabelSchema,
+  fingerprint: fingerprintSchema,
+  step: z.int().nonnegative().describe('Last optimizer step done; 0 for evaluations'),
+  tokens: z.int().nonnegative(),
+};
+
+/** How an attempt ended. */
+export const outcomeSchema = z.discriminatedUnion('result', [
+  z.strictObject({
+    ...common,
+    result: z.literal('trained'),
+    commit: headCommitSchema.describe('The final checkpoint'),
+    model: modelRefSchema.describe('The Hugging Face export'),
+    weightsDigest: digestSchema,
+    firstLoss: z.number().describe('Mean loss over the first tenth of the steps (at least one)'),
+    lastLoss: z.number().describe('Mean loss over the last tenth of the steps (at least one)'),
+  }),
+  z.strictObject({
+    ...common,
+    result: z.literal('evaluated'),
+    samples: z.int().nonnegative(),
+    reusedSamples: z.int().nonnegative().describe('Finished by an earlier attempt'),
+    resultsDigest: digestSchema.describe("SHA-256 of results.json's bytes, in the stage's prefix"),
+  }),
+  z.strictObject({
+    ...common,
+    result: z.literal('ended'),
+    class: z.enum(FAILURE_CLASSES).describe('Why'),
+    message: z.string(),
+    exception: z.string().describe('Exception type, empty for a signal'),
+    frames: z.array(z.string()).describe('Innermost last, "file:function", for the signature'),
+  }),
+]);
+export type Outcome = z.infer<typeof outcomeSchema>;
+
+/** Exit code of the job's wrapper for each way to end. 137 and anything not listed is `unknown`. */
+export const EXIT_CODES: Readonly<Record<FailureClass | 'done', number>> = {
+  done: 0,
+  'user-error': 64,
+  data: 65,
+  checkpoint: 66,
+  numerics: 67,
+  'out-of-memory': 68,
+  store: 69,
+  infrastructure: 70,
+  hang: 71,
+  walltime: 72,
+  capacity: 73,
+  preempted: 75,
+  fenced: 76,
+  cancelled: 77,
+  unknown: 1,
+};
