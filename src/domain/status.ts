@@ -29,12 +29,19 @@ const instant = z.iso.datetime({ precision: 3 });
 
 /** One stage of a run. Numbers that do not apply, or are not known yet, are null. */
 export const stageStatusSchema = z.strictObject({
-  folder: z.string().min(1).describe('<nn-name>: the folder below stages/, and the end of the child workflow’s id'),
+  folder: z
+    .string()
+    .min(1)
+    .describe('<nn-name>: the folder below stages/, and the end of the child workflow’s id'),
   title: z.string().min(1).describe('For people: "Stage 1, 64K"'),
   kind: z.enum(STAGE_KINDS),
   state: z.enum(STAGE_STATES),
   step: z.int().nonnegative().nullable().describe('Optimizer steps done; of an evaluation, samples done'),
-  steps: z.int().nonnegative().nullable().describe('Optimizer steps in all; of an evaluation, samples in all'),
+  steps: z
+    .int()
+    .nonnegative()
+    .nullable()
+    .describe('Optimizer steps in all; of an evaluation, samples in all'),
   tokens: z.int().nonnegative().nullable().describe('Tokens consumed by the stage'),
   loss: z.number().nullable().describe('Loss of the newest step, nats per token'),
   tokensPerSecond: z.number().nonnegative().nullable().describe('Over the last steps'),
@@ -42,7 +49,9 @@ export const stageStatusSchema = z.strictObject({
   attempts: z.int().nonnegative().describe('Attempts begun; 0 for a stage that needs no job'),
   startedAt: instant.nullable(),
   endedAt: instant.nullable(),
-  note: z.string().describe('One line for people: what it is doing, what it made or why it failed; may be empty'),
+  note: z
+    .string()
+    .describe('One line for people: what it is doing, what it made or why it failed; may be empty'),
 });
 export type StageStatus = z.infer<typeof stageStatusSchema>;
 
