@@ -1,6 +1,13 @@
 /** `HEAD` and checkpoint manifests: the commit protocol's objects. */
 import { z } from 'zod';
-import { commitIdSchema, digestSchema, epochSchema, instantSchema, objectUrlSchema, storedFileSchema } from './common.js';
+import {
+  commitIdSchema,
+  digestSchema,
+  epochSchema,
+  instantSchema,
+  objectUrlSchema,
+  storedFileSchema,
+} from './common.js';
 
 /** What decides whether two attempts can be bit-identical. Compared field by field; free-form values. */
 export const fingerprintSchema = z
@@ -22,8 +29,13 @@ export const headCommitSchema = z.strictObject({
 export const headSchema = z.strictObject({
   schema: z.literal('longhaul.head/1'),
   epoch: epochSchema,
-  owner: z.string().describe('Token of the claim that made this epoch; a repeated claim by it gets the same epoch'),
-  nonce: z.string().regex(/^[0-9a-f]{32}$/).describe('Fresh for every write: tells "my write landed" after a lost answer'),
+  owner: z
+    .string()
+    .describe('Token of the claim that made this epoch; a repeated claim by it gets the same epoch'),
+  nonce: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .describe('Fresh for every write: tells "my write landed" after a lost answer'),
   commit: headCommitSchema.nullable().describe('null: nothing committed yet'),
   updatedAt: instantSchema,
 });
@@ -46,7 +58,9 @@ export const checkpointManifestSchema = z.strictObject({
   fingerprint: fingerprintSchema,
   files: z.array(storedFileSchema).min(1).describe('Sorted by path'),
   rootDigest: digestSchema.describe('SHA-256 over the lines "<path> <part sha256>\\n" of all files in order'),
-  weightsDigest: digestSchema.describe('SHA-256 over name, shape and bytes of every parameter, sorted by name: compares runs'),
+  weightsDigest: digestSchema.describe(
+    'SHA-256 over name, shape and bytes of every parameter, sorted by name: compares runs',
+  ),
   createdAt: instantSchema,
 });
 export type CheckpointManifest = z.infer<typeof checkpointManifestSchema>;

@@ -19,7 +19,11 @@ export const objectUrlSchema = z
 export const instantSchema = z.iso.datetime({ precision: 3 }).describe('ISO 8601, UTC, milliseconds');
 
 /** Attempt number of a stage; allocated by the conditional write that claims `HEAD`. The empty `HEAD` has epoch 0. */
-export const epochSchema = z.int().nonnegative().brand('Epoch').describe('Epoch of an attempt; 0 is "never claimed"');
+export const epochSchema = z
+  .int()
+  .nonnegative()
+  .brand('Epoch')
+  .describe('Epoch of an attempt; 0 is "never claimed"');
 export type Epoch = z.infer<typeof epochSchema>;
 
 /** Name of a checkpoint, `<step>-<epoch>-<nonce>`, which is also the name of its prefix below `checkpoints/`. */
@@ -73,7 +77,10 @@ export const PART_BYTES = 64 * 1024 * 1024;
 /** `manifest.json` of a model folder. */
 export const modelManifestSchema = z.strictObject({
   schema: z.literal('longhaul.model/1'),
-  files: z.array(storedFileSchema).min(1).describe('Every file of the folder but this manifest, sorted by path'),
+  files: z
+    .array(storedFileSchema)
+    .min(1)
+    .describe('Every file of the folder but this manifest, sorted by path'),
   origin: z.string().describe('What made it: "base", or stage URL and commit'),
 });
 export type ModelManifest = z.infer<typeof modelManifestSchema>;

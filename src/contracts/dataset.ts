@@ -41,7 +41,10 @@ export const datasetManifestSchema = z.strictObject({
       name: z.string().min(1).describe('Domain, with its document length where a mix has several: code@4096'),
       rows: z.int().nonnegative(),
       documents: z.int().nonnegative(),
-      passes: z.number().nonnegative().describe('Times the domain’s text was gone through; above 1: repeated'),
+      passes: z
+        .number()
+        .nonnegative()
+        .describe('Times the domain’s text was gone through; above 1: repeated'),
     }),
   ),
   sources: z.array(sourceCountSchema),

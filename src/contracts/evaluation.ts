@@ -4,8 +4,14 @@ import { digestSchema, instantSchema } from './common.js';
 
 const recordBase = {
   schema: z.literal('longhaul.record/1'),
-  key: z.string().regex(/^[0-9a-f]{16}$/).describe('Digest of model, overrides and task settings: what the record is valid for'),
-  sample: z.string().regex(/^[a-z0-9-]+$/).describe('Sample id, unique within the key; the same for every model, so that scores pair'),
+  key: z
+    .string()
+    .regex(/^[0-9a-f]{16}$/)
+    .describe('Digest of model, overrides and task settings: what the record is valid for'),
+  sample: z
+    .string()
+    .regex(/^[a-z0-9-]+$/)
+    .describe('Sample id, unique within the key; the same for every model, so that scores pair'),
   target: z.string(),
   lengthTokens: z.int().positive(),
   finishedAt: instantSchema,

@@ -4,19 +4,33 @@
  * usual `AWS_*` credentials) and answers only through the object store.
  */
 import { z } from 'zod';
-import { checkpointRefSchema, datasetRefSchema, digestSchema, modelRefSchema, objectUrlSchema } from './common.js';
+import {
+  checkpointRefSchema,
+  datasetRefSchema,
+  digestSchema,
+  modelRefSchema,
+  objectUrlSchema,
+} from './common.js';
 
 const jobBase = {
   schema: z.literal('longhaul.job-spec/1'),
   run: z.string().min(1).describe('Run name: the last component of the run prefix'),
   stage: z.string().min(1).describe('Stage folder, <nn-name>'),
-  stageUrl: objectUrlSchema.describe('Prefix of the stage: HEAD, checkpoints/, attempts/ and records/ lie below it'),
-  recipeDigest: digestSchema.describe('Digest of the resolved recipe; a checkpoint of another recipe is refused'),
+  stageUrl: objectUrlSchema.describe(
+    'Prefix of the stage: HEAD, checkpoints/, attempts/ and records/ lie below it',
+  ),
+  recipeDigest: digestSchema.describe(
+    'Digest of the resolved recipe; a checkpoint of another recipe is refused',
+  ),
   runtime: z
     .strictObject({
       device: z.enum(['cpu', 'cuda']),
-      precision: z.enum(['float32', 'bfloat16']).describe('Compute type; master weights and moments stay float32'),
-      strict: z.boolean().describe('Deterministic kernels, so that resumed attempts end in bit-identical weights'),
+      precision: z
+        .enum(['float32', 'bfloat16'])
+        .describe('Compute type; master weights and moments stay float32'),
+      strict: z
+        .boolean()
+        .describe('Deterministic kernels, so that resumed attempts end in bit-identical weights'),
       threads: z.int().positive().describe('CPU threads per rank; part of the numerics fingerprint'),
     })
     .describe('What decides the numerics'),
@@ -47,12 +61,17 @@ export const trainSpecSchema = z.strictObject({
   config: z
     .strictObject({ url: objectUrlSchema, digest: digestSchema })
     .describe('The config.json to train with (RoPE base and max_position_embeddings already set)'),
-  tokenizer: modelRefSchema.describe('Folder with tokenizer.json and tokenizer_config.json, copied into the export'),
+  tokenizer: modelRefSchema.describe(
+    'Folder with tokenizer.json and tokenizer_config.json, copied into the export',
+  ),
   data: z.strictObject({
     dataset: datasetRefSchema,
     sequenceLengthTokens: z.int().positive().describe('Tokens per row'),
     globalBatchTokens: z.int().positive().describe('Tokens per optimizer step; a whole number of rows'),
-    steps: z.int().positive().describe('Optimizer steps; row i of the dataset is sample i, so steps × rows ≤ dataset rows'),
+    steps: z
+      .int()
+      .positive()
+      .describe('Optimizer steps; row i of the dataset is sample i, so steps × rows ≤ dataset rows'),
     documentMasking: z.boolean().describe('Documents of one row do not attend to each other'),
   }),
   objective: z
@@ -98,7 +117,7 @@ export const evaluationTaskSchema = z.discriminatedUnion('task', [
   z
     .strictObject({
       task: z.literal('held-out-loss'),
-      lengthTokens: z.int().positive().describe("Row length of the dataset"),
+      lengthTokens: z.int().positive().describe('Row length of the dataset'),
       dataset: datasetRefSchema,
       rows: z.int().positive().describe('The first so many rows'),
       bucketEdges: z
@@ -114,7 +133,11 @@ export type EvaluationTask = z.infer<typeof evaluationTaskSchema>;
 export const evaluationTargetSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9][a-z0-9-]*$/),
   model: modelRefSchema,
-  ropeTheta: z.number().positive().optional().describe('Overrides the config: "base, theta changed" baselines'),
+  ropeTheta: z
+    .number()
+    .positive()
+    .optional()
+    .describe('Overrides the config: "base, theta changed" baselines'),
   maxPositionEmbeddings: z.int().positive().optional(),
 });
 

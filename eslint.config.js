@@ -1,0 +1,52 @@
+import tseslint from 'typescript-eslint';
+
+/** Type-aware rules that matter most under Temporal: promises nobody awaits, and determinism under workflows/. */
+export default tseslint.config(
+  { ignores: ['node_modules/', '.longhaul/', 'test/layers/fixtures/', 'models/', 'data/', '.venv/'] },
+  { files: ['**/*.{js,mjs}'], ...tseslint.configs.base },
+  ...[...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked].map((config) => ({
+    ...config,
+    files: ['**/*.ts'],
+  })),
+  {
+    files: ['**/*.ts'],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@typescript-eslint/consistent-type-definitions': ['error', 'interface'],
+      '@typescript-eslint/no-import-type-side-effects': 'error',
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: false },
+      ],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      eqeqeq: 'error',
+    },
+  },
+  {
+    files: ['workflows/**/*.ts', 'src/domain/**/*.ts'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        { name: 'process', message: 'Deterministic code reads no environment.' },
+        { name: 'Buffer', message: 'Not in the workflow sandbox.' },
+      ],
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: '^(node:|fs$|path$|crypto$|os$|child_process$)',
+              message: 'Deterministic code has no Node built-ins.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+);

@@ -1,0 +1,53 @@
+/**
+ * Checks the layering of the whole tree, then that every rule bites: each has a fixture that breaks it.
+ * Exit code 1 and a list of violations when something is off.
+ */
+import { readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cruise } from 'dependency-cruiser';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..', '..');
+const { rules } = createRequire(import.meta.url)('./rules.cjs');
+
+/** Violations found in those folders of a tree, each with its rule and "rule: from → to". */
+async function violations(tree, folders) {
+  const result = await cruise(folders, {
+    ruleSet: { forbidden: rules },
+    validate: true,
+    tsPreCompilationDeps: true,
+    baseDir: tree,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.js', '.mjs', '.cjs'],
+      extensionAlias: { '.js': ['.ts', '.js'] },
+    },
+  });
+  return result.output.summary.violations.map(({ rule, from, to }) => ({
+    rule: rule.name,
+    text: `${rule.name}: ${from} → ${to}`,
+  }));
+}
+
+let passed = 0;
+const failures = [];
+const real = await violations(root, ['workflows', 'activities', 'src']);
+if (real.length === 0) passed += 1;
+failures.push(...real.map(({ text }) => text));
+
+const fixtures = new Set(readdirSync(join(here, 'fixtures')));
+for (const { name } of rules) {
+  if (!fixtures.has(name)) {
+    failures.push(`${name}: no fixture proves that this rule bites`);
+    continue;
+  }
+  const found = await violations(join(here, 'fixtures', name), ['.']);
+  if (found.some(({ rule }) => rule === name)) passed += 1;
+  else failures.push(`${name}: its fixture breaks it, yet nothing was reported`);
+}
+
+for (const failure of failures) console.error(`  ${failure}`);
+console.log(`${passed} passed, ${failures.length} failed`);
+process.exitCode = failures.length === 0 ? 0 : 1;
