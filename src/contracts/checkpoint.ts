@@ -21,6 +21,10 @@ export const headCommitSchema = z.strictObject({
   tokens: z.int().nonnegative(),
   manifestDigest: digestSchema.describe("SHA-256 of checkpoints/<id>/manifest.json's bytes"),
 });
+export type HeadCommit = z.infer<typeof headCommitSchema>;
+
+/** Most earlier commits that `HEAD` names. */
+export const HEAD_ANCESTORS = 64;
 
 /**
  * `HEAD` of a stage. Created empty (`If-None-Match: *`) when the stage starts, moved only by conditional PUT
@@ -37,6 +41,12 @@ export const headSchema = z.strictObject({
     .regex(/^[0-9a-f]{32}$/)
     .describe('Fresh for every write: tells "my write landed" after a lost answer'),
   commit: headCommitSchema.nullable().describe('null: nothing committed yet'),
+  ancestors: z
+    .array(headCommitSchema)
+    .max(HEAD_ANCESTORS)
+    .describe(
+      "The commit's parents that retention keeps, newest first: a walk back needs no readable manifest of what it leaves",
+    ),
   updatedAt: instantSchema,
 });
 export type Head = z.infer<typeof headSchema>;
@@ -46,7 +56,9 @@ export const checkpointManifestSchema = z.strictObject({
   schema: z.literal('longhaul.checkpoint/1'),
   id: commitIdSchema,
   epoch: epochSchema,
-  parent: commitIdSchema.nullable().describe('The commit HEAD named before; null for the first of a stage'),
+  parent: commitIdSchema
+    .nullable()
+    .describe('The commit this one continues: what its attempt resumed from, or committed before; null: none'),
   step: z.int().nonnegative(),
   tokens: z.int().nonnegative().describe('Tokens consumed by this stage'),
   dataPosition: z.strictObject({
@@ -73,6 +85,20 @@ export const quarantineSchema = z.strictObject({
   problems: z.array(z.string()).min(1),
   foundAt: instantSchema,
 });
+export type Quarantine = z.infer<typeof quarantineSchema>;
+
+/** `checkpoints/<id>/pins/<name>.json`: keeps a checkpoint from retention while something refers to it. */
+export const pinSchema = z.strictObject({
+  schema: z.literal('longhaul.pin/1'),
+  id: commitIdSchema,
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]*$/)
+    .describe('Who needs it: finished, resume, branch-<stage>, evaluation-<stage>'),
+  reason: z.string().min(1),
+  pinnedAt: instantSchema,
+});
+export type Pin = z.infer<typeof pinSchema>;
 
 /** `owner.json` of a run prefix, create-only: which Temporal namespace and recipe own it. */
 export const runOwnerSchema = z.strictObject({
@@ -83,6 +109,7 @@ export const runOwnerSchema = z.strictObject({
   runUrl: objectUrlSchema,
   createdAt: instantSchema,
 });
+export type RunOwner = z.infer<typeof runOwnerSchema>;
 
 /** `lease.json` of a stage, renewed by the control plane; a trainer that *reads* an expired lease stops. */
 export const leaseSchema = z.strictObject({
@@ -90,3 +117,4 @@ export const leaseSchema = z.strictObject({
   epoch: epochSchema,
   expiresAt: instantSchema,
 });
+export type Lease = z.infer<typeof leaseSchema>;
