@@ -58,7 +58,9 @@ export const checkpointManifestSchema = z.strictObject({
   epoch: epochSchema,
   parent: commitIdSchema
     .nullable()
-    .describe('The commit this one continues: what its attempt resumed from, or committed before; null: none'),
+    .describe(
+      'The commit this one continues: what its attempt resumed from, or committed before; null: none',
+    ),
   step: z.int().nonnegative(),
   tokens: z.int().nonnegative().describe('Tokens consumed by this stage'),
   dataPosition: z.strictObject({
