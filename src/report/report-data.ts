@@ -15,19 +15,21 @@ import {
   secondsByLabelSchema,
 } from '../contracts/index.js';
 import { FAILURE_CLASSES } from '../domain/failure-class.js';
+import { VERDICTS } from '../domain/statistics.js';
+import { STAGE_KINDS, STAGE_STATES } from '../domain/status.js';
 
 /** A mean over samples with its bootstrap interval. */
 export const estimateSchema = z.strictObject({
   mean: z.number(),
   low: z.number().describe('Lower end of the interval'),
   high: z.number().describe('Upper end of the interval'),
-  samples: z.int().positive().describe('Independent samples behind it'),
+  samples: z.int().positive().describe('Questions or rows behind it'),
+  clusters: z
+    .int()
+    .positive()
+    .describe('Contexts or rows drawn independently: questions of one context are not'),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
-
-/** Whether a difference can be told from noise. `better` and `worse` speak of the first-named model. */
-export const verdictSchema = z.enum(['better', 'worse', 'not separable']);
-export type Verdict = z.infer<typeof verdictSchema>;
 
 /** A model that was evaluated, in the order the report shows them. */
 export const reportModelSchema = z.strictObject({
@@ -88,7 +90,7 @@ export const comparisonSchema = z.strictObject({
     .nullable()
     .describe('Of the loss: the bucket compared; null for recall'),
   difference: estimateSchema.describe('Model minus against'),
-  verdict: verdictSchema,
+  verdict: z.enum(VERDICTS).describe('Of the first-named model'),
 });
 export type Comparison = z.infer<typeof comparisonSchema>;
 
@@ -140,11 +142,12 @@ export type ReportAttempt = z.infer<typeof reportAttemptSchema>;
 export const reportStageSchema = z.strictObject({
   name: z.string().min(1).describe('Stage folder, <nn-name>'),
   label: z.string().min(1),
-  kind: z.enum(['curation', 'evaluation', 'rope-bump', 'training', 'report']),
-  state: z.enum(['completed', 'running', 'parked', 'skipped', 'failed', 'not started']),
+  kind: z.enum(STAGE_KINDS),
+  state: z.enum(STAGE_STATES),
   startedAt: instantSchema.nullable(),
   endedAt: instantSchema.nullable(),
   attempts: z.array(reportAttemptSchema).describe('Empty for steps that run no job'),
+  note: z.string(),
 });
 export type ReportStage = z.infer<typeof reportStageSchema>;
 
@@ -215,7 +218,10 @@ export const reportDataSchema = z.strictObject({
     url: objectUrlSchema,
     workflowId: z.string().nullable(),
     startedAt: instantSchema.nullable(),
-    temporalUiUrl: z.url({ protocol: /^https?$/ }).nullable().describe('Address of the run in the Temporal UI'),
+    temporalUiUrl: z
+      .url({ protocol: /^https?$/ })
+      .nullable()
+      .describe('Address of the run in the Temporal UI'),
   }),
   recipe: z.strictObject({
     preset: z.string().nullable(),
