@@ -90,6 +90,7 @@ export const comparisonSchema = z.strictObject({
     .nullable()
     .describe('Of the loss: the bucket compared; null for recall'),
   difference: estimateSchema.describe('Model minus against'),
+  pValue: z.number().min(0).max(1).describe('Two-sided, of the sign-flip test'),
   verdict: z.enum(VERDICTS).describe('Of the first-named model'),
 });
 export type Comparison = z.infer<typeof comparisonSchema>;
