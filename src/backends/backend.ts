@@ -1,0 +1,46 @@
+/**
+ * Where training containers run. A backend knows names, commands and exit codes, and nothing about training:
+ * everything a job has to say it says through the object store.
+ */
+
+/** A job to run. Its name is its identity: the same name is never run twice. */
+export interface JobRequest {
+  /** Deterministic name, made of run, stage and epoch; letters, digits, `.`, `_` and `-`. */
+  readonly name: string;
+  /** Program and arguments; no shell reads them. */
+  readonly command: readonly [string, ...string[]];
+  /** Environment on top of the backend's own. May hold secrets: never logged, never stored. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Seconds between SIGTERM and SIGKILL when the job is asked to stop. */
+  readonly graceSeconds: number;
+}
+
+/** What a backend knows of a job. */
+export type JobObservation =
+  | { readonly state: 'absent' }
+  | { readonly state: 'running'; readonly startedAt: string }
+  | {
+      readonly state: 'ended';
+      /** Exit code; 128 + n for a signal n; null when nobody was there to see it (machine gone, watcher killed). */
+      readonly exitCode: number | null;
+      /** The scheduler's own word for the end, where it has one. */
+      readonly reason?: 'preempted' | 'walltime' | 'out-of-memory' | 'node-failure';
+      readonly endedAt: string;
+    };
+
+/** Whether a submission started the job or found it there. */
+export type Submission = 'started' | 'adopted';
+
+/** One place to run jobs. */
+export interface Backend {
+  /** Starts the job, or adopts the one of that name, running or ended. Safe to repeat and to race. */
+  submit(request: JobRequest): Promise<Submission>;
+  /** The job as it is now. */
+  observe(name: string): Promise<JobObservation>;
+  /** Asks the job to stop: SIGTERM, and SIGKILL after its grace. Returns at once; 0 kills at once. */
+  terminate(name: string, graceSeconds: number): Promise<void>;
+  /** The last lines the job wrote to stdout and stderr. */
+  logs(name: string, lines: number): Promise<string[]>;
+  /** Names of every job the backend remembers. */
+  list(): Promise<string[]>;
+}

@@ -1,0 +1,74 @@
+/**
+ * Watches one local job: starts it, forwards SIGTERM, kills it after its grace, and writes down how it ended. It
+ * outlives the worker that started it, because a new worker cannot wait for another process's child.
+ *
+ * Usage: node local-shim.mjs <job folder>; the folder holds job.json {command, graceSeconds}. Writes started.json
+ * (created exclusively: of two shims of one job, the second leaves), ended.json and log.txt.
+ */
+import { spawn } from 'node:child_process';
+import { linkSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { processIdentity } from './process-identity.mjs';
+
+const folder = process.argv[2];
+const { command, graceSeconds } = JSON.parse(readFileSync(join(folder, 'job.json'), 'utf8'));
+const shim = processIdentity(process.pid);
+
+/** Writes a file whole or not at all. */
+function writeWhole(name, content) {
+  const temporary = join(folder, `${name}.${process.pid}`);
+  writeFileSync(temporary, JSON.stringify(content));
+  renameSync(temporary, join(folder, name));
+}
+
+/** Claims the job: a hard link fails where the name is taken, so a job name never runs twice. */
+function claim() {
+  const temporary = join(folder, `claim.${process.pid}`);
+  writeFileSync(temporary, JSON.stringify({ shim, job: null, startedAt: new Date().toISOString() }));
+  try {
+    linkSync(temporary, join(folder, 'started.json'));
+  } catch (error) {
+    if (error.code === 'EEXIST') process.exit(0);
+    throw error;
+  } finally {
+    unlinkSync(temporary);
+  }
+}
+
+/** Signals the job's whole process group; it may be gone already. */
+function signalGroup(pid, signal) {
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
+
+function end(exitCode) {
+  writeWhole('ended.json', { exitCode, endedAt: new Date().toISOString() });
+  process.exit(0);
+}
+
+claim();
+const log = openSync(join(folder, 'log.txt'), 'a');
+const child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], detached: true });
+
+child.on('error', (error) => {
+  writeFileSync(log, `${error.message}\n`);
+  end(127);
+});
+child.on('exit', (code, signal) => {
+  // Whatever the job left behind ends with it.
+  signalGroup(child.pid, 'SIGKILL');
+  end(code ?? 128 + constants.signals[signal]);
+});
+process.on('SIGTERM', () => {
+  if (child.pid === undefined) return;
+  signalGroup(child.pid, 'SIGTERM');
+  setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceSeconds * 1000).unref();
+});
+
+if (child.pid !== undefined) {
+  writeWhole('started.json', { shim, job: processIdentity(child.pid), startedAt: new Date().toISOString() });
+}

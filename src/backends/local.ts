@@ -1,0 +1,144 @@
+/**
+ * Jobs as detached processes of this machine. All state lies in one folder per job, so that any worker started later
+ * finds what an earlier one launched.
+ */
+import { mkdir, open, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import type { Backend, JobObservation, JobRequest, Submission } from './backend.js';
+import { isSameProcessAlive } from './process-identity.mjs';
+
+const SHIM = fileURLToPath(new URL('./local-shim.mjs', import.meta.url));
+const LOG_TAIL_BYTES = 64 * 1024;
+const START_WAIT_MS = 10_000;
+
+const identitySchema = z.strictObject({ pid: z.int().positive(), startTicks: z.string().nullable() });
+const startedSchema = z.strictObject({
+  shim: identitySchema,
+  job: identitySchema.nullable().describe('null: claimed, not spawned yet'),
+  startedAt: z.string(),
+});
+const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
+
+/** Runs jobs on this machine, with their state below `folder`. */
+export class LocalBackend implements Backend {
+  constructor(private readonly folder: string) {}
+
+  async submit(request: JobRequest): Promise<Submission> {
+    const folder = this.jobFolder(request.name);
+    if ((await this.observe(request.name)).state !== 'absent') return 'adopted';
+    await mkdir(folder, { recursive: true });
+    const { command, graceSeconds } = request;
+    const temporary = join(folder, `job.json.${randomUUID()}`);
+    await writeFile(temporary, JSON.stringify({ command, graceSeconds }));
+    await rename(temporary, join(folder, 'job.json'));
+    const errors = await open(join(folder, 'shim.txt'), 'a');
+    try {
+      const shim = spawn(process.execPath, [SHIM, folder], {
+        detached: true,
+        stdio: ['ignore', errors.fd, errors.fd],
+        env: { ...process.env, ...request.environment },
+      });
+      shim.unref();
+      await new Promise((resolve, reject) => shim.once('spawn', resolve).once('error', reject));
+    } finally {
+      await errors.close();
+    }
+    await this.started(request.name);
+    return 'started';
+  }
+
+  async observe(name: string): Promise<JobObservation> {
+    const ended = await this.read(name, 'ended.json', endedSchema);
+    if (ended !== null) return { state: 'ended', exitCode: ended.exitCode, endedAt: ended.endedAt };
+    const started = await this.read(name, 'started.json', startedSchema);
+    if (started === null) return { state: 'absent' };
+    if ([started.shim, started.job].some((identity) => identity !== null && isSameProcessAlive(identity))) {
+      return { state: 'running', startedAt: started.startedAt };
+    }
+    // The shim may have written the end between the two reads.
+    const late = await this.read(name, 'ended.json', endedSchema);
+    if (late !== null) return { state: 'ended', exitCode: late.exitCode, endedAt: late.endedAt };
+    return { state: 'ended', exitCode: null, endedAt: new Date().toISOString() };
+  }
+
+  async terminate(name: string, graceSeconds: number): Promise<void> {
+    const started = await this.read(name, 'started.json', startedSchema);
+    if (started === null || (await this.observe(name)).state !== 'running') return;
+    if (graceSeconds > 0 && isSameProcessAlive(started.shim)) {
+      signal(started.shim.pid, 'SIGTERM');
+    } else if (started.job !== null && isSameProcessAlive(started.job)) {
+      signal(-started.job.pid, graceSeconds > 0 ? 'SIGTERM' : 'SIGKILL');
+    }
+  }
+
+  async logs(name: string, lines: number): Promise<string[]> {
+    try {
+      const log = await open(join(this.jobFolder(name), 'log.txt'));
+      try {
+        const { size } = await log.stat();
+        const start = Math.max(0, size - LOG_TAIL_BYTES);
+        const { buffer, bytesRead } = await log.read(Buffer.alloc(size - start), 0, size - start, start);
+        return buffer.subarray(0, bytesRead).toString('utf8').trimEnd().split('\n').slice(-lines);
+      } finally {
+        await log.close();
+      }
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+
+  async list(): Promise<string[]> {
+    try {
+      return (await readdir(this.folder)).sort();
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+
+  private jobFolder(name: string): string {
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) {
+      throw new Error(`job name ${JSON.stringify(name)}: expected letters, digits, ".", "_" and "-"`);
+    }
+    return join(this.folder, name);
+  }
+
+  private async started(name: string): Promise<void> {
+    const deadline = Date.now() + START_WAIT_MS;
+    while ((await this.observe(name)).state === 'absent') {
+      if (Date.now() > deadline) {
+        const notes = await readFile(join(this.jobFolder(name), 'shim.txt'), 'utf8');
+        throw new Error(`job ${name} did not start within ${START_WAIT_MS} ms: ${notes.trim()}`);
+      }
+      await sleep(5);
+    }
+  }
+
+  private async read<T>(name: string, file: string, schema: z.ZodType<T>): Promise<T | null> {
+    try {
+      return schema.parse(JSON.parse(await readFile(join(this.jobFolder(name), file), 'utf8')));
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+/** Signals a process or, negative, a process group; it may have ended in between. */
+function signal(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
