@@ -50,9 +50,21 @@ function end(exitCode) {
   process.exit(0);
 }
 
+let child;
+let stopping = false;
+
+/** SIGTERM to the job, SIGKILL after its grace; before the job is spawned, just remembered. */
+function stop() {
+  stopping = true;
+  if (child?.pid === undefined) return;
+  signalGroup(child.pid, 'SIGTERM');
+  setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceSeconds * 1000).unref();
+}
+
+process.on('SIGTERM', stop);
 claim();
 const log = openSync(join(folder, 'log.txt'), 'a');
-const child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], detached: true });
+child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], detached: true });
 
 child.on('error', (error) => {
   writeFileSync(log, `${error.message}\n`);
@@ -63,12 +75,7 @@ child.on('exit', (code, signal) => {
   signalGroup(child.pid, 'SIGKILL');
   end(code ?? 128 + constants.signals[signal]);
 });
-process.on('SIGTERM', () => {
-  if (child.pid === undefined) return;
-  signalGroup(child.pid, 'SIGTERM');
-  setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceSeconds * 1000).unref();
-});
-
 if (child.pid !== undefined) {
   writeWhole('started.json', { shim, job: processIdentity(child.pid), startedAt: new Date().toISOString() });
+  if (stopping) stop();
 }

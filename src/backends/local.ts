@@ -22,6 +22,7 @@ const startedSchema = z.strictObject({
   job: identitySchema.nullable().describe('null: claimed, not spawned yet'),
   startedAt: z.string(),
 });
+type Started = z.infer<typeof startedSchema>;
 const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 
 /** Runs jobs on this machine, with their state below `folder`. */
@@ -67,7 +68,7 @@ export class LocalBackend implements Backend {
   }
 
   async terminate(name: string, graceSeconds: number): Promise<void> {
-    const started = await this.read(name, 'started.json', startedSchema);
+    const started = await this.spawned(name);
     if (started === null || (await this.observe(name)).state !== 'running') return;
     if (graceSeconds > 0 && isSameProcessAlive(started.shim)) {
       signal(started.shim.pid, 'SIGTERM');
@@ -109,13 +110,23 @@ export class LocalBackend implements Backend {
     return join(this.folder, name);
   }
 
+  /** Waits until the shim has claimed the job and spawned it, or has given up. */
   private async started(name: string): Promise<void> {
     const deadline = Date.now() + START_WAIT_MS;
-    while ((await this.observe(name)).state === 'absent') {
+    while ((await this.spawned(name)) === null) {
       if (Date.now() > deadline) {
         const notes = await readFile(join(this.jobFolder(name), 'shim.txt'), 'utf8');
         throw new Error(`job ${name} did not start within ${START_WAIT_MS} ms: ${notes.trim()}`);
       }
+      await sleep(5);
+    }
+  }
+
+  /** What the shim wrote at the start, once it has spawned the job or is gone; null: nothing claimed the name. */
+  private async spawned(name: string): Promise<Started | null> {
+    for (;;) {
+      const started = await this.read(name, 'started.json', startedSchema);
+      if (started?.job !== null || !isSameProcessAlive(started.shim)) return started;
       await sleep(5);
     }
   }
