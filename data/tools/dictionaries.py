@@ -29,9 +29,14 @@ def write(name: str, entries: list[tuple[str, str]]) -> None:
 
 def jargon(package: Path) -> list[tuple[str, str]]:
     """Entries start with `   :term: pronunciation, grammar`; cross references lose their braces."""
-    raw = gzip.decompress((package / "usr/share/doc/jargon-text/jargon.txt.gz").read_bytes()).decode("utf-8")
+    raw = (
+        gzip.decompress((package / "usr/share/doc/jargon-text/jargon.txt.gz").read_bytes())
+        .decode("utf-8")
+        .replace("\u00a0", " ")
+    )
     entries = []
-    for block in re.split(r"\n(?=   :\S)", raw[: raw.index("Part III. Appendices", raw.index(":zorkmid:"))])[1:]:
+    last = raw.index("Part", raw.index(":zorkmid:"))
+    for block in re.split(r"\n(?=   :\S)", raw[:last])[1:]:
         head, _, rest = block.partition("\n")
         match = re.match(r"   :(.+?):\s*(.*)$", head)
         body = re.split(r"\n\S", rest)[0]
