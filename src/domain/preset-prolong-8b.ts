@@ -1,0 +1,232 @@
+/**
+ * `prolong-8b`: Table 9 of "How to Train Long-Context Language Models (Effectively)", to the digit. Where the table can be
+ * read in two ways, or the published scripts differ from it, `PROLONG_8B_READINGS` says which reading this preset takes and which
+ * overrides take the other one.
+ */
+import type { JsonObject } from './json.js';
+import { ADAMW, DEFAULT_ATTEMPTS, stageOneMix, stageTwoMix } from './preset-defaults.js';
+import type { RecipeSource } from './recipe-schema.js';
+
+const LENGTH_64K = 65_536;
+const LENGTH_512K = 524_288;
+const BATCH_4M = 64 * LENGTH_64K;
+const BATCH_8M = 16 * LENGTH_512K;
+
+/** Raw text as JSON Lines on the machines that curate. */
+const source = (domain: string) => [
+  { kind: 'jsonl' as const, files: [`/data/prolong/${domain}.jsonl.gz`], textField: 'text' },
+];
+
+/** Keeps every tenth of a stage, to look back at, beside the newest three. */
+const checkpoints = { everySteps: 125, keepLast: 3, keepEvery: 500 };
+
+const stages: RecipeSource['stages'] = {
+  'stage-1': {
+    from: 'base',
+    objective: 'all-tokens',
+    sequenceLengthTokens: LENGTH_64K,
+    ropeTheta: 8e6,
+    documentMasking: true,
+    tokens: 5000 * BATCH_4M,
+    globalBatchTokens: BATCH_4M,
+    mix: stageOneMix(LENGTH_64K),
+    moments: 'fresh',
+    schedule: { peak: 1e-5, floor: 1e-6, warmupShare: 0.1 },
+    optimizer: ADAMW,
+    checkpoints,
+  },
+  'stage-2': {
+    from: 'stage-1',
+    objective: 'all-tokens',
+    sequenceLengthTokens: LENGTH_512K,
+    ropeTheta: 1.28e8,
+    documentMasking: true,
+    tokens: 2500 * BATCH_8M,
+    globalBatchTokens: BATCH_8M,
+    mix: stageTwoMix(LENGTH_512K, LENGTH_64K),
+    moments: 'carry',
+    schedule: { peak: 1e-5, floor: 1e-6, warmupShare: 0.1 },
+    optimizer: ADAMW,
+    checkpoints: { ...checkpoints, keepEvery: 250 },
+  },
+  sft: {
+    from: 'stage-2',
+    objective: 'masked-tokens',
+    sequenceLengthTokens: LENGTH_64K,
+    ropeTheta: 1.28e8,
+    documentMasking: true,
+    tokens: 250 * BATCH_4M,
+    globalBatchTokens: BATCH_4M,
+    mix: [{ domain: 'ultrachat', lengthTokens: null, share: 1 }],
+    moments: 'fresh',
+    schedule: { peak: 2e-5, floor: 2e-6, warmupShare: 0.05 },
+    optimizer: ADAMW,
+    checkpoints: { everySteps: 125, keepLast: 1, keepEvery: 0 },
+  },
+};
+
+const recallLengths = [
+  { lengthTokens: 32 * 1024, contexts: 20 },
+  { lengthTokens: LENGTH_64K, contexts: 20 },
+  { lengthTokens: 128 * 1024, contexts: 20 },
+  { lengthTokens: LENGTH_512K, contexts: 5 },
+];
+/** HELMET's JSON KV depths. */
+const depths = [0, 0.2, 0.4, 0.6, 0.8, 1];
+const TASKS = ['kv-recall', 'needle', 'held-out-loss'];
+
+/** The `prolong-8b` preset. */
+export const PROLONG_8B = {
+  preset: 'prolong-8b',
+  name: 'prolong-8b',
+  seed: 42,
+  base: {
+    model: { source: 's3', url: 's3://longhaul-models/Meta-Llama-3-8B-Instruct' },
+    architecture: {
+      layers: 32,
+      width: 4096,
+      feedForwardWidth: 14_336,
+      heads: 32,
+      keyValueHeads: 8,
+      vocabularySize: 128_256,
+      tiedEmbeddings: false,
+    },
+    ropeTheta: 5e5,
+    lengthTokens: 8192,
+  },
+  tokenizer: { source: 'base', vocabularySize: 128_256 },
+  data: {
+    sources: {
+      code: source('code'),
+      books: source('books'),
+      textbooks: source('textbooks'),
+      'fineweb-edu': source('fineweb-edu'),
+      fineweb: source('fineweb'),
+      tuluv2: source('tuluv2'),
+      stackexchange: source('stackexchange'),
+      wikipedia: source('wikipedia'),
+      openwebmath: source('openwebmath'),
+      arxiv: source('arxiv'),
+      ultrachat: [{ kind: 'chats', files: ['/data/prolong/ultrachat.jsonl.gz'] }],
+    },
+    heldOutShare: 0.001,
+    maxBadShare: 0.001,
+  },
+  stages,
+  tasks: {
+    'kv-recall': { task: 'kv-recall', lengths: recallLengths, depths },
+    needle: { task: 'needle', lengths: recallLengths, depths, domains: ['books'] },
+    'held-out-loss': {
+      task: 'held-out-loss',
+      lengths: [{ lengthTokens: LENGTH_512K, rows: 16 }],
+      domains: ['books', 'code'],
+      bucketEdges: ['4K', '8K', '16K', '32K', '64K', '128K', '256K'],
+    },
+  },
+  evaluations: {
+    'base-evaluation': {
+      targets: {
+        base: { model: 'base' },
+        'base-at-stage-1-theta': { model: 'base', ropeTheta: 8e6 },
+        'base-at-stage-2-theta': { model: 'base', ropeTheta: 1.28e8 },
+      },
+      tasks: TASKS,
+    },
+    evaluation: {
+      targets: { 'stage-1': { model: 'stage-1' }, 'stage-2': { model: 'stage-2' }, sft: { model: 'sft' } },
+      tasks: TASKS,
+    },
+  },
+  runtime: { device: 'cuda', precision: 'bfloat16', strict: false, threads: 8 },
+  execution: { backend: 'local', graceSeconds: 120, attempts: DEFAULT_ATTEMPTS },
+  cost: {
+    gpu: 'H100 SXM, bfloat16',
+    peakTeraflops: 989,
+    gpus: 64,
+    mfu: 0.211,
+    stageMfu: { 'stage-1': 0.211, 'stage-2': 0.078, sft: 0.211 },
+    pricePerGpuHour: 2.5,
+    packedDocumentTokens: 4096,
+  },
+} satisfies RecipeSource;
+
+/** A place where Table 9 leaves a choice, and what the preset does there. */
+export interface Reading {
+  /** What is open. */
+  readonly question: string;
+  /** What the preset takes, and why. */
+  readonly taken: string;
+  /** The other reading or readings. */
+  readonly otherwise: string;
+  /** Overrides that take the other reading; undefined where there is nothing to set. */
+  readonly overrides: JsonObject | undefined;
+}
+
+/** Every ambiguity of Table 9 that touches this preset. `longhaul plan` prints them. */
+export const PROLONG_8B_READINGS: readonly Reading[] = [
+  {
+    question: 'Peak learning rate of stage 2',
+    taken: '1e-5 in both stages, as Table 9 says',
+    otherwise:
+      '5e-6, as the published stage-2 script says since a commit named "fix default LR"; which one made the released weights is not known',
+    overrides: { stages: { 'stage-2': { schedule: { peak: 5e-6 } } } },
+  },
+  {
+    question: 'What "20B tokens" is',
+    taken:
+      '5,000 steps of 4 Mi and 2,500 of 8 Mi tokens, 20.97e9 each, as the scripts run; every share of the mix is then a whole number of rows',
+    otherwise:
+      'decimal, to the nearest step: 4,768 and 2,384 steps (19.998e9); binary, 20 × 2^30: 5,120 and 2,560 steps (21.47e9), shown here',
+    overrides: {
+      stages: {
+        'stage-1': { tokens: { billions: 20, unit: 'binary' } },
+        'stage-2': { tokens: { billions: 20, unit: 'binary' } },
+      },
+    },
+  },
+  {
+    question: 'What "1B tokens" of SFT is',
+    taken: '250 steps of 4 Mi tokens, 1.05e9, as the script runs',
+    otherwise: 'binary, 2^30: 256 steps',
+    overrides: { stages: { sft: { tokens: { billions: 1, unit: 'binary' } } } },
+  },
+  {
+    question: 'What "4M" and "8M" tokens per batch are',
+    taken: 'binary, 64 × 64K and 16 × 512K: a decimal batch is no whole number of sequences',
+    otherwise: 'none that divides into rows',
+    overrides: undefined,
+  },
+  {
+    question: 'ShortMix, of which the slides hold two tables',
+    taken:
+      'Table 9: 27 / 27 / 11 / 11 / 8 / 8 / 8 % FineWeb-Edu, FineWeb, Tulu-v2, StackExchange, Wikipedia, OpenWebMath, ArXiv, in whole percents of all rows (10 / 10 / 4 / 4 / 3 / 3 / 3); the scripts give Wikipedia 4 and Tulu-v2 3',
+    otherwise:
+      'the "short context source" slide, 25 / 25 / 10 × 5 %: the mix of the ablation, which had 40 % short data and no textbooks',
+    overrides: { stages: { 'stage-1': { mix: ablationMix(LENGTH_64K) } } },
+  },
+  {
+    question: 'RoPE bases, which the slides\' summary rounds to "from 10^6 to 10^8"',
+    taken: 'Table 9: 5e5 (Llama-3) to 8e6 to 1.28e8',
+    otherwise:
+      'none: "10^6" is the order of magnitude of 8e6; the paper\'s prose names 1e5 for the original, which does not fit Llama-3',
+    overrides: undefined,
+  },
+  {
+    question: 'GPUs of the final runs, not reported',
+    taken: '64 (cost.gpus), which sets the wall time in this plan and nothing else',
+    otherwise: 'any number',
+    overrides: { cost: { gpus: 8 } },
+  },
+];
+
+/** The mix of the paper's ablations: books and code 1 : 1 at 60 %, the other ShortMix table at 40 %. */
+function ablationMix(lengthTokens: number) {
+  const short = (domain: string, share: number) => ({ domain, lengthTokens: null, share });
+  return [
+    { domain: 'code', lengthTokens, share: 0.3 },
+    { domain: 'books', lengthTokens, share: 0.3 },
+    short('fineweb', 0.1),
+    short('fineweb-edu', 0.1),
+    ...['wikipedia', 'tuluv2', 'stackexchange', 'arxiv', 'openwebmath'].map((domain) => short(domain, 0.04)),
+  ];
+}

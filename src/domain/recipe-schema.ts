@@ -1,0 +1,318 @@
+/**
+ * The recipe: one JSON object that says everything a run does. This is its complete form, with no field left to a
+ * default; `parseRecipe` (recipe.ts) makes it from a preset and overrides.
+ *
+ * Things that have names (stages, evaluations, tasks, domains) are maps, so that overrides merge by name and a name cannot
+ * occur twice. Order is never taken from a map: stages run in the order of their tree, siblings by name (walk.ts).
+ */
+import { z } from 'zod';
+import { FAILURE_CLASSES } from './failure-class.js';
+import { lengthSchema, tokenCountSchema } from './quantities.js';
+import { sourceSchema } from './sources.js';
+
+/** Names of stages, evaluations, tasks, targets and domains; they become parts of folder names. */
+export const nameSchema = z
+  .string()
+  .regex(
+    /^[a-z0-9]+(-[a-z0-9]+)*$/,
+    'expected lower-case letters, digits and single hyphens, as in "stage-1"',
+  )
+  .max(40);
+
+/** The model that a stage without another stage to start from starts from. */
+export const BASE = 'base';
+
+const folderUrlSchema = z
+  .string()
+  .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]+\/.*[^/]$/, 'expected s3://bucket/prefix without a trailing slash');
+
+const architectureSchema = z
+  .strictObject({
+    layers: z.int().positive().describe('Decoder layers'),
+    width: z.int().positive().describe('Width of the residual stream'),
+    feedForwardWidth: z.int().positive().describe('Inner width of the gated feed-forward'),
+    heads: z.int().positive().describe('Query heads'),
+    keyValueHeads: z.int().positive().describe('Key and value heads (grouped-query attention)'),
+    vocabularySize: z.int().positive().describe('Rows of the embedding'),
+    tiedEmbeddings: z.boolean().describe('Input embedding and output head share one matrix'),
+  })
+  .describe('Numbers of the Llama architecture; the model folder’s config.json must agree');
+
+const baseSchema = z
+  .strictObject({
+    model: z
+      .discriminatedUnion('source', [
+        z.strictObject({
+          source: z.literal('bundled').describe('Ships with the project'),
+          name: z.literal('base-tiny').describe('models/base-tiny'),
+        }),
+        z.strictObject({
+          source: z.literal('s3').describe('A Hugging Face folder in an object store'),
+          url: folderUrlSchema.describe('Prefix that holds config.json, safetensors and tokenizer files'),
+        }),
+      ])
+      .describe('Where the weights are'),
+    architecture: architectureSchema,
+    ropeTheta: z.number().positive().describe('RoPE base the model was trained with (Table 9: 5e5)'),
+    lengthTokens: lengthSchema.describe(
+      'Longest sequence the model was trained on, tokens ("8K" or an integer)',
+    ),
+  })
+  .describe('The model to start from (Table 9: Llama-3-8B-Instruct)');
+
+const tokenizerSchema = z
+  .discriminatedUnion('source', [
+    z.strictObject({
+      source: z.literal('base').describe('tokenizer.json in the base model’s folder'),
+      vocabularySize: z.int().positive().describe('Tokens, added special tokens included'),
+    }),
+    z.strictObject({
+      source: z.literal('s3').describe('Another folder in an object store'),
+      url: folderUrlSchema.describe('Prefix that holds tokenizer.json and tokenizer_config.json'),
+      vocabularySize: z.int().positive().describe('Tokens, added special tokens included'),
+    }),
+  ])
+  .describe('The tokenizer; its vocabulary must be the model’s');
+
+const dataSchema = z
+  .strictObject({
+    sources: z
+      .record(nameSchema, z.array(sourceSchema).min(1))
+      .describe('Per domain, where its documents come from'),
+    heldOutShare: z
+      .number()
+      .gt(0)
+      .lt(0.5)
+      .describe('Share of the documents set aside by document hash, before anything else, for evaluation'),
+    maxBadShare: z
+      .number()
+      .min(0)
+      .max(1)
+      .describe('Share of unreadable or empty files a source may have; above it, curation fails'),
+  })
+  .describe('Texts to train and evaluate on');
+
+const mixSchema = z.strictObject({
+  domain: nameSchema.describe('A key of data.sources'),
+  lengthTokens: lengthSchema
+    .nullable()
+    .describe(
+      'Documents are pieces of exactly this length, and shorter documents are dropped (long data). null: documents of any length, shuffled and packed end to end (short data)',
+    ),
+  share: z.number().gt(0).max(1).describe('Share of the stage’s rows, and so of its tokens'),
+});
+
+const optimizerSchema = z
+  .strictObject({
+    beta1: z.number().min(0).lt(1).describe('Table 9: 0.9'),
+    beta2: z.number().min(0).lt(1).describe('Table 9: 0.95'),
+    epsilon: z.number().positive().describe('1e-8: the scripts leave it at its default'),
+    weightDecay: z.number().nonnegative().describe('Table 9: 0.1'),
+    clipNorm: z.number().positive().describe('Global gradient norm is clipped to this; 1.0 in the scripts'),
+  })
+  .describe('AdamW');
+
+const scheduleSchema = z
+  .strictObject({
+    peak: z
+      .number()
+      .positive()
+      .describe('Learning rate at the end of the warm-up (Table 9: 1e-5; SFT: 2e-5)'),
+    floor: z.number().nonnegative().describe('Learning rate at the end (Table 9: 1e-6; SFT: 2e-6)'),
+    warmupShare: z
+      .number()
+      .min(0)
+      .lt(1)
+      .describe('Share of the tokens spent warming up (Table 9: 0.1; SFT: 0.05)'),
+  })
+  .describe('Learning rate: linear warm-up, then cosine to the floor, by tokens consumed');
+
+const checkpointsSchema = z
+  .strictObject({
+    everySteps: z.int().positive().describe('A checkpoint every so many steps, and one after the last'),
+    keepLast: z.int().positive().describe('The newest so many are kept'),
+    keepEvery: z
+      .int()
+      .nonnegative()
+      .describe('Checkpoints at multiples of so many steps are kept too; 0: none'),
+  })
+  .describe('When checkpoints are committed, and which are kept');
+
+const stageSchema = z
+  .strictObject({
+    from: nameSchema.describe('What it starts from: "base" or the name of another stage'),
+    objective: z
+      .enum(['all-tokens', 'masked-tokens'])
+      .describe('all-tokens: continued training; masked-tokens: SFT, loss on the assistant’s tokens only'),
+    sequenceLengthTokens: lengthSchema.describe('Tokens per row ("64K" or an integer)'),
+    ropeTheta: z
+      .number()
+      .positive()
+      .describe('RoPE base; where it differs from what the stage starts from, the bump is a step of its own'),
+    documentMasking: z.boolean().describe('Documents of one row do not attend to each other (Table 9: on)'),
+    tokens: tokenCountSchema.describe(
+      'Tokens in all, a whole number of global batches. In the input, `steps` may be given instead',
+    ),
+    globalBatchTokens: lengthSchema.describe(
+      'Tokens per optimizer step, a whole number of rows ("4M" is 2^22)',
+    ),
+    mix: z.array(mixSchema).min(1).describe('What the rows are made of; shares add up to 1'),
+    moments: z
+      .enum(['carry', 'fresh'])
+      .describe(
+        'Adam moments: carried from the stage it starts from, or fresh. The schedule always starts anew',
+      ),
+    schedule: scheduleSchema,
+    optimizer: optimizerSchema,
+    checkpoints: checkpointsSchema,
+  })
+  .describe('One training stage');
+
+const taskLengthSchema = z.strictObject({
+  lengthTokens: lengthSchema.describe('Prompt and answer fit in this many tokens'),
+  contexts: z.int().positive().describe('Contexts made at this length; each is asked once per depth'),
+});
+
+const recallFields = {
+  lengths: z.array(taskLengthSchema).min(1).describe('Lengths to test at'),
+  depths: z
+    .array(z.number().min(0).max(1))
+    .min(1)
+    .describe('Where in the context the answer lies: 0 the start, 1 the end'),
+};
+
+const taskSchema = z
+  .discriminatedUnion('task', [
+    z
+      .strictObject({ task: z.literal('kv-recall'), ...recallFields })
+      .describe('JSON key-value recall: one key of a long object is asked for'),
+    z
+      .strictObject({
+        task: z.literal('needle'),
+        ...recallFields,
+        domains: z.array(nameSchema).min(1).describe('Domains whose held-out text is the haystack'),
+      })
+      .describe('A fact hidden in held-out text is asked for'),
+    z
+      .strictObject({
+        task: z.literal('held-out-loss'),
+        lengths: z
+          .array(
+            z.strictObject({
+              lengthTokens: lengthSchema.describe('Row length; documents are at least as long'),
+              rows: z.int().positive().describe('Rows at this length'),
+            }),
+          )
+          .min(1)
+          .describe('Lengths to test at'),
+        domains: z.array(nameSchema).min(1).describe('Domains whose held-out text is read'),
+        bucketEdges: z
+          .array(lengthSchema)
+          .min(1)
+          .describe('Ascending positions at which a new bucket of the loss starts'),
+      })
+      .describe('Loss by position on held-out text'),
+  ])
+  .describe('One evaluation task');
+
+const evaluationSchema = z
+  .strictObject({
+    targets: z
+      .record(
+        nameSchema,
+        z.strictObject({
+          model: nameSchema.describe('"base" or the name of a stage, whose final weights are taken'),
+          ropeTheta: z
+            .number()
+            .positive()
+            .optional()
+            .describe('Another RoPE base, nothing trained: the "only theta changed" baselines'),
+        }),
+      )
+      .describe('What is evaluated, by the name it has in results and report'),
+    tasks: z.array(nameSchema).min(1).describe('Keys of `tasks`'),
+  })
+  .describe('One evaluation: every task on every target. It runs as soon as its last target is there');
+
+const runtimeSchema = z
+  .strictObject({
+    device: z.enum(['cpu', 'cuda']).describe('Where jobs compute'),
+    precision: z
+      .enum(['float32', 'bfloat16'])
+      .describe('Compute type; master weights and moments stay float32'),
+    strict: z.boolean().describe('Deterministic kernels: resumed attempts end in bit-identical weights'),
+    threads: z.int().positive().describe('CPU threads per rank; part of the numerics fingerprint'),
+  })
+  .describe('What decides the numerics of every job');
+
+const executionSchema = z
+  .strictObject({
+    backend: z.enum(['local']).describe('Where jobs run'),
+    graceSeconds: z.number().positive().describe('Between SIGTERM and SIGKILL, seconds'),
+    attempts: z
+      .record(z.enum(FAILURE_CLASSES), z.int().nonnegative())
+      .describe('Per failure class, how often a stage is relaunched before it parks'),
+  })
+  .describe('How jobs are run and rerun');
+
+const costSchema = z
+  .strictObject({
+    gpu: z.string().min(1).describe('What the figures below are for, for people to read'),
+    peakTeraflops: z.number().positive().describe('Peak of one device at the compute type, 10^12 FLOP/s'),
+    gpus: z.int().positive().describe('Devices working together: turns device hours into wall time'),
+    mfu: z.number().gt(0).max(1).describe('Model FLOPs utilisation to plan with'),
+    stageMfu: z.record(nameSchema, z.number().gt(0).max(1)).describe('The same for single stages'),
+    pricePerGpuHour: z.number().nonnegative().describe('US dollars per device and hour'),
+    packedDocumentTokens: z
+      .int()
+      .positive()
+      .describe('Length that short, packed documents are reckoned at when counting attention'),
+  })
+  .describe('What the plan reckons with; changes nothing in a run');
+
+/** The complete recipe. `z.input` has lengths like "64K"; `z.output` has integers only. */
+export const recipeSchema = z
+  .strictObject({
+    preset: z.string().describe('Preset it was made from'),
+    name: nameSchema.describe('Name of the recipe, for people and reports'),
+    seed: z.int().nonnegative().max(0xffff_ffff).describe('Seed of data order and evaluation samples'),
+    store: z
+      .strictObject({ url: folderUrlSchema.describe('s3://bucket/prefix') })
+      .optional()
+      .describe('Where datasets, models and runs are kept; absent: the prefix the worker is configured with'),
+    base: baseSchema,
+    tokenizer: tokenizerSchema,
+    data: dataSchema,
+    stages: z.record(nameSchema, stageSchema).describe('Training stages by name'),
+    tasks: z.record(nameSchema, taskSchema).describe('Evaluation tasks by name'),
+    evaluations: z.record(nameSchema, evaluationSchema).describe('Evaluations by name'),
+    runtime: runtimeSchema,
+    execution: executionSchema,
+    cost: costSchema,
+  })
+  .describe('A Longhaul recipe');
+
+/** A recipe in its complete, resolved form: frozen into the run, and what everything downstream reads. */
+export type Recipe = z.output<typeof recipeSchema>;
+/** A complete recipe as presets write it. */
+export type RecipeSource = z.input<typeof recipeSchema>;
+/** One training stage, resolved. */
+export type TrainingStage = Recipe['stages'][string];
+/** One part of a stage's mix. */
+export type MixPart = TrainingStage['mix'][number];
+/** One evaluation task with all its lengths. */
+export type RecipeTask = Recipe['tasks'][string];
+/** One evaluation. */
+export type RecipeEvaluation = Recipe['evaluations'][string];
+/** Numbers of the architecture. */
+export type Architecture = Recipe['base']['architecture'];
+
+/** Optimizer steps of a stage. */
+export function stepsOf(stage: TrainingStage): number {
+  return stage.tokens / stage.globalBatchTokens;
+}
+
+/** Rows (sequences) a stage consumes. */
+export function rowsOf(stage: TrainingStage): number {
+  return stage.tokens / stage.sequenceLengthTokens;
+}

@@ -1,0 +1,187 @@
+/**
+ * A recipe, from what the user wrote to the resolved form that everything downstream reads.
+ *
+ * Input: `{preset?: 'tiny' | 'prolong-8b', …overrides}`. `{}` is valid and means `tiny`. Overrides merge over the preset by
+ * name: `{"stages": {"stage-1": {"steps": 3}}}` changes one number of one stage. Lists replace, `null` removes.
+ */
+import { checkRecipe } from './recipe-checks.js';
+import type { CrossProblem } from './recipe-checks.js';
+import { digestOf } from './digest.js';
+import { isObject, valueAt, withValueAt, without } from './json.js';
+import type { JsonObject, JsonPath } from './json.js';
+import { DEFAULT_PRESET, PRESETS, isPresetName } from './presets.js';
+import { formatPath } from './problem.js';
+import type { Problem } from './problem.js';
+import { acceptedAt } from './recipe-json-schema.js';
+import { mergeRecipe } from './recipe-merge.js';
+import { recipeSchema } from './recipe-schema.js';
+import type { Recipe } from './recipe-schema.js';
+
+export * from './problem.js';
+export * from './recipe-schema.js';
+
+/** A resolved recipe, or everything that is wrong with it. */
+export type ParsedRecipe =
+  | { readonly ok: true; readonly recipe: Recipe }
+  | { readonly ok: false; readonly problems: readonly Problem[] };
+
+/** Parses what a user wrote. Every problem is reported at once, each with its path; undefined is taken as `{}`. */
+export function parseRecipe(input: unknown): ParsedRecipe {
+  const given = input === undefined ? {} : input;
+  if (!isObject(given)) {
+    return refused([
+      { path: '', message: `is ${nameOf(given)}`, accepted: 'a JSON object; {} means the tiny preset' },
+    ]);
+  }
+  const preset = given['preset'] ?? DEFAULT_PRESET;
+  if (!isPresetName(preset)) {
+    const accepted = Object.keys(PRESETS).join(', ');
+    const unknown = { path: 'preset', message: `there is no preset ${JSON.stringify(preset)}`, accepted };
+    const { merged, problems } = mergeRecipe(PRESETS[DEFAULT_PRESET], without(given, 'preset'));
+    return refused([unknown, ...problems, ...schemaProblems(merged).problems]);
+  }
+  return parseMerged(PRESETS[preset], { ...given, preset });
+}
+
+/** Parses a resolved recipe again, as frozen into a run. Nothing is merged or filled in. */
+export function parseResolvedRecipe(frozen: unknown): ParsedRecipe {
+  const result = recipeSchema.safeParse(frozen);
+  if (!result.success) return refused(schemaProblems(frozen).problems);
+  const problems = checkRecipe(result.data).map(asProblem);
+  return problems.length === 0 ? { ok: true, recipe: result.data } : refused(problems);
+}
+
+/** The recipe's identity: SHA-256 of the resolved recipe's canonical JSON. */
+export function recipeDigest(recipe: Recipe): string {
+  return digestOf(recipe);
+}
+
+function parseMerged(preset: JsonObject, overrides: JsonObject): ParsedRecipe {
+  const { merged, problems: inputProblems } = mergeRecipe(preset, overrides);
+  const result = recipeSchema.safeParse(merged);
+  if (result.success && inputProblems.length === 0) {
+    const crossProblems = checkRecipe(result.data).map(asProblem);
+    return crossProblems.length === 0 ? { ok: true, recipe: result.data } : refused(crossProblems);
+  }
+  const schema = schemaProblems(merged);
+  const inputTaints = inputProblems.map((problem) => taintOf(problem.path));
+  // A field that is missing because of a refused `steps` or `like` would only repeat that problem.
+  const fresh = schema.problems.filter(
+    (problem) => problem.message !== MISSING || !inputTaints.some((path) => overlaps(path, problem.path)),
+  );
+  const mended = mend(merged, preset);
+  const tainted = [...inputTaints, ...mended.paths.map(formatPath)];
+  const cross =
+    mended.recipe === undefined ? [] : checkRecipe(mended.recipe).filter((one) => !touches(one, tainted));
+  return refused([...inputProblems, ...fresh, ...cross.map(asProblem)]);
+}
+
+const MISSING = 'is missing';
+
+function refused(problems: readonly Problem[]): ParsedRecipe {
+  return { ok: false, problems };
+}
+
+function asProblem({ path, message, accepted }: CrossProblem): Problem {
+  return { path, message, accepted };
+}
+
+interface SchemaProblems {
+  readonly problems: readonly Problem[];
+  /** Values at fault or missing. */
+  readonly paths: readonly JsonPath[];
+  /** Keys that should not be there. */
+  readonly unknownKeys: readonly JsonPath[];
+}
+
+/** What the schema says about a value: its problems, and where they lie. */
+function schemaProblems(value: unknown): SchemaProblems {
+  const result = recipeSchema.safeParse(value);
+  const problems: Problem[] = [];
+  const paths: JsonPath[] = [];
+  const unknownKeys: JsonPath[] = [];
+  for (const issue of result.success ? [] : result.error.issues) {
+    if (issue.code === 'unrecognized_keys') {
+      for (const key of issue.keys) {
+        const path = [...issue.path, key];
+        unknownKeys.push(path);
+        problems.push({
+          path: formatPath(path),
+          message: 'unknown key',
+          accepted: acceptedAt(issue.path, 'keys'),
+        });
+      }
+      continue;
+    }
+    paths.push(issue.path);
+    const missing = valueAt(value, issue.path) === undefined;
+    const message =
+      issue.code === 'invalid_key' ? issue.issues.map((one) => one.message).join('; ') : issue.message;
+    problems.push({
+      path: formatPath(issue.path),
+      message: missing ? MISSING : lowerFirst(message),
+      accepted: issue.code === 'invalid_key' ? undefined : acceptedAt(issue.path, 'value'),
+    });
+  }
+  return { problems, paths, unknownKeys };
+}
+
+/**
+ * A recipe close to a faulty one that does parse, so that the checks across fields can speak at the same time: what is at fault is
+ * taken from the preset, else removed, going one level up each round. `paths` are the values that were replaced.
+ */
+function mend(
+  merged: unknown,
+  preset: JsonObject,
+): { recipe: Recipe | undefined; paths: readonly JsonPath[] } {
+  const replaced: JsonPath[] = [];
+  let value = merged;
+  for (let level = 0; level < 8; level += 1) {
+    const result = recipeSchema.safeParse(value);
+    if (result.success) return { recipe: result.data, paths: replaced };
+    const { paths, unknownKeys } = schemaProblems(value);
+    value = unknownKeys.reduce((rest, path) => withValueAt(rest, path, undefined), value);
+    const targets = paths.map((path) => path.slice(0, Math.max(1, path.length - level)));
+    for (const target of [...targets].sort(laterItemsFirst)) {
+      value = withValueAt(value, target, valueAt(preset, target));
+    }
+    replaced.push(...targets);
+  }
+  return { recipe: undefined, paths: replaced };
+}
+
+/** Removing an item of a list moves those behind it, so the last goes first. */
+function laterItemsFirst(a: JsonPath, b: JsonPath): number {
+  const difference = a.findIndex((part, index) => part !== b[index]);
+  const [left, right] = [a[difference], b[difference]];
+  return typeof left === 'number' && typeof right === 'number' ? right - left : 0;
+}
+
+function touches(problem: CrossProblem, tainted: readonly string[]): boolean {
+  return [problem.path, ...problem.involves].some((path) => tainted.some((other) => overlaps(path, other)));
+}
+
+function overlaps(a: string, b: string): boolean {
+  return (
+    a === b ||
+    a.startsWith(`${b}.`) ||
+    a.startsWith(`${b}[`) ||
+    b.startsWith(`${a}.`) ||
+    b.startsWith(`${a}[`)
+  );
+}
+
+/** What a refused `steps` or `like` leaves unknown. */
+function taintOf(path: string): string {
+  const stage = path.slice(0, path.lastIndexOf('.'));
+  return path.endsWith('.steps') ? `${stage}.tokens` : stage;
+}
+
+function lowerFirst(text: string): string {
+  return text.slice(0, 1).toLowerCase() + text.slice(1);
+}
+
+function nameOf(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `a ${typeof value}`;
+}
