@@ -1,0 +1,99 @@
+// @ts-check
+/** Running programs by argument array, never through a shell. */
+import { spawn } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access, mkdir, open } from 'node:fs/promises';
+import path from 'node:path';
+
+/**
+ * @typedef {object} Finished
+ * @property {number} code Exit code; 127 when the program could not be started, 124 when it ran past its time
+ * @property {string} output What it printed, standard error included, at most its last 64 KiB
+ */
+
+const KEEP_BYTES = 64 * 1024;
+
+/**
+ * Runs a program to its end and returns what it printed. Never throws for what the program does.
+ *
+ * @param {string} file
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile?: string, timeoutMs?: number }} [options]
+ *   logFile also receives all of the output
+ * @returns {Promise<Finished>}
+ */
+export async function run(file, args, options = {}) {
+  const log = options.logFile === undefined ? undefined : await openLog(options.logFile);
+  try {
+    return await new Promise((resolve) => {
+      let output = '';
+      let timedOut = false;
+      const child = spawn(file, args, {
+        cwd: options.cwd,
+        env: options.env ?? process.env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const timer =
+        options.timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => {
+              timedOut = true;
+              child.kill('SIGKILL');
+            }, options.timeoutMs);
+      /** @param {Buffer} chunk */
+      const keep = (chunk) => {
+        output = (output + chunk.toString('utf8')).slice(-KEEP_BYTES);
+        log?.write(chunk).catch(() => {});
+      };
+      child.stdout.on('data', keep);
+      child.stderr.on('data', keep);
+      child.once('error', (error) => {
+        clearTimeout(timer);
+        resolve({ code: 127, output: error.message });
+      });
+      child.once('close', (code) => {
+        clearTimeout(timer);
+        resolve({ code: timedOut ? 124 : (code ?? 1), output });
+      });
+    });
+  } finally {
+    await log?.close();
+  }
+}
+
+/** @param {string} file */
+async function openLog(file) {
+  await mkdir(path.dirname(file), { recursive: true });
+  return open(file, 'a');
+}
+
+/**
+ * Full path of a program on PATH.
+ *
+ * @param {string} name
+ * @param {string} [searchPath] PATH by default
+ * @returns {Promise<string | undefined>}
+ */
+export async function which(name, searchPath = process.env['PATH'] ?? '') {
+  for (const folder of searchPath.split(path.delimiter)) {
+    if (folder === '') continue;
+    const candidate = path.join(folder, name);
+    try {
+      await access(candidate, constants.X_OK);
+      return candidate;
+    } catch {
+      // Not here; the next folder may have it.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Last lines of a text, for error messages.
+ *
+ * @param {string} text
+ * @param {number} lines
+ */
+export function lastLines(text, lines) {
+  return text.trimEnd().split('\n').slice(-lines).join('\n');
+}
