@@ -1,0 +1,81 @@
+"""Why a job ends: exceptions that carry their failure class. Anything else a job raises is classified by ``job.py``."""
+
+from __future__ import annotations
+
+from .contracts import FailureClass
+
+
+class JobFailure(Exception):
+    """An end of the job with a known failure class."""
+
+    failure_class: FailureClass = "unknown"
+
+
+class UserFailure(JobFailure):
+    """Something only a person can change: the spec, a missing input, wrong credentials."""
+
+    failure_class = "user-error"
+
+
+class DataFailure(JobFailure):
+    """The dataset is not what its manifest says."""
+
+    failure_class = "data"
+
+
+class CheckpointFailure(JobFailure):
+    """No checkpoint verifies, or ``HEAD`` is missing or unreadable."""
+
+    failure_class = "checkpoint"
+
+
+class NumericsFailure(JobFailure):
+    """Loss or gradients are not finite, or exploded."""
+
+    failure_class = "numerics"
+
+
+class Fenced(JobFailure):
+    """Another writer has taken the stage over: this attempt must not publish anything more."""
+
+    failure_class = "fenced"
+
+
+class DuplicateProcess(Fenced):
+    """Another process runs the same attempt. Its outcome is the attempt's; this one writes none."""
+
+
+class Stopped(JobFailure):
+    """The job did what it was asked to: it stopped. ``cancelled`` when nobody owns the job any more."""
+
+    def __init__(self, message: str, failure_class: FailureClass = "preempted") -> None:
+        super().__init__(message)
+        self.failure_class = failure_class
+
+
+class StoreError(JobFailure):
+    """Trouble with the object store. Never evidence of corruption."""
+
+    failure_class = "store"
+
+
+class NotFoundError(StoreError):
+    """The store answered that the object is not there."""
+
+
+class PreconditionFailedError(StoreError):
+    """A conditional write did not apply (412, 409): someone else wrote, or this write had landed before."""
+
+
+class AmbiguousWriteError(StoreError):
+    """A conditional write got no usable answer (timeout, reset, 5xx): it may have landed. Re-read to find out."""
+
+
+class UnavailableError(StoreError):
+    """The store kept failing for as long as the job may wait."""
+
+
+class AccessError(StoreError):
+    """The store refuses these credentials, or the bucket is not there. Waiting does not help."""
+
+    failure_class = "user-error"

@@ -1,0 +1,162 @@
+"""What a job reports while it runs: numbered, create-only event files; and what it hears back: ``HEAD`` and the lease.
+
+A flush thread writes a file when ``flush_seconds`` have passed or ``flush_bytes`` have gathered. At every flush, with
+or without events, it re-reads ``HEAD`` and the lease. It never gives up on a store in trouble while the job runs:
+events wait in memory, training goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from .checkpoint import HeadGuard
+from .contracts import (
+    ContractError,
+    EventFile,
+    EventLimits,
+    JobEvent,
+    Lease,
+    LogEvent,
+    PhaseEvent,
+    dump,
+    now,
+    parse,
+)
+from .errors import DuplicateProcess, JobFailure, PreconditionFailedError, StoreError
+from .layout import StageUrls
+from .store import Store
+
+_ENVELOPE_BYTES = 200  # the event file around its events
+
+
+class EventSink:
+    """Gathers events of one attempt and writes them. ``emit`` may be called from any thread and never blocks on I/O."""
+
+    def __init__(
+        self,
+        store: Store,
+        urls: StageUrls,
+        guard: HeadGuard,
+        limits: EventLimits,
+        *,
+        on_lease_expired: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self._store, self._urls, self._guard, self._limits = store, urls, guard, limits
+        self._next = 1
+        self._on_lease_expired = on_lease_expired
+        self._waiting: list[tuple[JobEvent, int]] = []
+        self._file: tuple[bytes, int] | None = None  # the file under way and its number of events
+        self._bytes = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._failure: JobFailure | None = None
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def start(self) -> None:
+        """Start the flush thread."""
+        self._thread.start()
+
+    def emit(self, event: JobEvent) -> None:
+        """Queue one event."""
+        size = len(dump(event, compact=True))
+        with self._wake:
+            self._waiting.append((event, size))
+            self._bytes += size
+            if self._bytes >= self._limits.flush_bytes:
+                self._wake.notify()
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Queue a line for the operator."""
+        self.emit(LogEvent(type="log", at=now(), level=level, message=message))  # type: ignore[arg-type]
+
+    def phase(self, phase: str) -> None:
+        """Queue that the job entered ``phase``."""
+        self.emit(PhaseEvent(type="phase", at=now(), phase=phase))  # type: ignore[arg-type]
+
+    @property
+    def failure(self) -> JobFailure | None:
+        """Why the job must end, once a flush has found out: Fenced, or a broken ``HEAD``."""
+        return self._failure
+
+    def close(self, seconds: float) -> bool:
+        """Write what is left, within ``seconds``. Returns whether everything was written."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join(max(seconds, 0.0))
+        return not self._thread.is_alive() and not self._waiting
+
+    # --- the flush thread ---
+
+    def _run(self) -> None:
+        closing = False
+        first = True
+        while self._failure is None and not closing:
+            # The first file is written at once: being create-only, it claims the attempt for this process.
+            closing = False if first else self._wait()
+            first = False
+            try:
+                self._flush()
+                if not closing:
+                    self._listen()
+            except StoreError:
+                pass  # the store's trouble is not the job's: events stay queued
+            except JobFailure as failure:
+                self._failure = failure
+
+    def _wait(self) -> bool:
+        until = time.monotonic() + self._limits.flush_seconds
+        with self._wake:
+            while not self._closing and self._bytes < self._limits.flush_bytes:
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                self._wake.wait(left)
+            return self._closing
+
+    def _flush(self) -> None:
+        """Write everything that waits. A file once begun keeps its bytes until the store confirms them: a try whose
+        answer was lost may have landed, and another text under the same number would look like another writer's."""
+        while (file := self._file or self._gather()) is not None:
+            self._file = file
+            data, count = file
+            try:
+                self._store.create(self._urls.event_file(self._guard.epoch, self._next), data)
+            except PreconditionFailedError:
+                raise DuplicateProcess(f"another process writes the events of epoch {self._guard.epoch}") from None
+            self._file = None
+            self._next += 1
+            with self._wake:
+                self._bytes -= sum(size for _, size in self._waiting[:count])
+                del self._waiting[:count]
+
+    def _gather(self) -> tuple[bytes, int] | None:
+        """The next file: at most ``flush_bytes`` large, but for a single larger event."""
+        left = self._limits.flush_bytes - _ENVELOPE_BYTES
+        events: list[JobEvent] = []
+        with self._wake:
+            for event, size in self._waiting:
+                left -= size
+                if events and left < 0:
+                    break
+                events.append(event)
+        if not events:
+            return None
+        file = EventFile(schema_="longhaul.events/1", epoch=self._guard.epoch, index=self._next, events=events)
+        return dump(file, compact=True), len(events)
+
+    def _listen(self) -> None:
+        self._guard.read()
+        found = self._store.find(self._urls.lease)
+        if found is None:
+            return
+        try:
+            lease = parse(Lease, found.data, self._urls.lease)
+        except ContractError as error:
+            self.log(str(error), "warning")
+            return
+        if lease.epoch == self._guard.epoch and datetime.fromisoformat(lease.expires_at).timestamp() < time.time():
+            self._on_lease_expired(f"the lease ran out at {lease.expires_at}: nobody watches this job any more")

@@ -1,0 +1,352 @@
+"""What ``train.run(spec, job)`` and ``evaluate.run(spec, job)`` get to work with, and what becomes of how they end.
+
+The two entry points are functions of ``(spec, job)``. They return ``Trained`` or ``Evaluated``, or raise: a
+``JobFailure`` (see ``errors.py``) says its class itself, other exceptions are classified here. A sketch::
+
+    def run(spec: TrainSpec, job: Job) -> Trained:
+        job.phase("load")                                 # from here on, seconds count as loading
+        job.set_fingerprint({...})
+        manager = job.checkpoint_manager(spec, dataset_digest=…, fingerprint=…)
+        restored = manager.resume()                       # None: initialise from spec.initialize
+        job.phase("first-step")
+        for step in …:
+            for microbatch in …:
+                if job.stop_requested:                    # SIGTERM, or an expired lease
+                    …discard the accumulation…
+                    job.save_before_stopping(manager, lambda: snapshot)   # if it fits the grace
+                    raise job.stopped()
+            job.check()                                   # Fenced, a failed background save or flush
+            job.step_done(StepEvent(...))                 # event, progress, and phase("step") after the first
+            if step % spec.checkpoints.every_steps == 0:
+                with job.measure("save"):
+                    t0 = time.monotonic(); manager.save(snapshot(), stall_started=t0)
+        commit = manager.wait()
+        job.phase("export")
+        model = publish_model(job.store, job.urls.export(commit.id), files, origin)
+        return Trained(...)
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from .checkpoint import CheckpointManager, HeadGuard, Snapshot, Terms
+from .contracts import (
+    EndedOutcome,
+    EvaluatedOutcome,
+    EvaluateSpec,
+    FailureClass,
+    Fingerprint,
+    HeadCommit,
+    JobPhase,
+    ModelRef,
+    SecondsByLabel,
+    StepEvent,
+    TrainedOutcome,
+    TrainSpec,
+    now,
+)
+from .errors import JobFailure, Stopped
+from .events import EventSink
+from .layout import StageUrls
+from .store import Store
+
+Label = JobPhase
+_PHASES: tuple[JobPhase, ...] = ("import", "load", "first-step", "step", "save", "evaluate", "export")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training job did all its steps. Losses: mean over the first and the last tenth of the stage's steps."""
+
+    commit: HeadCommit
+    model: ModelRef
+    weights_digest: str
+    first_loss: float
+    last_loss: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation finished all samples, ``reused_samples`` of them in an earlier attempt."""
+
+    samples: int
+    reused_samples: int
+    results_digest: str
+
+
+class Stopwatch:
+    """Seconds by label. One label runs at a time; ``measure`` interrupts it."""
+
+    def __init__(self, label: Label, started: float | None = None) -> None:
+        """``started``: ``time.monotonic()`` of the process's start, if that was earlier."""
+        self._seconds: dict[Label, float] = dict.fromkeys(_PHASES, 0.0)
+        self._label = label
+        self._since = time.monotonic() if started is None else started
+
+    def switch(self, label: Label) -> Label:
+        """Time counts as ``label`` from now on; returns what it counted as before."""
+        at = time.monotonic()
+        self._seconds[self._label] += at - self._since
+        before, self._label, self._since = self._label, label, at
+        return before
+
+    def seconds(self) -> SecondsByLabel:
+        """What has been counted up to now."""
+        self.switch(self._label)
+        return SecondsByLabel(
+            import_=self._seconds["import"],
+            load=self._seconds["load"],
+            first_step=self._seconds["first-step"],
+            step=self._seconds["step"],
+            save=self._seconds["save"],
+            evaluate=self._seconds["evaluate"],
+            export=self._seconds["export"],
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an attempt got; reported to the wrapper, which needs it when the worker dies without a word."""
+
+    step: int
+    tokens: int
+    fingerprint: Fingerprint
+    seconds: SecondsByLabel
+
+
+class Job:
+    """One attempt of a job, inside its worker process.
+
+    Attributes: ``spec``, ``epoch``, ``store``, ``urls`` (keys of the stage), ``guard`` (reads ``HEAD``), ``events``.
+    """
+
+    def __init__(
+        self,
+        spec: TrainSpec | EvaluateSpec,
+        epoch: int,
+        store: Store,
+        *,
+        grace_seconds: float,
+        started: float | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """``started``: ``time.monotonic()`` when the process started."""
+        self.spec, self.epoch, self.store = spec, epoch, store
+        self.urls = StageUrls(spec.stage_url)
+        self.guard = HeadGuard(store, self.urls, epoch)
+        self.events = EventSink(store, self.urls, self.guard, spec.events, on_lease_expired=self._lease_expired)
+        self._grace = grace_seconds
+        self._stopwatch = Stopwatch("import", started)
+        self._on_progress = on_progress
+        self._started_at = now()
+        self._stop: Stopped | None = None
+        self._stop_deadline = math.inf
+        self._step, self._tokens = 0, 0
+        self._fingerprint: Fingerprint = {}
+        self._manager: CheckpointManager | None = None
+
+    # --- where the time goes ---
+
+    def phase(self, phase: JobPhase) -> None:
+        """The job enters ``phase``: an event, and the label for seconds from now on."""
+        if self._stopwatch.switch(phase) != phase:
+            self.events.phase(phase)
+        self._report()
+
+    @contextmanager
+    def measure(self, label: Label) -> Iterator[None]:
+        """Seconds inside count as ``label``, without an event."""
+        before = self._stopwatch.switch(label)
+        try:
+            yield
+        finally:
+            self._stopwatch.switch(before)
+
+    # --- how far it is ---
+
+    def set_fingerprint(self, fingerprint: Fingerprint) -> None:
+        """State what decides the numerics of this attempt."""
+        self._fingerprint = dict(fingerprint)
+        self._report()
+
+    def set_progress(self, step: int, tokens: int) -> None:
+        """State the step and tokens of the stage, after a resume say."""
+        self._step, self._tokens = step, tokens
+        self._report()
+
+    def step_done(self, event: StepEvent) -> None:
+        """An optimizer step is done. After the first one the phase is ``step``."""
+        self.events.emit(event)
+        self._step, self._tokens = event.step, event.tokens
+        self.phase("step")
+
+    def _report(self) -> None:
+        self._on_progress(self.progress())
+
+    def progress(self) -> Progress:
+        """Step, tokens, fingerprint and seconds so far."""
+        return Progress(self._step, self._tokens, self._fingerprint, self._stopwatch.seconds())
+
+    # --- whether to go on ---
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether to stop at the next micro-batch: SIGTERM came, or the lease ran out."""
+        return self._stop is not None
+
+    def request_stop(self, reason: Stopped) -> None:
+        """Ask the job to stop within its grace. Takes no lock: called from a signal handler."""
+        if self._stop is None:
+            self._stop_deadline = time.monotonic() + self._grace
+            self._stop = reason
+            self.store.limit_patience(self._grace)
+
+    def _lease_expired(self, message: str) -> None:
+        self.request_stop(Stopped(message, "cancelled"))
+
+    def grace_left(self) -> float:
+        """Seconds until the job is killed; infinite while no stop is requested."""
+        return self._stop_deadline - time.monotonic()
+
+    def stopped(self) -> Stopped:
+        """The exception to raise once the job has stopped as requested."""
+        return self._stop if self._stop is not None else Stopped("the job stopped by itself", "unknown")
+
+    def check(self) -> None:
+        """Raise what the background found out: Fenced, a broken ``HEAD``, or what a background save raised."""
+        if self.events.failure is not None:
+            raise self.events.failure
+        if self._manager is not None:
+            self._manager.raise_failed_save()
+
+    check_fenced = check
+
+    # --- checkpoints ---
+
+    def checkpoint_manager(
+        self, spec: TrainSpec, *, fingerprint: Fingerprint, world_size: int = 1, ranks_per_node: int = 1
+    ) -> CheckpointManager:
+        """The stage's checkpoints; commits become events."""
+        self.set_fingerprint(fingerprint)
+        terms = Terms(
+            recipe_digest=spec.recipe_digest,
+            dataset_digest=spec.data.dataset.digest,
+            fingerprint=fingerprint,
+            keep_last=spec.checkpoints.keep_last,
+            keep_every=spec.checkpoints.keep_every,
+            world_size=world_size,
+            ranks_per_node=ranks_per_node,
+        )
+        self._manager = CheckpointManager(
+            self.store,
+            self.urls,
+            self.guard,
+            terms,
+            on_commit=self.events.emit,
+            on_warning=lambda message: self.events.log(message, "warning"),
+        )
+        return self._manager
+
+    def save_before_stopping(self, manager: CheckpointManager, snapshot: Callable[[], Snapshot | None]) -> None:
+        """On a requested stop: finish the save in flight, then make one more if there is something new to save
+        (``snapshot`` returns None otherwise) and it is expected to fit the grace. Otherwise the last commit stays."""
+        with self.measure("save"):
+            manager.wait()
+            if manager.save_seconds is not None and self.grace_left() < 1.5 * manager.save_seconds:
+                self.events.log("the grace is too short for another save; the last commit stands", "warning")
+                return
+            latest = snapshot()
+            if latest is not None:
+                manager.save(latest)
+                manager.wait()
+
+
+# --- how it ended -----------------------------------------------------------------------------------------------------
+
+AnyOutcome = TrainedOutcome | EvaluatedOutcome | EndedOutcome
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What every outcome of an attempt states."""
+
+    epoch: int
+    started_at: str
+    progress: Progress
+
+    def common(self) -> dict[str, object]:
+        """The fields that all outcomes share."""
+        return {
+            "schema_": "longhaul.outcome/1",
+            "epoch": self.epoch,
+            "started_at": self.started_at,
+            "ended_at": now(),
+            "seconds": self.progress.seconds,
+            "fingerprint": self.progress.fingerprint,
+            "step": self.progress.step,
+            "tokens": self.progress.tokens,
+        }
+
+
+def outcome_of(attempt: Attempt, result: Trained | Evaluated | BaseException) -> AnyOutcome:
+    """The outcome of what an entry point returned or raised."""
+    match result:
+        case Trained():
+            return TrainedOutcome(**attempt.common(), result="trained", **vars(result))
+        case Evaluated():
+            return EvaluatedOutcome(**attempt.common(), result="evaluated", **vars(result))
+        case _:
+            kind = type(result)
+            name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            frames = _frames(result)
+            if isinstance(result, Stopped):
+                name, frames = "", []
+            return ended(attempt, classify(result), str(result) or name, name, frames)
+
+
+def ended(
+    attempt: Attempt, failure_class: FailureClass, message: str, exception: str = "", frames: list[str] | None = None
+) -> EndedOutcome:
+    """The outcome of an attempt that ended before it was done."""
+    return EndedOutcome(
+        **attempt.common(),
+        result="ended",
+        class_=failure_class,
+        message=message[:4000],
+        exception=exception,
+        frames=frames or [],
+    )
+
+
+_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_HARDWARE = ("CUDA error", "NCCL error", "ECC error", "HIP error")
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+
+
+def classify(error: BaseException) -> FailureClass:
+    """The failure class of an exception: its own word first, then what is known of others, else ``unknown``."""
+    if isinstance(error, JobFailure):
+        return error.failure_class
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or any(words in text for words in _MEMORY):
+        return "out-of-memory"
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return "infrastructure"
+    if name in ("AcceleratorError", "DistBackendError", "DistNetworkError") or any(w in text for w in _HARDWARE):
+        return "infrastructure"
+    cause = error.__cause__
+    return classify(cause) if cause is not None else "unknown"
+
+
+def _frames(error: BaseException) -> list[str]:
+    """``file:function`` of the innermost 30 frames, innermost last."""
+    trace = traceback.extract_tb(error.__traceback__)[-30:]
+    return [f"{PurePath(frame.filename).name}:{frame.name}" for frame in trace]

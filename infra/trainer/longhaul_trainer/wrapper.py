@@ -1,0 +1,408 @@
+"""The wrapper: PID 1 of a training container, or a plain local process. ``python -m longhaul_trainer`` runs it.
+
+It reads the spec, forks a worker that does the job, forwards SIGTERM, passes the worker's output on, and when the
+worker is gone, however it went, writes the attempt's one outcome and exits with the class's exit code. The worker is a
+fork after light imports: a crash, an out-of-memory kill or a hung CUDA context takes the worker, not the account of it,
+and the fork costs milliseconds where a second interpreter would cost its imports again.
+
+Environment: ``LONGHAUL_SPEC_URL``, ``LONGHAUL_EPOCH``, ``LONGHAUL_GRACE_SECONDS`` (default 30), and what ``store.py``
+reads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import mmap
+import os
+import selectors
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .contracts import (
+    EXIT_CODES,
+    ContractError,
+    EvaluateSpec,
+    JobSpec,
+    Outcome,
+    SecondsByLabel,
+    TrainSpec,
+    dump,
+    now,
+    parse,
+)
+from .errors import (
+    DuplicateProcess,
+    JobFailure,
+    NotFoundError,
+    PreconditionFailedError,
+    Stopped,
+    StoreError,
+    UserFailure,
+)
+from .job import AnyOutcome, Attempt, Job, Progress, ended, outcome_of
+from .layout import StageUrls
+from .store import Store
+
+_TAIL_BYTES = 256 * 1024
+_DUPLICATE = b"duplicate"
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the environment says."""
+
+    spec_url: str
+    epoch: int
+    grace_seconds: float
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Launch:
+        """Raises UserFailure that names what is missing or wrong."""
+        spec_url = environment.get("LONGHAUL_SPEC_URL", "")
+        if not spec_url.startswith("s3://"):
+            raise UserFailure("LONGHAUL_SPEC_URL must be s3://bucket/key of the stage's spec.json")
+        try:
+            epoch = int(environment.get("LONGHAUL_EPOCH", ""))
+            grace = float(environment.get("LONGHAUL_GRACE_SECONDS", "30"))
+        except ValueError:
+            raise UserFailure("LONGHAUL_EPOCH and LONGHAUL_GRACE_SECONDS must be numbers") from None
+        if epoch < 1 or grace < 0:
+            raise UserFailure("LONGHAUL_EPOCH starts at 1, LONGHAUL_GRACE_SECONDS at 0")
+        return cls(spec_url, epoch, grace)
+
+
+class Mailbox:
+    """Shared memory through which the worker tells the wrapper things that must survive the worker.
+
+    Two halves, written in turn and then switched over, so that a worker killed in the middle of a write leaves the
+    message before it.
+    """
+
+    _HALF = 64 * 1024
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1 + 2 * self._HALF)
+
+    def write(self, message: bytes) -> None:
+        """Replace the message (less than 64 KiB)."""
+        half = 1 - (self._memory[0] & 1)
+        at = 1 + half * self._HALF
+        self._memory[at : at + 4 + len(message)] = len(message).to_bytes(4, "little") + message
+        self._memory[0] = half
+
+    def read(self) -> bytes:
+        """The latest whole message; empty when there was none."""
+        at = 1 + (self._memory[0] & 1) * self._HALF
+        size = int.from_bytes(self._memory[at : at + 4], "little")
+        return self._memory[at + 4 : at + 4 + size]
+
+
+@dataclass
+class Boxes:
+    """The worker's mail: how far it is, and in the end its outcome."""
+
+    progress: Mailbox = field(default_factory=Mailbox)
+    outcome: Mailbox = field(default_factory=Mailbox)
+
+
+def main() -> int:
+    """Run one attempt; returns the exit code."""
+    started = time.monotonic()
+    started_at = now()
+    try:
+        launch = Launch.from_environment(os.environ)
+        store = Store.from_environment()
+    except JobFailure as failure:
+        print(f"longhaul: {failure}", file=sys.stderr)
+        return EXIT_CODES[failure.failure_class]
+    return _Attempt(launch, store, started, started_at).run()
+
+
+class _Attempt:
+    """The wrapper's side of one attempt."""
+
+    def __init__(self, launch: Launch, store: Store, started: float, started_at: str) -> None:
+        self._launch, self._store = launch, store
+        self._started, self._started_at = started, started_at
+        self._urls = StageUrls(launch.spec_url.rsplit("/", 1)[0])
+        self._tail = bytearray()
+        self._worker: int | None = None
+        self._stop_at: float | None = None
+
+    def run(self) -> int:
+        """Do the attempt; returns the exit code."""
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._stop)
+        try:
+            spec = self._read_spec()
+            finished = self._store.find(self._urls.outcome(self._launch.epoch))
+        except JobFailure as failure:
+            self._say(str(failure))
+            return self._conclude(outcome_of(self._attempt(_NOTHING), failure))
+        if finished is not None:
+            self._say("this attempt has an outcome already; an epoch runs once")
+            return _exit_code(parse(Outcome, finished.data))
+        boxes = Boxes()
+        return self._conclude(self._outcome(boxes, self._supervise(spec, boxes)))
+
+    def _stop(self, *_: Any) -> None:
+        """SIGTERM: the worker gets the word, and from here on everything has only the grace."""
+        if self._stop_at is None:
+            self._stop_at = time.monotonic()
+            self._store.limit_patience(self._launch.grace_seconds * 0.9)
+        if self._worker is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._worker, signal.SIGTERM)
+
+    def _read_spec(self) -> TrainSpec | EvaluateSpec:
+        url = self._launch.spec_url
+        try:
+            spec: TrainSpec | EvaluateSpec = parse(JobSpec, self._store.get(url).data, url)
+        except NotFoundError:
+            raise UserFailure(f"{url} is not there") from None
+        except ContractError as error:
+            raise UserFailure(str(error)) from None
+        self._urls = StageUrls(spec.stage_url)
+        return spec
+
+    # --- the worker ---
+
+    def _supervise(self, spec: TrainSpec | EvaluateSpec, boxes: Boxes) -> _Death:
+        """Fork the worker and see it through."""
+        output, worker_output = os.pipe()
+        oom_kills, wrapper = _oom_kills(), os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal that arrives before the worker has its own handlers must reach it later, not be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            _die_with(wrapper)
+            os.close(output)
+            for stream in (1, 2):
+                os.dup2(worker_output, stream)
+            _work(spec, self._launch, boxes, self._started)
+            os._exit(0)
+        os.close(worker_output)
+        self._worker = pid
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        if self._stop_at is not None:
+            self._stop()
+        status, killed = self._watch(pid, output)
+        self._worker = None
+        return _Death(status, killed, _oom_kills() > oom_kills)
+
+    def _watch(self, pid: int, output: int) -> tuple[int, bool]:
+        """Pass on the worker's output until it is gone. Its wait status, and whether its grace ran out."""
+        killed = False
+        wake = _wakeup_on_signals()
+        os.set_blocking(output, False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(wake, selectors.EVENT_READ)
+            selector.register(output, selectors.EVENT_READ)
+            while (status := _reap(pid)) is None:
+                left = self._grace_left()
+                if left is not None and left <= 0 and not killed:
+                    killed = True
+                    os.kill(pid, signal.SIGKILL)
+                for key, _ in selector.select(None if killed else left):
+                    if key.fd == wake:
+                        os.read(wake, 512)
+                    elif not self._pass_on(output):
+                        selector.unregister(output)
+        while self._pass_on(output):
+            pass
+        return status, killed
+
+    def _grace_left(self) -> float | None:
+        """Seconds until the worker is killed; some of the grace is left for writing the outcome. None: not stopping."""
+        if self._stop_at is None:
+            return None
+        grace = self._launch.grace_seconds
+        return max(self._stop_at + max(grace - 2.0, grace * 0.8) - time.monotonic(), 0.0)
+
+    def _pass_on(self, output: int) -> bool:
+        """Copy some of the worker's output to our own; False when there is none."""
+        try:
+            data = os.read(output, 65536)
+        except BlockingIOError:
+            return False
+        self._tail += data
+        del self._tail[:-_TAIL_BYTES]
+        view = memoryview(data)
+        with suppress(OSError):  # whoever read our output may be gone; the work goes on
+            while view:
+                view = view[os.write(1, view) :]
+        return bool(data)
+
+    # --- the end ---
+
+    def _outcome(self, boxes: Boxes, death: _Death) -> AnyOutcome | None:
+        """The worker's own word, or what its death says; None when another process runs the attempt."""
+        message = boxes.outcome.read()
+        if message == _DUPLICATE:
+            return None
+        if message:
+            outcome: AnyOutcome = parse(Outcome, message)
+            return outcome
+        return death.outcome(self._attempt(_progress(boxes.progress.read())), self._launch.grace_seconds)
+
+    def _attempt(self, progress: Progress) -> Attempt:
+        return Attempt(self._launch.epoch, self._started_at, progress)
+
+    def _conclude(self, outcome: AnyOutcome | None) -> int:
+        """Write log and outcome; an outcome that can't be written still decides the exit code."""
+        if outcome is None:
+            self._say("another process runs this attempt; its outcome is left to it")
+            return EXIT_CODES["fenced"]
+        try:
+            if self._tail:
+                self._store.put(self._urls.log(self._launch.epoch), bytes(self._tail))
+            self._store.create(self._urls.outcome(self._launch.epoch), dump(outcome))
+        except PreconditionFailedError:
+            self._say("this attempt has another outcome already")
+        except StoreError as error:
+            self._say(f"the outcome could not be written: {error}")
+        return _exit_code(outcome)
+
+    def _say(self, text: str) -> None:
+        line = f"longhaul: {text}\n".encode()
+        self._tail += line
+        with suppress(OSError):
+            os.write(2, line)
+
+
+@dataclass(frozen=True)
+class _Death:
+    """How the worker went: its wait status, whether its grace ran out, whether the kernel's memory killer struck."""
+
+    status: int
+    killed: bool
+    out_of_memory: bool
+
+    def outcome(self, attempt: Attempt, grace_seconds: float) -> AnyOutcome:
+        """The outcome of a worker that left none."""
+        if self.killed:
+            return ended(attempt, "preempted", f"did not stop within the grace of {grace_seconds:g} s and was killed")
+        code = os.waitstatus_to_exitcode(self.status)
+        if code == -signal.SIGKILL and self.out_of_memory:
+            return ended(attempt, "out-of-memory", "the kernel killed the worker because memory ran out")
+        if code < 0:
+            return ended(attempt, "unknown", f"the worker was killed by {signal.Signals(-code).name}")
+        return ended(attempt, "unknown", f"the worker exited with code {code} and said nothing")
+
+
+def _wakeup_on_signals() -> int:
+    """A file descriptor that becomes readable with every signal, so that waiting for output never misses one."""
+    read, write = os.pipe()
+    for end in (read, write):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read
+
+
+def _reap(worker: int) -> int | None:
+    """The worker's wait status once it is gone. As PID 1 we are also the one to reap other orphans."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == worker:
+            return status
+        if pid == 0:
+            return None
+
+
+def _exit_code(outcome: AnyOutcome) -> int:
+    return EXIT_CODES[outcome.class_ if outcome.result == "ended" else "done"]
+
+
+# --- inside the worker ------------------------------------------------------------------------------------------------
+
+
+def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, boxes: Boxes, started: float) -> None:
+    """Do the job and leave its outcome in the mailbox. Never raises."""
+    started_at = now()
+    signal.set_wakeup_fd(-1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    job: Job | None = None
+    result: Any
+    try:
+        job = Job(
+            spec,
+            launch.epoch,
+            Store.from_environment(),
+            grace_seconds=max(launch.grace_seconds - 4.0, launch.grace_seconds * 0.6),
+            started=started,
+            on_progress=lambda progress: boxes.progress.write(_progress_bytes(progress)),
+        )
+        _stop_on_signals(job)
+        job.events.phase("import")
+        job.events.start()
+        entry = importlib.import_module(f"{__package__}.{'train' if spec.kind == 'train' else 'evaluate'}")
+        result = entry.run(spec, job)
+    except BaseException as error:
+        if not isinstance(error, Stopped):
+            traceback.print_exc()
+        result = error
+    duplicate = isinstance(result, DuplicateProcess) or (job and isinstance(job.events.failure, DuplicateProcess))
+    progress = job.progress() if job is not None else _NOTHING
+    outcome = outcome_of(Attempt(launch.epoch, started_at, progress), result)
+    boxes.outcome.write(_DUPLICATE if duplicate else dump(outcome))
+    if job is not None:
+        job.events.close(min(job.grace_left(), 60.0))
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _stop_on_signals(job: Job) -> None:
+    def stop(number: int, _: Any) -> None:
+        job.request_stop(Stopped(f"stopped by {signal.Signals(number).name}"))
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+
+
+def _die_with(wrapper: int) -> None:
+    """Have the kernel kill this process when the wrapper dies (Linux): no job is left without its account."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != wrapper:
+        os._exit(1)
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed for memory in this process's cgroup (version 2); 0 where that is unknown."""
+    with suppress(OSError, ValueError, StopIteration):
+        group = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        for folder in (Path("/sys/fs/cgroup", group[3:].lstrip("/")), Path("/sys/fs/cgroup")):
+            events = folder / "memory.events"
+            if events.exists():
+                counts = dict(line.split() for line in events.read_text().splitlines())
+                return int(counts["oom_kill"])
+    return 0
+
+
+_NOTHING = Progress(0, 0, {}, SecondsByLabel(import_=0, load=0, first_step=0, step=0, save=0, evaluate=0, export=0))
+
+
+def _progress_bytes(progress: Progress) -> bytes:
+    seconds = progress.seconds.model_dump()
+    return json.dumps([progress.step, progress.tokens, progress.fingerprint, seconds]).encode()
+
+
+def _progress(message: bytes) -> Progress:
+    if not message:
+        return _NOTHING
+    step, tokens, fingerprint, seconds = json.loads(message)
+    return Progress(step, tokens, fingerprint, SecondsByLabel.model_validate(seconds, by_alias=True))
