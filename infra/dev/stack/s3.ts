@@ -1,0 +1,69 @@
+/** The S3 server: how it is started, when it is ready, and the bucket in it. */
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { S3Credentials } from './credentials.js';
+import { LOOPBACK } from './ports.js';
+import { startServer, waitUntil } from './server-process.js';
+import type { StartedServer } from './server-process.js';
+
+/** Region that the server says it is in. */
+export const REGION = 'us-east-1';
+
+const READY_SECONDS = 30;
+
+/** Starts the server on a folder and waits until it answers. Credentials go by its environment, never by arguments. */
+export async function startS3(options: {
+  readonly binDir: string;
+  readonly dataDir: string;
+  readonly logDir: string;
+  readonly port: number;
+  readonly credentials: S3Credentials;
+}): Promise<StartedServer> {
+  const folder = path.join(options.dataDir, 's3');
+  await mkdir(folder, { recursive: true });
+  const server = await startServer({
+    name: 'the S3 server',
+    file: path.join(options.binDir, 'versitygw'),
+    args: ['--port', `${LOOPBACK}:${String(options.port)}`, '--keep-alive', '--quiet', 'posix', folder],
+    env: {
+      PATH: process.env['PATH'],
+      VGW_REGION: REGION,
+      ROOT_ACCESS_KEY_ID: options.credentials.accessKeyId,
+      ROOT_SECRET_ACCESS_KEY: options.credentials.secretAccessKey,
+    },
+    logFile: path.join(options.logDir, 'versitygw.log'),
+  });
+  await waitUntil('The S3 server', () => isS3Ready(`http://${LOOPBACK}:${String(options.port)}`), {
+    seconds: READY_SECONDS,
+    ended: server.ended,
+  });
+  return server;
+}
+
+/** Whether an S3 server answers; without credentials it refuses, which is an answer too. */
+export async function isS3Ready(endpoint: string): Promise<boolean> {
+  try {
+    const response = await fetch(endpoint, { signal: AbortSignal.timeout(2000) });
+    await response.arrayBuffer();
+    return response.status < 500;
+  } catch {
+    return false;
+  }
+}
+
+/** Makes sure of the bucket. */
+export async function createBucket(
+  endpoint: string,
+  credentials: S3Credentials,
+  bucket: string,
+): Promise<void> {
+  const client = new S3Client({ endpoint, region: REGION, credentials, forcePathStyle: true });
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: bucket }));
+  } catch (error) {
+    if (!(error instanceof Error && error.name === 'BucketAlreadyOwnedByYou')) throw error;
+  } finally {
+    client.destroy();
+  }
+}

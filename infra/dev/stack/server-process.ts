@@ -1,0 +1,138 @@
+/**
+ * A server process that outlives who started it: it is found again by its process id and start time, and stopped by
+ * nothing else, so that a recycled process id never gets a signal meant for a server of ours.
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { isAlive } from '../lib/lock.mjs';
+import { run } from '../lib/processes.mjs';
+
+/** A process by its id and the moment it started, as the system words it. */
+export const processIdentitySchema = z.strictObject({
+  pid: z.int().positive(),
+  startedAt: z.string().min(1),
+});
+export type ProcessIdentity = z.infer<typeof processIdentitySchema>;
+
+const POLL_MS = 25;
+const LOG_BYTES = 8 * 1024 * 1024;
+
+/** Identity of a running process; undefined when there is none with that id. */
+export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
+  const startedAt = process.platform === 'linux' ? startOnLinux(pid) : await startFromPs(pid);
+  return startedAt === undefined ? undefined : { pid, startedAt };
+}
+
+/** Whether that very process still runs. */
+export async function isRunning(identity: ProcessIdentity): Promise<boolean> {
+  if (!isAlive(identity.pid)) return false;
+  return (await identify(identity.pid))?.startedAt === identity.startedAt;
+}
+
+/** Start time in clock ticks since boot: field 22, counted after the name, which may hold spaces and brackets. */
+function startOnLinux(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended; it only waits for its parent to notice.
+    return fields[0] === 'Z' ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+async function startFromPs(pid: number): Promise<string | undefined> {
+  const { code, output } = await run('ps', ['-o', 'lstart=', '-p', String(pid)]);
+  return code === 0 && output.trim() !== '' ? output.trim() : undefined;
+}
+
+/** A server that was just started. */
+export interface StartedServer {
+  readonly identity: ProcessIdentity;
+  /** Resolves with a sentence when the process ends, whatever the reason. */
+  readonly ended: Promise<string>;
+}
+
+/**
+ * Starts a server in a session of its own, so that a Ctrl-C meant for its starter does not reach it, with its output
+ * in a log file.
+ */
+export async function startServer(options: {
+  readonly name: string;
+  readonly file: string;
+  readonly args: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly logFile: string;
+}): Promise<StartedServer> {
+  mkdirSync(path.dirname(options.logFile), { recursive: true });
+  keepLogSmall(options.logFile);
+  const log = openSync(options.logFile, 'a');
+  try {
+    const child = spawn(options.file, options.args, {
+      detached: true,
+      env: options.env,
+      stdio: ['ignore', log, log],
+    });
+    const ended = new Promise<string>((resolve) => {
+      child.once('error', (error) => resolve(`${options.name}: ${error.message}`));
+      child.once('exit', (code, signal) =>
+        resolve(
+          `${options.name} ended (${signal ?? `exit code ${String(code)}`}); its log: ${options.logFile}`,
+        ),
+      );
+    });
+    child.unref();
+    const identity = child.pid === undefined ? undefined : await identify(child.pid);
+    if (identity === undefined) throw new Error(await ended);
+    return { identity, ended };
+  } finally {
+    closeSync(log);
+  }
+}
+
+function keepLogSmall(file: string): void {
+  const bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (bytes > LOG_BYTES) renameSync(file, `${file}.old`);
+}
+
+/** Asks the process to end, makes it end when it hasn't after a while, and returns when it is gone. */
+export async function stopProcess(identity: ProcessIdentity, graceSeconds = 10): Promise<void> {
+  for (const [signal, seconds] of [
+    ['SIGTERM', graceSeconds],
+    ['SIGKILL', 5],
+  ] as const) {
+    if (!(await isRunning(identity))) return;
+    try {
+      process.kill(identity.pid, signal);
+    } catch {
+      return;
+    }
+    const deadline = performance.now() + seconds * 1000;
+    while (performance.now() < deadline) {
+      if (!(await isRunning(identity))) return;
+      await sleep(POLL_MS);
+    }
+  }
+}
+
+/** Repeats a check until it holds; fails with the server's own end, or after `seconds`. */
+export async function waitUntil(
+  what: string,
+  check: () => Promise<boolean>,
+  options: { readonly seconds: number; readonly ended?: Promise<string> },
+): Promise<void> {
+  let end: string | undefined;
+  void options.ended?.then((sentence) => {
+    end = sentence;
+  });
+  const deadline = performance.now() + options.seconds * 1000;
+  while (!(await check())) {
+    if (end !== undefined) throw new Error(end);
+    if (performance.now() > deadline)
+      throw new Error(`${what} did not answer within ${String(options.seconds)} s`);
+    await sleep(POLL_MS);
+  }
+}
