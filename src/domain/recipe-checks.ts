@@ -1,5 +1,5 @@
 /** What a recipe's fields must be to each other. The schema has seen to every field by itself. */
-import { formatCount, formatLength, formatScientific } from './quantities.js';
+import { formatLength, formatScientific } from './quantities.js';
 import type { Problem } from './problem.js';
 import { BASE, rowsOf } from './recipe-schema.js';
 import type { MixPart, Recipe, RecipeTask, TrainingStage } from './recipe-schema.js';
@@ -342,11 +342,14 @@ function modelNames(recipe: Recipe, except?: string): string {
 export function recipeNotices(recipe: Recipe): Problem[] {
   return Object.entries(recipe.stages).flatMap(([name, stage]) => {
     const rows = rowsOf(stage);
-    return stage.mix.flatMap((part, index) => {
-      const exact = part.share * rows;
-      if (Math.abs(exact - Math.round(exact)) < 1e-6 * rows) return [];
-      const message = `a share of ${part.share} is ${Number(exact.toFixed(2))} of ${formatCount(rows)} rows; it gets ${Math.floor(exact)} or ${Math.ceil(exact)}`;
-      return [{ path: `stages.${name}.mix[${index}].share`, message }];
-    });
+    const broken = stage.mix.filter(({ share }) => !isWhole(share * rows, rows)).map(({ domain }) => domain);
+    if (broken.length === 0) return [];
+    const message = `shares that are no whole number of the ${rows} rows get the next one above or below: ${[...new Set(broken)].join(', ')}`;
+    return [{ path: `stages.${name}.mix`, message }];
   });
+}
+
+/** Is a share of rows a whole number, but for the rounding of decimal shares? */
+export function isWhole(exact: number, rows: number): boolean {
+  return Math.abs(exact - Math.round(exact)) < 1e-9 * Math.max(1, rows);
 }

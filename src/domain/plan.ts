@@ -1,0 +1,298 @@
+/** What a recipe comes to before it runs: steps, tokens, FLOPs, hours, cost, checkpoints. Plain JSON. */
+import { mixPartName } from './datasets.js';
+import { FORWARD_SHARE, checkpointBytes, parametersOf, trainingFlopsPerToken } from './model-cost.js';
+import type { ParameterCount, TokenFlops } from './model-cost.js';
+import { PROLONG_8B_READINGS } from './preset-prolong-8b.js';
+import type { Reading } from './preset-prolong-8b.js';
+import type { Problem } from './problem.js';
+import { isWhole, recipeNotices } from './recipe-checks.js';
+import { recipeDigest } from './recipe.js';
+import { rowsOf, stepsOf } from './recipe-schema.js';
+import type { MixPart, Recipe, RecipeTask, TrainingStage } from './recipe-schema.js';
+import type { RopeBump } from './rope.js';
+import { scheduleOf, schedulePoints } from './schedule.js';
+import type { SchedulePoint } from './schedule.js';
+import { walk } from './walk.js';
+import type { EvaluationStep, Step, TrainingStep } from './walk.js';
+
+export { formatPlan } from './plan-text.js';
+
+/** Device time and money. */
+export interface Effort {
+  readonly flops: number;
+  /** Model FLOPs utilisation reckoned with. */
+  readonly mfu: number;
+  /** Hours of one device. */
+  readonly gpuHours: number;
+  /** Hours by the clock on all devices of the recipe. */
+  readonly wallHours: number;
+  /** US dollars. */
+  readonly cost: number;
+}
+
+/** One part of a stage's mix. */
+export interface PartPlan {
+  /** As in the dataset's manifest: "code@524288". */
+  readonly name: string;
+  readonly domain: string;
+  /** null: packed, of any length. */
+  readonly lengthTokens: number | null;
+  readonly share: number;
+  /** Expected rows; a fraction where the share is not a whole number of rows. */
+  readonly rows: number;
+  readonly tokens: number;
+}
+
+/** Checkpoints of a stage. */
+export interface CheckpointPlan {
+  readonly everySteps: number;
+  readonly count: number;
+  /** How many are there when the stage ends. */
+  readonly kept: number;
+  readonly bytesEach: number;
+  readonly bytesWritten: number;
+  readonly bytesKept: number;
+}
+
+/** One training stage. */
+export interface StagePlan {
+  readonly name: string;
+  readonly folder: string;
+  readonly title: string;
+  readonly kind: 'training' | 'sft';
+  readonly from: string;
+  readonly moments: TrainingStage['moments'];
+  readonly documentMasking: boolean;
+  readonly sequenceLengthTokens: number;
+  readonly ropeTheta: number;
+  /** The bump before it, if it has one. */
+  readonly bump: RopeBump | null;
+  readonly steps: number;
+  readonly tokens: number;
+  readonly rows: number;
+  readonly globalBatchTokens: number;
+  readonly rowsPerStep: number;
+  readonly parts: readonly PartPlan[];
+  readonly peak: number;
+  readonly floor: number;
+  readonly warmupTokens: number;
+  readonly schedule: readonly SchedulePoint[];
+  /** Per token, averaged over the mix. */
+  readonly flopsPerToken: TokenFlops;
+  readonly effort: Effort;
+  readonly checkpoints: CheckpointPlan;
+}
+
+/** One evaluation. */
+export interface EvaluationPlan {
+  readonly name: string;
+  readonly folder: string;
+  readonly targets: readonly string[];
+  readonly tasks: readonly string[];
+  /** Samples over all targets. */
+  readonly samples: number;
+  /** Tokens read over all targets. */
+  readonly tokens: number;
+  readonly effort: Effort;
+}
+
+/** What a recipe comes to. */
+export interface Plan {
+  readonly recipe: string;
+  readonly preset: string;
+  readonly digest: string;
+  readonly base: {
+    readonly model: string;
+    readonly lengthTokens: number;
+    readonly ropeTheta: number;
+    readonly parameters: ParameterCount;
+  };
+  readonly gpu: string;
+  readonly gpus: number;
+  readonly pricePerGpuHour: number;
+  readonly steps: readonly { readonly folder: string; readonly title: string; readonly kind: Step['kind'] }[];
+  readonly stages: readonly StagePlan[];
+  readonly evaluations: readonly EvaluationPlan[];
+  readonly total: {
+    readonly trainedTokens: number;
+    readonly flops: number;
+    readonly gpuHours: number;
+    readonly wallHours: number;
+    readonly cost: number;
+    readonly checkpoints: number;
+    readonly checkpointBytesWritten: number;
+    readonly checkpointBytesKept: number;
+  };
+  readonly notices: readonly Problem[];
+  readonly readings: readonly Reading[];
+}
+
+/** Reckons a recipe through. */
+export function plan(recipe: Recipe): Plan {
+  const steps = walk(recipe);
+  const stages = steps.flatMap((step) =>
+    step.kind === 'training' || step.kind === 'sft' ? [planStage(recipe, step, steps)] : [],
+  );
+  const evaluations = steps.flatMap((step) =>
+    step.kind === 'evaluation' ? [planEvaluation(recipe, step)] : [],
+  );
+  const { base, cost } = recipe;
+  return {
+    recipe: recipe.name,
+    preset: recipe.preset,
+    digest: recipeDigest(recipe),
+    base: {
+      model: base.model.source === 'bundled' ? base.model.name : base.model.url,
+      lengthTokens: base.lengthTokens,
+      ropeTheta: base.ropeTheta,
+      parameters: parametersOf(base.architecture),
+    },
+    gpu: cost.gpu,
+    gpus: cost.gpus,
+    pricePerGpuHour: cost.pricePerGpuHour,
+    steps: steps.map(({ folder, title, kind }) => ({ folder, title, kind })),
+    stages,
+    evaluations,
+    total: totalOf(stages, evaluations),
+    notices: recipeNotices(recipe),
+    readings: recipe.preset === 'prolong-8b' ? PROLONG_8B_READINGS : [],
+  };
+}
+
+function planStage(recipe: Recipe, step: TrainingStep, steps: readonly Step[]): StagePlan {
+  const { settings: stage } = step;
+  const bump = steps.find((other) => other.kind === 'rope-bump' && other.stage === step.stage);
+  const flopsPerToken = flopsOfMix(recipe, stage);
+  const flops = stage.tokens * (flopsPerToken.matmul + flopsPerToken.attention);
+  return {
+    name: step.stage,
+    folder: step.folder,
+    title: step.title,
+    kind: step.kind,
+    from: stage.from,
+    moments: stage.moments,
+    documentMasking: stage.documentMasking,
+    sequenceLengthTokens: stage.sequenceLengthTokens,
+    ropeTheta: stage.ropeTheta,
+    bump: bump?.kind === 'rope-bump' ? bump.bump : null,
+    steps: stepsOf(stage),
+    tokens: stage.tokens,
+    rows: rowsOf(stage),
+    globalBatchTokens: stage.globalBatchTokens,
+    rowsPerStep: stage.globalBatchTokens / stage.sequenceLengthTokens,
+    parts: stage.mix.map((part) => planPart(part, stage)),
+    peak: stage.schedule.peak,
+    floor: stage.schedule.floor,
+    warmupTokens: scheduleOf(stage).warmupTokens,
+    schedule: schedulePoints(stage),
+    flopsPerToken,
+    effort: effortOf(recipe, flops, recipe.cost.stageMfu[step.stage] ?? recipe.cost.mfu),
+    checkpoints: planCheckpoints(recipe, stage),
+  };
+}
+
+function planPart(part: MixPart, stage: TrainingStage): PartPlan {
+  const exact = part.share * rowsOf(stage);
+  const rows = isWhole(exact, rowsOf(stage)) ? Math.round(exact) : exact;
+  const { domain, lengthTokens, share } = part;
+  return {
+    name: mixPartName(part, stage.mix),
+    domain,
+    lengthTokens,
+    share,
+    rows,
+    tokens: rows * stage.sequenceLengthTokens,
+  };
+}
+
+/** Attention sees a document, or the whole row where documents are not masked from each other. */
+function flopsOfMix(recipe: Recipe, stage: TrainingStage): TokenFlops {
+  const { architecture } = recipe.base;
+  const row = stage.sequenceLengthTokens;
+  const packed = Math.min(recipe.cost.packedDocumentTokens, row);
+  const seen = stage.mix.reduce((sum, { lengthTokens, share }) => sum + share * (lengthTokens ?? packed), 0);
+  return trainingFlopsPerToken(architecture, stage.documentMasking ? seen : row);
+}
+
+function effortOf({ cost }: Recipe, flops: number, mfu: number): Effort {
+  const gpuHours = flops / (cost.peakTeraflops * 1e12 * mfu) / 3600;
+  return { flops, mfu, gpuHours, wallHours: gpuHours / cost.gpus, cost: gpuHours * cost.pricePerGpuHour };
+}
+
+function planCheckpoints(recipe: Recipe, stage: TrainingStage): CheckpointPlan {
+  const { everySteps, keepLast, keepEvery } = stage.checkpoints;
+  const steps = stepsOf(stage);
+  const regular = Math.floor(steps / everySteps);
+  const last = steps % everySteps === 0 ? 0 : 1;
+  const count = regular + last;
+  const newest = Math.min(keepLast, count);
+  const kept = newest + keptBefore(regular - (newest - last), everySteps, keepEvery);
+  const bytesEach = checkpointBytes(recipe.base.architecture);
+  return { everySteps, count, kept, bytesEach, bytesWritten: count * bytesEach, bytesKept: kept * bytesEach };
+}
+
+/** Of the first `count` regular checkpoints, those at multiples of `keepEvery` steps. */
+function keptBefore(count: number, everySteps: number, keepEvery: number): number {
+  if (keepEvery === 0) return 0;
+  const common = (everySteps / greatestCommonDivisor(everySteps, keepEvery)) * keepEvery;
+  return Math.floor((Math.max(0, count) * everySteps) / common);
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+function planEvaluation(recipe: Recipe, step: EvaluationStep): EvaluationPlan {
+  const { architecture } = recipe.base;
+  const parts = step.tasks.flatMap(({ settings }) => samplesOf(settings));
+  const targets = step.targets.length;
+  const forward = (length: number) => {
+    const { matmul, attention } = trainingFlopsPerToken(architecture, length);
+    return FORWARD_SHARE * (matmul + attention);
+  };
+  const tokens = parts.reduce((sum, part) => sum + part.samples * part.lengthTokens, 0);
+  const flops = parts.reduce(
+    (sum, part) => sum + part.samples * part.lengthTokens * forward(part.lengthTokens),
+    0,
+  );
+  return {
+    name: step.evaluation,
+    folder: step.folder,
+    targets: step.targets.map((target) => target.name),
+    tasks: step.tasks.map((task) => task.name),
+    samples: targets * parts.reduce((sum, part) => sum + part.samples, 0),
+    tokens: targets * tokens,
+    effort: effortOf(recipe, targets * flops, recipe.cost.mfu),
+  };
+}
+
+function samplesOf(task: RecipeTask): readonly { lengthTokens: number; samples: number }[] {
+  switch (task.task) {
+    case 'kv-recall':
+    case 'needle':
+      return task.lengths.map(({ lengthTokens, contexts }) => ({
+        lengthTokens,
+        samples: contexts * task.depths.length,
+      }));
+    case 'held-out-loss':
+      return task.lengths.map(({ lengthTokens, rows }) => ({ lengthTokens, samples: rows }));
+  }
+}
+
+function totalOf(stages: readonly StagePlan[], evaluations: readonly EvaluationPlan[]): Plan['total'] {
+  const efforts = [...stages, ...evaluations].map((one) => one.effort);
+  return {
+    trainedTokens: sumOf(stages, (stage) => stage.tokens),
+    flops: sumOf(efforts, (effort) => effort.flops),
+    gpuHours: sumOf(efforts, (effort) => effort.gpuHours),
+    wallHours: sumOf(efforts, (effort) => effort.wallHours),
+    cost: sumOf(efforts, (effort) => effort.cost),
+    checkpoints: sumOf(stages, (stage) => stage.checkpoints.count),
+    checkpointBytesWritten: sumOf(stages, (stage) => stage.checkpoints.bytesWritten),
+    checkpointBytesKept: sumOf(stages, (stage) => stage.checkpoints.bytesKept),
+  };
+}
+
+function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + value(item), 0);
+}

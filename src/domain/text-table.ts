@@ -1,0 +1,48 @@
+/** Tables in plain text: columns aligned by spaces. */
+
+/** How a column is aligned. */
+export type Alignment = 'left' | 'right';
+
+/**
+ * Rows of cells as lines. Columns are as wide as their widest cell and stand two spaces apart; `alignments` holds for the columns
+ * in order, and its last for all that follow. Trailing blanks are cut.
+ */
+export function textTable(
+  rows: readonly (readonly string[])[],
+  alignments: readonly Alignment[],
+  indent = '',
+): string[] {
+  const widths = columnWidths(rows);
+  return rows.map((row) => {
+    const cells = widths.map((width, column) => {
+      const cell = row[column] ?? '';
+      const fill = ' '.repeat(Math.max(0, width - widthOf(cell)));
+      return (alignments[column] ?? alignments.at(-1)) === 'right' ? fill + cell : cell + fill;
+    });
+    return (indent + cells.join('  ')).trimEnd();
+  });
+}
+
+function columnWidths(rows: readonly (readonly string[])[]): number[] {
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  return Array.from({ length: columns }, (_, column) =>
+    Math.max(0, ...rows.map((row) => widthOf(row[column] ?? ''))),
+  );
+}
+
+/** Characters as a reader counts them: code points, which is right for every text printed here. */
+function widthOf(text: string): number {
+  return [...text].length;
+}
+
+/** A text broken between words into lines of at most `width` characters; a longer word stands alone. */
+export function wrapText(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
