@@ -206,9 +206,7 @@ async function choosePorts(
   const choose = async (name: keyof StackPorts, isAdopted: boolean): Promise<number> => {
     const last = before?.[name];
     const asked = wanted[name];
-    const candidates = [last, asked ?? DEFAULT_PORTS[name]].filter(
-      (port) => port !== undefined && port !== 0,
-    );
+    const candidates = [last ?? 0, asked ?? DEFAULT_PORTS[name]].filter((port) => port !== 0);
     const port = isAdopted && last !== undefined ? last : await freePort(candidates, taken);
     taken.add(port);
     return port;
