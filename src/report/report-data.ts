@@ -5,7 +5,6 @@
  */
 import { z } from 'zod';
 import {
-  commitIdSchema,
   digestSchema,
   instantSchema,
   modelRefSchema,
@@ -206,7 +205,6 @@ export const artifactSchema = z.strictObject({
   url: objectUrlSchema,
   digest: digestSchema.nullable(),
   of: z.string().nullable().describe('What the digest is of: "manifest.json", "weights", …'),
-  commit: commitIdSchema.nullable(),
 });
 export type Artifact = z.infer<typeof artifactSchema>;
 
