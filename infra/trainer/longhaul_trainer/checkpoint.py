@@ -107,6 +107,7 @@ class HeadGuard:
     def __init__(self, store: Store, urls: StageUrls, epoch: int) -> None:
         self._store, self._urls, self.epoch = store, urls, epoch
         self._known: set[str] = set()
+        self._adopted = False
         self._lock = threading.Lock()
 
     def expect(self, nonce: str) -> None:
@@ -122,7 +123,8 @@ class HeadGuard:
         if head.epoch < self.epoch:
             raise CheckpointFailure(f"HEAD is at epoch {head.epoch}, but this attempt was given {self.epoch}")
         with self._lock:
-            if not self._known:
+            if not self._adopted:
+                self._adopted = True
                 self._known.add(head.nonce)
             if head.nonce not in self._known:
                 raise DuplicateProcess(f"another process commits in epoch {self.epoch}")
@@ -258,11 +260,15 @@ class CheckpointManager:
     def _run(self, snapshot: Snapshot, started: float, stall: float) -> None:
         try:
             manifest = self._upload(snapshot)
+            self._verify_stored(manifest)
             commit = self._publish(manifest)
+            self.save_seconds = time.monotonic() - started
+            self._report(manifest, commit, stall, self.save_seconds)
+            self._retain()
         except BaseException as error:  # handed to the training thread by wait()
             self._error = error
-            return
-        self.save_seconds = time.monotonic() - started
+
+    def _report(self, manifest: CheckpointManifest, commit: HeadCommit, stall: float, seconds: float) -> None:
         self._on_commit(
             CommitEvent(
                 type="commit",
@@ -272,11 +278,19 @@ class CheckpointManager:
                 tokens=commit.tokens,
                 bytes=sum(file.bytes for file in manifest.files),
                 stall_seconds=stall,
-                seconds=self.save_seconds,
+                seconds=seconds,
             )
         )
+
+    def _verify_stored(self, manifest: CheckpointManifest) -> None:
+        """What the store did not keep as it was sent must not become HEAD, nor let retention delete its elders."""
+        problems = stored_problems(self._store, self._urls.checkpoint(manifest.id), manifest.files)
+        if problems:
+            raise CheckpointFailure(f"checkpoint {manifest.id} was not stored as uploaded: {'; '.join(problems)}")
+
+    def _retain(self) -> None:
         try:
-            retain(self._store, self._urls, self._guard, manifest, self._terms.keep_every)
+            retain(self._store, self._urls, self._guard, self._terms.keep_every)
         except StoreError as error:
             self._on_warning(f"retention was put off: {error}")
 
@@ -428,15 +442,12 @@ def stored_problems(store: Store, prefix: str, files: Sequence[StoredFile]) -> l
 # --- retention --------------------------------------------------------------------------------------------------------
 
 
-def retain(store: Store, urls: StageUrls, guard: HeadGuard, newest: CheckpointManifest, keep_every: int) -> list[str]:
-    """Delete checkpoints that nothing needs; returns their ids.
+def retain(store: Store, urls: StageUrls, guard: HeadGuard, keep_every: int) -> list[str]:
+    """Delete checkpoints that nothing needs; returns their ids. To be called once ``HEAD``'s commit has verified.
 
     Kept: what ``HEAD`` names, every ``keep_every``-th step, the pinned, the quarantined (as evidence), and everything
-    of a newer epoch. Deletes nothing unless ``newest`` verifies as stored and ``HEAD`` still is this attempt's.
+    of a newer epoch. Raises Fenced, and deletes nothing, when ``HEAD`` is another attempt's.
     """
-    problems = stored_problems(store, urls.checkpoint(newest.id), newest.files)
-    if problems:
-        raise CheckpointFailure(f"the checkpoint just committed, {newest.id}, does not verify: {'; '.join(problems)}")
     head, _ = guard.read()
     named = {commit.id for commit in (head.commit, *head.ancestors) if commit is not None}
     deleted = []

@@ -1,0 +1,87 @@
+"""Fixtures shared by the trainer's tests: a real S3 server per session, a bucket and a stage per test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+ACCESS_KEY, SECRET_KEY = "longhaul-test", "longhaul-test-secret"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server: where it listens, and the folder its buckets lie in."""
+
+    endpoint: str
+    folder: Path
+
+
+def find_versitygw() -> str:
+    """The S3 server's binary: LONGHAUL_VERSITYGW, .longhaul/bin, or the PATH."""
+    candidates = [os.environ.get("LONGHAUL_VERSITYGW"), str(REPOSITORY / ".longhaul/bin/versitygw")]
+    for candidate in [*candidates, shutil.which("versitygw")]:
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise RuntimeError("versitygw is missing: run `npm run setup`, or set LONGHAUL_VERSITYGW to its path")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """versitygw on a temporary folder and a free port; the environment names it for everything in the session."""
+    folder = tmp_path_factory.mktemp("s3")
+    port = free_port()
+    server = subprocess.Popen(
+        [find_versitygw(), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(folder)],
+        env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(port, server)
+        (folder / "test").mkdir()
+        os.environ.update(
+            LONGHAUL_S3_ENDPOINT=f"http://127.0.0.1:{port}",
+            AWS_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID=ACCESS_KEY,
+            AWS_SECRET_ACCESS_KEY=SECRET_KEY,
+        )
+        yield S3Server(f"http://127.0.0.1:{port}", folder)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(200):
+        if server.poll() is not None:
+            raise RuntimeError(f"versitygw ended with {server.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("versitygw did not start listening within 10 s")
+
+
+@pytest.fixture
+def prefix(s3_server: S3Server) -> str:
+    """A fresh prefix in the test bucket."""
+    return f"s3://test/{secrets.token_hex(6)}"

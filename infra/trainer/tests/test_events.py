@@ -1,0 +1,187 @@
+"""Event files: what a job reports arrives whole and in order; what it hears back ends it when it must."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from longhaul_trainer.checkpoint import HeadGuard
+from longhaul_trainer.contracts import EventFile, EventLimits, Lease, dump, parse
+from longhaul_trainer.errors import CheckpointFailure, DuplicateProcess, Fenced
+from longhaul_trainer.events import EventSink
+from longhaul_trainer.layout import StageUrls
+from longhaul_trainer.store import Store
+from protocol_support import answer, claim, misbehaving, remove, timeout
+
+
+@pytest.fixture
+def store(prefix: str) -> Store:
+    return Store.from_environment()
+
+
+@pytest.fixture
+def urls(prefix: str) -> StageUrls:
+    return StageUrls(f"{prefix}/runs/r/stages/01-a")
+
+
+def sink_for(
+    store: Store, urls: StageUrls, epoch: int, *, seconds: float = 0.02, size: int = 1 << 20, **options: Any
+) -> EventSink:
+    limits = EventLimits(flush_seconds=seconds, flush_bytes=size)
+    return EventSink(store, urls, HeadGuard(store, urls, epoch), limits, **options)
+
+
+def files(store: Store, urls: StageUrls, epoch: int = 1) -> list[EventFile]:
+    listed = [item.url for item in store.list(urls.attempt(epoch))]
+    return [parse(EventFile, store.get(url).data, url) for url in listed]
+
+
+def messages(store: Store, urls: StageUrls) -> list[str]:
+    return [getattr(event, "message", event.type) for file in files(store, urls) for event in file.events]
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether ``condition`` becomes true before patience ends."""
+    until = time.monotonic() + 20
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return condition()
+
+
+class TestEventsArriveInOrder:
+    def test_numbered_from_one_without_gaps_and_all_of_them(self, store: Store, urls: StageUrls) -> None:
+        sink = sink_for(store, urls, claim(store, urls))
+        sink.phase("import")
+        sink.start()
+        for number in range(50):
+            sink.log(str(number))
+            time.sleep(0.002)
+        assert sink.close(10)
+        written = files(store, urls)
+        assert [file.index for file in written] == list(range(1, len(written) + 1))
+        assert messages(store, urls) == ["phase", *(str(number) for number in range(50))]
+
+    def test_no_file_is_larger_than_the_limit(self, store: Store, urls: StageUrls) -> None:
+        sink = sink_for(store, urls, claim(store, urls), seconds=60, size=2000)
+        for number in range(100):
+            sink.log(f"{number:04} and some words")
+        sink.start()
+        assert sink.close(10)
+        assert len(messages(store, urls)) == 100
+        assert all(item.bytes <= 2000 for item in store.list(urls.attempt(1)))
+
+    def test_a_full_buffer_does_not_wait_for_the_clock(self, store: Store, urls: StageUrls) -> None:
+        sink = sink_for(store, urls, claim(store, urls), seconds=3600, size=500)
+        sink.start()
+        for _ in range(10):
+            sink.log("x" * 100)
+        assert eventually(lambda: len(files(store, urls)) >= 2)
+        sink.close(10)
+
+    def test_an_outage_delays_events_but_loses_none(self, store: Store, urls: StageUrls) -> None:
+        down = [True]
+
+        def refuse(call: Callable[..., Any], request: dict[str, Any]) -> Any:
+            if down[0]:
+                raise answer(503, "SlowDown")
+            return call(**request)
+
+        troubled = misbehaving(store, put_object=refuse, get_object=refuse, patience_seconds=0.05)
+        sink = sink_for(troubled, urls, claim(store, urls))
+        sink.start()
+        sink.log("before")
+        time.sleep(0.2)
+        sink.log("during")
+        assert sink.failure is None
+        down[0] = False
+        assert eventually(lambda: messages(store, urls) == ["before", "during"])
+        sink.close(10)
+
+    def test_a_lost_answer_does_not_repeat_or_change_a_file(self, store: Store, urls: StageUrls) -> None:
+        calls = []
+
+        def lose_the_first(call: Callable[..., Any], request: dict[str, Any]) -> Any:
+            result = call(**request)
+            calls.append(request["Key"])
+            if len(calls) == 1:
+                sink.log("second")
+                raise timeout()
+            return result
+
+        sink = sink_for(misbehaving(store, put_object=lose_the_first, patience_seconds=0), urls, claim(store, urls))
+        sink.log("first")
+        sink.start()
+        assert eventually(lambda: messages(store, urls) == ["first", "second"])
+        assert sink.failure is None
+        sink.close(10)
+
+
+class TestAJobHearsThatItMustEnd:
+    def test_a_newer_epoch_fences_it(self, store: Store, urls: StageUrls) -> None:
+        sink = sink_for(store, urls, claim(store, urls))
+        sink.start()
+        claim(store, urls)
+        assert eventually(lambda: isinstance(sink.failure, Fenced))
+
+    def test_another_process_of_its_epoch_ends_it(self, store: Store, urls: StageUrls) -> None:
+        epoch = claim(store, urls)
+        first, second = sink_for(store, urls, epoch), sink_for(store, urls, epoch)
+        first.log("I was here first")
+        first.start()
+        assert eventually(lambda: len(files(store, urls)) == 1)
+        second.log("so was I")
+        second.start()
+        assert eventually(lambda: isinstance(second.failure, DuplicateProcess))
+        assert first.failure is None
+        first.close(10)
+
+    def test_a_missing_head_ends_it(self, store: Store, urls: StageUrls) -> None:
+        sink = sink_for(store, urls, claim(store, urls))
+        sink.start()
+        remove(store, urls.head)
+        assert eventually(lambda: isinstance(sink.failure, CheckpointFailure))
+
+    def test_an_expired_lease_that_was_read_ends_it(self, store: Store, urls: StageUrls) -> None:
+        heard: list[str] = []
+        epoch = claim(store, urls)
+        store.put(urls.lease, lease(epoch, seconds=-1))
+        sink = sink_for(store, urls, epoch, on_lease_expired=heard.append)
+        sink.start()
+        assert eventually(lambda: len(heard) > 0)
+        assert sink.failure is None
+        sink.close(10)
+
+    @pytest.mark.parametrize("state", ["none", "valid", "of another epoch", "unreadable", "not to be had"])
+    def test_any_other_state_of_the_lease_does_not(self, store: Store, urls: StageUrls, state: str) -> None:
+        epoch = claim(store, urls)
+        if state == "valid":
+            store.put(urls.lease, lease(epoch, seconds=60))
+        if state == "of another epoch":
+            store.put(urls.lease, lease(epoch + 1, seconds=-1))
+        if state == "unreadable":
+            store.put(urls.lease, b"{")
+        reads: list[str] = []
+
+        def get(call: Callable[..., Any], request: dict[str, Any]) -> Any:
+            reads.append(request["Key"])
+            if state == "not to be had" and request["Key"].endswith("lease.json"):
+                raise answer(500, "InternalError")
+            return call(**request)
+
+        heard: list[str] = []
+        sink = sink_for(
+            misbehaving(store, get_object=get, patience_seconds=0), urls, epoch, on_lease_expired=heard.append
+        )
+        sink.start()
+        assert eventually(lambda: sum(key.endswith("lease.json") for key in reads) >= 2)
+        sink.close(10)
+        assert heard == []
+        assert sink.failure is None
+
+
+def lease(epoch: int, *, seconds: float) -> bytes:
+    expires = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+    return dump(Lease(schema_="longhaul.lease/1", epoch=epoch, expires_at=expires.replace("+00:00", "Z")))
