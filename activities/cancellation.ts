@@ -1,0 +1,38 @@
+/** What a cancelled activity is to do with its job: Temporal says why it was cancelled, and sometimes that is not enough. */
+import type { Context } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
+
+/** Stop the job, or leave it to another worker's observer. */
+export type JobFate =
+  | { readonly kind: 'stop'; readonly why: 'cancelled' | 'paused' | 'closed' | 'worker-shutdown' }
+  | { readonly kind: 'detach'; readonly why: 'superseded' | 'worker-shutdown' };
+
+/** Whether jobs of a worker that shuts down go on (others adopt them) or save and stop (a laptop is being closed). */
+export type OnShutdown = 'detach' | 'stop';
+
+/** Decides from the cancellation's details. `notFound` alone does not tell a closed workflow from a superseded activity. */
+export async function fateOf(context: Context, onShutdown: OnShutdown): Promise<JobFate> {
+  const details = context.cancellationDetails;
+  if (details?.cancelRequested === true) return { kind: 'stop', why: 'cancelled' };
+  if (details?.paused === true) return { kind: 'stop', why: 'paused' };
+  if (details?.timedOut === true || details?.reset === true) return { kind: 'detach', why: 'superseded' };
+  if (details?.notFound === true) {
+    return (await isClosed(context))
+      ? { kind: 'stop', why: 'closed' }
+      : { kind: 'detach', why: 'superseded' };
+  }
+  return { kind: onShutdown, why: 'worker-shutdown' };
+}
+
+async function isClosed(context: Context): Promise<boolean> {
+  const execution = context.info.workflowExecution;
+  if (execution === undefined) return true;
+  try {
+    const { status } = await context.client.workflow
+      .getHandle(execution.workflowId, execution.runId)
+      .describe();
+    return status.name !== 'RUNNING';
+  } catch (error) {
+    return error instanceof WorkflowNotFoundError;
+  }
+}

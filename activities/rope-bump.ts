@@ -1,0 +1,39 @@
+/** The RoPE bump: a durable step that derives the config a stage trains with, and records why it is as it is. */
+import { z } from 'zod';
+import type { Digest } from '../src/contracts/index.js';
+import type { RopeBump } from '../src/domain/rope.js';
+
+/** A model's config.json, by content. */
+export interface ConfigRef {
+  readonly url: string;
+  readonly digest: Digest;
+}
+
+/** What to change about which config. */
+export interface RopeBumpInput {
+  /** Prefix of the bump's folder. */
+  readonly stageUrl: string;
+  readonly config: ConfigRef;
+  readonly bump: RopeBump;
+}
+
+/** `config.json` as Hugging Face writes it: what is changed here is typed, the rest is kept as it is. */
+const configSchema = z.looseObject({
+  max_position_embeddings: z.int().positive(),
+  rope_theta: z.number().positive().optional(),
+  rope_parameters: z.looseObject({ rope_theta: z.number().positive() }).optional(),
+});
+
+/**
+ * The config with its RoPE base and length changed. Both forms are written: `rope_parameters` (transformers 5) and
+ * `rope_theta` (everything older), so that no loader falls back to a default base.
+ */
+export function bumpedConfig(config: unknown, bump: RopeBump): Record<string, unknown> {
+  const parsed = configSchema.parse(config);
+  return {
+    ...parsed,
+    max_position_embeddings: bump.targetLengthTokens,
+    rope_theta: bump.newTheta,
+    rope_parameters: { rope_type: 'default', ...parsed.rope_parameters, rope_theta: bump.newTheta },
+  };
+}

@@ -1,0 +1,65 @@
+/**
+ * What to do when an attempt of a stage has ended: relaunch, wait and relaunch, or park. Pure, so that the rules can be read
+ * and tested without a workflow.
+ */
+import type { FailureClass } from './failure-class.js';
+
+/** How one attempt ended, as far as the policy cares. */
+export interface AttemptRecord {
+  readonly epoch: number;
+  readonly class: FailureClass;
+  /** Class, exception and frames in one string; equal signatures are the same failure again. */
+  readonly signature: string;
+  /** Whether a checkpoint was committed, or an evaluation sample finished, during the attempt. */
+  readonly progressed: boolean;
+}
+
+/** Relaunches allowed per failure class. */
+export type AttemptBudgets = Readonly<Record<FailureClass, number>>;
+
+/** What the stage does next. */
+export type Reaction =
+  | { readonly kind: 'relaunch'; readonly waitSeconds: number }
+  | { readonly kind: 'park'; readonly why: string };
+
+/** Classes that may recur with the same signature and without a commit: the world's doing, not the job's. */
+const RECURRENCE_EXEMPT: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity', 'store']);
+
+/** First wait before a relaunch, seconds; doubles with each consecutive attempt of the class, up to the limit. */
+const FIRST_WAIT_SECONDS: Readonly<Partial<Record<FailureClass, number>>> = {
+  capacity: 5,
+  store: 2,
+  infrastructure: 1,
+};
+const LONGEST_WAIT_SECONDS = 600;
+
+/**
+ * Decides from the attempts since the stage was last started or repaired, newest last.
+ * Budgets count relaunches by class since the last progress: a stage that moves on between failures is not stuck.
+ */
+export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudgets): Reaction {
+  const last = attempts.at(-1);
+  if (last === undefined) return { kind: 'relaunch', waitSeconds: 0 };
+  const sinceProgress = attempts.slice(attempts.findLastIndex((attempt) => attempt.progressed) + 1);
+  const ofClass = sinceProgress.filter((attempt) => attempt.class === last.class).length;
+  const budget = budgets[last.class];
+  if (ofClass > budget || (last.progressed && budget === 0)) {
+    return {
+      kind: 'park',
+      why: `${last.class}: ${budget} relaunches without progress are allowed, and used up`,
+    };
+  }
+  const same = sinceProgress.filter((attempt) => attempt.signature === last.signature).length;
+  if (same > 1 && !RECURRENCE_EXEMPT.has(last.class)) {
+    return {
+      kind: 'park',
+      why: `${last.class}: the same failure came again without a new commit in between`,
+    };
+  }
+  return { kind: 'relaunch', waitSeconds: waitSeconds(last.class, ofClass) };
+}
+
+function waitSeconds(failureClass: FailureClass, consecutive: number): number {
+  const first = FIRST_WAIT_SECONDS[failureClass] ?? 0;
+  return Math.min(LONGEST_WAIT_SECONDS, first * 2 ** Math.max(0, consecutive - 1));
+}

@@ -1,0 +1,62 @@
+/** A run's status as markdown: the current details that the Temporal UI shows on the workflow's page. */
+import type { RunStatus, StageState, StageStatus } from './status.js';
+
+const MARKS: Readonly<Record<StageState, string>> = {
+  waiting: '·',
+  running: '▶',
+  parked: '⏸',
+  done: '✓',
+  failed: '✗',
+  skipped: '–',
+  adopted: '✓',
+  cancelled: '✗',
+};
+
+/** The status as a markdown table of stages, with what is wrong above it and where things are below. */
+export function statusMarkdown(status: RunStatus): string {
+  return [
+    `**${status.run}** · preset \`${status.preset}\` · **${status.state}**`,
+    ...status.problems.map((problem) => `> ${problem.replaceAll('\n', '\n> ')}`),
+    [
+      '| | Stage | State | Progress | Tokens | Loss | Time | |',
+      '|---|---|---|---|---|---|---|---|',
+      ...status.stages.map(stageRow),
+    ].join('\n'),
+    `Everything is below \`${status.runUrl}\`${status.reportUrl === null ? '' : `; report: \`${status.reportUrl}\``}`,
+  ].join('\n\n');
+}
+
+function stageRow(stage: StageStatus): string {
+  const cells = [
+    MARKS[stage.state],
+    stage.title,
+    stage.attempts > 1 ? `${stage.state}, attempt ${stage.attempts}` : stage.state,
+    progressText(stage),
+    stage.tokens === null || stage.tokens === 0 ? '' : stage.tokens.toLocaleString('en-US'),
+    stage.loss === null ? '' : stage.loss.toFixed(3),
+    timeText(stage),
+    stage.note,
+  ];
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
+}
+
+function progressText({ step, steps }: StageStatus): string {
+  if (step === null || steps === null || steps === 0) return '';
+  return `${step} / ${steps} (${Math.floor((100 * step) / steps)} %)`;
+}
+
+function timeText({ startedAt, endedAt, secondsLeft, state }: StageStatus): string {
+  if (startedAt !== null && endedAt !== null) {
+    return durationText((Date.parse(endedAt) - Date.parse(startedAt)) / 1000);
+  }
+  return state === 'running' && secondsLeft !== null ? `${durationText(secondsLeft)} left` : '';
+}
+
+/** `12 s`, `3 min 20 s`, `5 h 12 min`, `2 d 3 h`. */
+export function durationText(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${seconds < 10 ? seconds.toFixed(1) : whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 86_400)} d ${Math.floor((whole % 86_400) / 3600)} h`;
+}

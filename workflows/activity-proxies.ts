@@ -1,0 +1,38 @@
+/** Activities as the workflows call them: timeouts and retries, each with its reason. */
+import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { AttemptActivities } from '../activities/attempts.js';
+import type { CurateActivities } from '../activities/curate.js';
+import type { PrepareActivities } from '../activities/prepare.js';
+import type { ReportActivities } from '../activities/report.js';
+import type { RopeBumpActivities } from '../activities/rope-bump.js';
+
+/** Short work on the object store: retried through an outage of hours, quickly at first. */
+const storeOptions = {
+  startToCloseTimeout: '2 minutes',
+  retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '30s' },
+} as const;
+
+export const { prepareRun } = proxyActivities<PrepareActivities>(storeOptions);
+export const { bumpRopeBase } = proxyActivities<RopeBumpActivities>(storeOptions);
+export const { openAttempt } = proxyActivities<AttemptActivities>(storeOptions);
+export const { writeReport } = proxyActivities<ReportActivities>(storeOptions);
+
+/** Hours of reading and tokenising, that heartbeat all along and go on where finished datasets end. */
+export const { curateDataset } = proxyActivities<CurateActivities>({
+  startToCloseTimeout: '7 days',
+  heartbeatTimeout: '30s',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '1 minute' },
+});
+
+/**
+ * One attempt of a job, however many workers come and go meanwhile. It returns what became of the job and throws only for
+ * trouble of the control plane, so a retry means: attach to the job again. The heartbeat timeout is the time a dead
+ * worker's job is without an observer.
+ */
+export const { runAttempt } = proxyActivities<AttemptActivities>({
+  startToCloseTimeout: '60 days',
+  heartbeatTimeout: '5s',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '10s' },
+});

@@ -1,0 +1,141 @@
+/** The state of a run as people see it, kept in one place: query, current details and search attributes read it. */
+import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import type { AttemptProgress } from '../src/domain/progress.js';
+import { SEARCH_ATTRIBUTES } from '../src/domain/search-attributes.js';
+import { currentStage } from '../src/domain/status.js';
+import type { RunState, RunStatus, StageStatus } from '../src/domain/status.js';
+import { statusMarkdown } from '../src/domain/status-markdown.js';
+
+const STAGE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.stage.name, SearchAttributeType.KEYWORD);
+const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.state.name, SearchAttributeType.KEYWORD);
+const STEP = defineSearchAttributeKey(SEARCH_ATTRIBUTES.step.name, SearchAttributeType.INT);
+const LOSS = defineSearchAttributeKey(SEARCH_ATTRIBUTES.loss.name, SearchAttributeType.DOUBLE);
+const PRESET = defineSearchAttributeKey(SEARCH_ATTRIBUTES.preset.name, SearchAttributeType.KEYWORD);
+
+/** What a stage has before it starts. */
+export type StageOutline = Pick<StageStatus, 'folder' | 'title' | 'kind' | 'steps'>;
+
+/** What may change about a stage. */
+export type StageChange = Partial<Omit<StageStatus, 'folder' | 'title' | 'kind'>>;
+
+/** Holds the run's status and publishes every change of it. Workflow code only. */
+export class RunBoard {
+  #status: RunStatus;
+  #published = '';
+
+  constructor(
+    outline: Pick<RunStatus, 'run' | 'preset' | 'runUrl' | 'recipeDigest'>,
+    stages: readonly StageOutline[],
+  ) {
+    this.#status = {
+      ...outline,
+      state: 'running',
+      stages: stages.map(waitingStage),
+      startedAt: now(),
+      endedAt: null,
+      reportUrl: null,
+      problems: [],
+    };
+    upsertSearchAttributes([{ key: PRESET, value: outline.preset }]);
+    this.#publish();
+  }
+
+  /** The status as the query answers it. */
+  get status(): RunStatus {
+    return this.#status;
+  }
+
+  /** A stage begins. */
+  start(folder: string): void {
+    this.#change(folder, { state: 'running', startedAt: now() });
+  }
+
+  /** A stage has its result: made now or adopted. */
+  finish(folder: string, change: StageChange = {}): void {
+    this.#change(folder, { state: 'done', endedAt: now(), secondsLeft: null, ...change });
+  }
+
+  /** A stage ended without a result. */
+  fail(folder: string, state: 'failed' | 'cancelled', note: string): void {
+    this.#change(folder, { state, endedAt: now(), secondsLeft: null, note });
+  }
+
+  /** Newest progress of a running stage. */
+  progress(folder: string, progress: AttemptProgress): void {
+    const { epoch, phase, step, steps, tokens, loss, tokensPerSecond, secondsLeft } = progress;
+    const known = steps === null ? {} : { steps };
+    this.#change(folder, {
+      attempts: epoch,
+      note: phase,
+      step,
+      ...known,
+      tokens,
+      loss,
+      tokensPerSecond,
+      secondsLeft,
+    });
+  }
+
+  /** Where the run's objects lie, known once the store was looked at. */
+  locate(runUrl: string): void {
+    this.#status = { ...this.#status, runUrl };
+    this.#publish();
+  }
+
+  /** The run is over. */
+  end(state: RunState, problems: readonly string[], reportUrl: string | null): void {
+    this.#status = { ...this.#status, state, problems: [...problems], reportUrl, endedAt: now() };
+    this.#publish();
+  }
+
+  #change(folder: string, change: StageChange): void {
+    const stages = this.#status.stages.map((stage) =>
+      stage.folder === folder ? { ...stage, ...change } : stage,
+    );
+    this.#status = { ...this.#status, stages };
+    this.#publish();
+  }
+
+  #publish(): void {
+    setCurrentDetails(statusMarkdown(this.#status));
+    const stage = currentStage(this.#status);
+    const published = {
+      state: this.#status.state,
+      stage: stage?.folder ?? null,
+      step: stage?.step ?? null,
+      loss: stage?.loss ?? null,
+    };
+    const digest = JSON.stringify(published);
+    // Each upsert is an event of the history: none for a change that the attributes don't show.
+    if (digest === this.#published) return;
+    this.#published = digest;
+    upsertSearchAttributes([
+      { key: STATE, value: published.state },
+      { key: STAGE, value: published.stage },
+      { key: STEP, value: published.step },
+      { key: LOSS, value: published.loss },
+    ]);
+  }
+}
+
+function waitingStage(outline: StageOutline): StageStatus {
+  return {
+    ...outline,
+    state: 'waiting',
+    step: null,
+    tokens: null,
+    loss: null,
+    tokensPerSecond: null,
+    secondsLeft: null,
+    attempts: 0,
+    startedAt: null,
+    endedAt: null,
+    note: '',
+  };
+}
+
+/** Workflow time: the same in every replay. */
+function now(): string {
+  return new Date().toISOString();
+}
