@@ -1,0 +1,1 @@
+"""The training container of Longhaul: train, evaluate and export Llama models."""

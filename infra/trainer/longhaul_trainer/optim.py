@@ -1,0 +1,65 @@
+"""AdamW with its parameter groups, and the learning rate as a pure function of tokens consumed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW's settings as a recipe states them."""
+
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up from 0 to `peak`, then a cosine down to `floor` at `total_tokens`."""
+
+    peak: float
+    floor: float
+    warmup_tokens: int
+    total_tokens: int
+
+
+def learning_rate(schedule: Schedule, tokens: int) -> float:
+    """Learning rate of the step that ends with `tokens` tokens consumed. Stays at the floor after the end."""
+    if tokens < schedule.warmup_tokens:
+        return schedule.peak * tokens / schedule.warmup_tokens
+    span = schedule.total_tokens - schedule.warmup_tokens
+    progress = 1.0 if span <= 0 else min(1.0, (tokens - schedule.warmup_tokens) / span)
+    return schedule.floor + (schedule.peak - schedule.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def adamw(named_parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings) -> torch.optim.AdamW:
+    """AdamW that decays matrices only: vectors (norms) are scales, not directions to shrink."""
+    trainable = [(name, p) for name, p in named_parameters if p.requires_grad]
+    matrices = [p for _, p in trainable if p.ndim > 1]
+    vectors = [p for _, p in trainable if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=0.0,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        foreach=False,
+        fused=True,
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,92 @@
+"""One optimizer step: micro-batches, loss over valid tokens, clipping, AdamW. Shared by every kind of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+from .attention import DocumentLayout
+from .loss import IGNORE, cross_entropy_sum
+from .model import Precision, compute_type, hidden_states
+from .optim import set_learning_rate
+
+
+class NumericsError(RuntimeError):
+    """The loss or the gradient is not a finite number; the optimizer has not been stepped."""
+
+
+class StepInterrupted(Exception):
+    """A stop was asked for between micro-batches; the accumulation was discarded and weights are untouched."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """`tokens` [B, T] int64, `labels` [B, T] int64 (next token, or `IGNORE`), and where documents lie."""
+
+    tokens: torch.Tensor
+    labels: torch.Tensor
+    documents: DocumentLayout | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean loss over valid tokens in nats, their number, and the gradient's norm before clipping."""
+
+    loss: float
+    valid_tokens: int
+    gradient_norm: float
+
+
+def next_token_labels(tokens: torch.Tensor, documents: DocumentLayout, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Labels [B, T]: each position's next token within its document.
+
+    A document's last position has no label (the first token of the next one is not predictable from it), nor, with a
+    `mask` [B, T], has a position whose next token is masked out (0).
+    """
+    labels = torch.full_like(tokens, IGNORE)
+    labels[:, :-1] = tokens[:, 1:]
+    if mask is not None:
+        labels[:, :-1].masked_fill_(mask[:, 1:] == 0, IGNORE)
+    rows = torch.tensor([row for row, _, _ in documents.spans], device=tokens.device)
+    ends = torch.tensor([end for _, _, end in documents.spans], device=tokens.device)
+    labels[rows, ends - 1] = IGNORE
+    return labels
+
+
+def train_step(
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    micro_batches: Sequence[MicroBatch],
+    rate: float,
+    clip_norm: float,
+    precision: Precision = "float32",
+    interrupted: Callable[[], bool] = lambda: False,
+) -> StepResult:
+    """Takes one optimizer step with learning rate `rate`.
+
+    The loss is the sum over all micro-batches' valid tokens divided by their number, so it doesn't depend on how the
+    global batch is cut up. Raises StepInterrupted (nothing changed) or NumericsError (nothing changed).
+    """
+    optimizer.zero_grad(set_to_none=True)
+    valid = sum(int((batch.labels != IGNORE).sum()) for batch in micro_batches)
+    total = 0.0
+    for batch in micro_batches:
+        if interrupted():
+            optimizer.zero_grad(set_to_none=True)
+            raise StepInterrupted
+        with compute_type(precision, batch.tokens.device):
+            states = hidden_states(model, batch.tokens, batch.documents)
+        loss = cross_entropy_sum(states, model.lm_head.weight, batch.labels) / max(valid, 1)
+        loss.backward()
+        total += float(loss.detach())
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
+    if not (math.isfinite(total) and math.isfinite(norm)):
+        optimizer.zero_grad(set_to_none=True)
+        raise NumericsError(f"loss {total}, gradient norm {norm}: not finite; weights were not changed")
+    set_learning_rate(optimizer, rate)
+    optimizer.step()
+    return StepResult(loss=total, valid_tokens=valid, gradient_norm=norm)
