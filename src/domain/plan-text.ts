@@ -180,6 +180,7 @@ function checkpointTable(plan: Plan): string[] {
   const rows = plan.stages.map(
     ({ name, checkpoints: { everySteps, count, kept, bytesEach, bytesWritten, bytesKept } }) => [
       name,
+      `${grouped(everySteps)} steps`,
       grouped(count),
       formatBytes(bytesEach),
       formatBytes(bytesWritten),
@@ -210,7 +211,7 @@ function readingLines({ readings }: Plan): string[] {
     ...bullet(question),
     ...field('taken', taken),
     ...field('otherwise', otherwise),
-    ...(overrides === undefined ? [] : field('to take it', JSON.stringify(overrides))),
+    ...(overrides === undefined ? [] : field('to take it', spacedJson(overrides))),
   ]);
 }
 

@@ -4,7 +4,7 @@
  * the input has.
  */
 import { z } from 'zod';
-import { isObject } from './json.js';
+import { isObject, without } from './json.js';
 import type { JsonObject, JsonPath } from './json.js';
 import { PRESETS } from './presets.js';
 import { recipeSchema } from './recipe-schema.js';
@@ -20,22 +20,37 @@ const STAGE_INPUT_FIELDS: JsonObject = {
 
 /** JSON Schema (draft 2020-12) of a recipe as users write it. */
 export function recipeInputJsonSchema(): JsonObject {
-  const complete: unknown = z.toJSONSchema(recipeSchema, { io: 'input', unrepresentable: 'any' });
+  const complete: unknown = z.toJSONSchema(recipeSchema, { io: 'input', override: dropSafeIntegerLimits });
   const partial = relax(complete, []);
   if (!isObject(partial)) throw new TypeError('the recipe schema is an object');
   return { title: 'Longhaul recipe', ...partial };
 }
 
-/** Fields of overrides may be left out, except inside lists and named unions, which replace the preset's. */
+/** zod writes the limits of exact integers into every integer; they say nothing to a reader. */
+function dropSafeIntegerLimits({ jsonSchema }: { jsonSchema: { maximum?: number; minimum?: number } }): void {
+  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+}
+
+/**
+ * Fields of overrides may be left out, in the variants of a union too. Inside lists they may not: a list replaces the preset's
+ * whole list.
+ */
 function relax(schema: unknown, path: readonly string[]): unknown {
   if (!isObject(schema)) return schema;
-  const { required: _required, ...rest } = schema;
-  const properties = rest['properties'];
-  const values = rest['additionalProperties'];
-  const relaxed: Record<string, unknown> = { ...rest };
-  if (isObject(properties)) relaxed['properties'] = relaxProperties(properties, path);
-  if (isObject(values)) relaxed['additionalProperties'] = orNull(relax(values, [...path, '*']));
-  return relaxed;
+  const { properties, additionalProperties, oneOf, ...rest } = without(schema, 'required');
+  return {
+    ...rest,
+    ...(isObject(properties) ? { properties: relaxProperties(properties, path) } : {}),
+    ...(additionalProperties === undefined
+      ? {}
+      : { additionalProperties: relaxValues(additionalProperties, path) }),
+    ...(Array.isArray(oneOf) ? { anyOf: oneOf.map((variant: unknown) => relax(variant, path)) } : {}),
+  };
+}
+
+function relaxValues(values: unknown, path: readonly string[]): unknown {
+  return isObject(values) ? orNull(relax(values, [...path, '*'])) : values;
 }
 
 function relaxProperties(properties: JsonObject, path: readonly string[]): JsonObject {
@@ -48,7 +63,7 @@ function relaxProperties(properties: JsonObject, path: readonly string[]): JsonO
       enum: Object.keys(PRESETS),
       description: 'What the overrides are laid over',
     };
-    return { ...own, preset };
+    return { $schema: { type: 'string', description: 'For editors; ignored' }, ...own, preset };
   }
   return path.join('.') === 'stages.*' ? { ...STAGE_INPUT_FIELDS, ...own } : own;
 }

@@ -46,7 +46,9 @@ function mergeStage(
   seen: readonly string[],
 ): unknown {
   const own = overrides[name];
-  if (!isObject(own)) return Object.hasOwn(overrides, name) ? own : preset[name];
+  // A stage that is removed can still be one to be like.
+  if (own === undefined || own === null) return preset[name];
+  if (!isObject(own)) return own;
   if (!Object.hasOwn(own, 'like')) return merge(preset[name], own);
   const like = own['like'];
   const known = typeof like === 'string' && (Object.hasOwn(preset, like) || isObject(overrides[like]));

@@ -77,7 +77,7 @@ const tokenizerSchema = z
 const dataSchema = z
   .strictObject({
     sources: z
-      .record(nameSchema, z.array(sourceSchema).min(1))
+      .record(nameSchema, z.array(sourceSchema).min(1).describe('Sources of one domain'))
       .describe('Per domain, where its documents come from'),
     heldOutShare: z
       .number()
@@ -220,14 +220,16 @@ const evaluationSchema = z
     targets: z
       .record(
         nameSchema,
-        z.strictObject({
-          model: nameSchema.describe('"base" or the name of a stage, whose final weights are taken'),
-          ropeTheta: z
-            .number()
-            .positive()
-            .optional()
-            .describe('Another RoPE base, nothing trained: the "only theta changed" baselines'),
-        }),
+        z
+          .strictObject({
+            model: nameSchema.describe('"base" or the name of a stage, whose final weights are taken'),
+            ropeTheta: z
+              .number()
+              .positive()
+              .optional()
+              .describe('Another RoPE base, nothing trained: the "only theta changed" baselines'),
+          })
+          .describe('A model to evaluate'),
       )
       .describe('What is evaluated, by the name it has in results and report'),
     tasks: z.array(nameSchema).min(1).describe('Keys of `tasks`'),
@@ -250,8 +252,10 @@ const executionSchema = z
     backend: z.enum(['local']).describe('Where jobs run'),
     graceSeconds: z.number().positive().describe('Between SIGTERM and SIGKILL, seconds'),
     attempts: z
-      .record(z.enum(FAILURE_CLASSES), z.int().nonnegative())
-      .describe('Per failure class, how often a stage is relaunched before it parks'),
+      .record(z.enum(FAILURE_CLASSES), z.int().nonnegative().describe('Relaunches for this class'))
+      .describe(
+        'Per failure class, how often a stage is relaunched without progress in between before it parks',
+      ),
   })
   .describe('How jobs are run and rerun');
 
@@ -261,7 +265,9 @@ const costSchema = z
     peakTeraflops: z.number().positive().describe('Peak of one device at the compute type, 10^12 FLOP/s'),
     gpus: z.int().positive().describe('Devices working together: turns device hours into wall time'),
     mfu: z.number().gt(0).max(1).describe('Model FLOPs utilisation to plan with'),
-    stageMfu: z.record(nameSchema, z.number().gt(0).max(1)).describe('The same for single stages'),
+    stageMfu: z
+      .record(nameSchema, z.number().gt(0).max(1).describe('MFU of this stage'))
+      .describe('The same for single stages'),
     pricePerGpuHour: z.number().nonnegative().describe('US dollars per device and hour'),
     packedDocumentTokens: z
       .int()

@@ -33,7 +33,8 @@ export function stepSummary(step: Step): string {
     case 'training':
     case 'sft': {
       const { settings } = step;
-      return `${stepsOf(settings)} steps of ${formatCount(settings.globalBatchTokens)} tokens at ${formatLength(settings.sequenceLengthTokens)}, RoPE base ${formatScientific(settings.ropeTheta)}, from ${settings.from}`;
+      const steps = stepsOf(settings);
+      return `${steps} ${steps === 1 ? 'step' : 'steps'} of ${formatCount(settings.globalBatchTokens)} tokens at ${formatLength(settings.sequenceLengthTokens)}, RoPE base ${formatScientific(settings.ropeTheta)}, from ${settings.from}`;
     }
     case 'evaluation':
       return `${step.tasks.map((task) => task.name).join(', ')} of ${step.targets.map((target) => target.name).join(', ')}`;

@@ -27,12 +27,12 @@ export type ParsedRecipe =
 
 /** Parses what a user wrote. Every problem is reported at once, each with its path; undefined is taken as `{}`. */
 export function parseRecipe(input: unknown): ParsedRecipe {
-  const given = input === undefined ? {} : input;
-  if (!isObject(given)) {
-    return refused([
-      { path: '', message: `is ${nameOf(given)}`, accepted: 'a JSON object; {} means the tiny preset' },
-    ]);
+  const written = input === undefined ? {} : input;
+  if (!isObject(written)) {
+    const accepted = 'a JSON object; {} means the tiny preset';
+    return refused([{ path: '', message: `is ${nameOf(written)}`, accepted }]);
   }
+  const given = without(written, '$schema');
   const preset = given['preset'] ?? DEFAULT_PRESET;
   if (!isPresetName(preset)) {
     const accepted = Object.keys(PRESETS).join(', ');
@@ -73,10 +73,29 @@ function parseMerged(preset: JsonObject, overrides: JsonObject): ParsedRecipe {
   const tainted = [...inputTaints, ...mended.paths.map(formatPath)];
   const cross =
     mended.recipe === undefined ? [] : checkRecipe(mended.recipe).filter((one) => !touches(one, tainted));
-  return refused([...inputProblems, ...fresh, ...cross.map(asProblem)]);
+  return refused([...inputProblems, ...foldMissing(fresh), ...cross.map(asProblem)]);
 }
 
 const MISSING = 'is missing';
+
+/** A new stage that lacks most of its fields is one problem, not a dozen. */
+function foldMissing(problems: readonly Problem[]): Problem[] {
+  const lacking = new Map<string, string[]>();
+  for (const { path, message } of problems) {
+    const [, stage, field] = /^(stages\.[^.]+)\.([^.]+)$/.exec(path) ?? [];
+    if (stage === undefined || field === undefined || message !== MISSING) continue;
+    lacking.set(stage, [...(lacking.get(stage) ?? []), field]);
+  }
+  const folded = [...lacking].filter(([, fields]) => fields.length > 3);
+  const rest = problems.filter(
+    ({ path, message }) => message !== MISSING || !folded.some(([stage]) => path.startsWith(`${stage}.`)),
+  );
+  const accepted = 'all of them, or "like" with the name of a stage that has them';
+  return [
+    ...folded.map(([path, fields]) => ({ path, message: `${fields.join(', ')} are missing`, accepted })),
+    ...rest,
+  ];
+}
 
 function refused(problems: readonly Problem[]): ParsedRecipe {
   return { ok: false, problems };

@@ -1,4 +1,4 @@
-/** Tables in plain text: columns aligned by spaces. */
+/** Tables and paragraphs in plain text. Widths are counted in UTF-16 units: nothing printed here needs two of them. */
 
 /** How a column is aligned. */
 export type Alignment = 'left' | 'right';
@@ -16,7 +16,7 @@ export function textTable(
   return rows.map((row) => {
     const cells = widths.map((width, column) => {
       const cell = row[column] ?? '';
-      const fill = ' '.repeat(Math.max(0, width - widthOf(cell)));
+      const fill = ' '.repeat(Math.max(0, width - cell.length));
       return (alignments[column] ?? alignments.at(-1)) === 'right' ? fill + cell : cell + fill;
     });
     return (indent + cells.join('  ')).trimEnd();
@@ -26,13 +26,8 @@ export function textTable(
 function columnWidths(rows: readonly (readonly string[])[]): number[] {
   const columns = Math.max(0, ...rows.map((row) => row.length));
   return Array.from({ length: columns }, (_, column) =>
-    Math.max(0, ...rows.map((row) => widthOf(row[column] ?? ''))),
+    Math.max(0, ...rows.map((row) => (row[column] ?? '').length)),
   );
-}
-
-/** Characters as a reader counts them: code points, which is right for every text printed here. */
-function widthOf(text: string): number {
-  return [...text].length;
 }
 
 /** A text broken between words into lines of at most `width` characters; a longer word stands alone. */
@@ -40,7 +35,7 @@ export function wrapText(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);
-    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= width)
+    if (last !== undefined && last.length + 1 + word.length <= width)
       lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);
   }
