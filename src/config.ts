@@ -43,6 +43,12 @@ const environmentSchema = z.object({
     .default('dev')
     .describe('Prefix within the bucket'),
   LONGHAUL_BACKEND: z.enum(['local']).default('local').describe('Where training jobs run'),
+  LONGHAUL_ON_SHUTDOWN: z
+    .enum(['detach', 'stop'])
+    .default('detach')
+    .describe(
+      'What a worker that is told to end does with its jobs: leave them to others, or save and stop them',
+    ),
   LONGHAUL_TRAINER_PYTHON: nonEmpty
     .default(path.join('.longhaul', 'venv', 'bin', 'python'))
     .describe('Python of the trainer’s environment, for local jobs'),
@@ -55,7 +61,7 @@ const environmentSchema = z.object({
     .describe('Least severe level that is logged'),
 });
 
-/** Configuration of a process. Paths are absolute. */
+/** Configuration of a process. */
 export interface Config {
   readonly temporal: {
     /** host:port of the frontend. */
@@ -76,7 +82,11 @@ export interface Config {
     readonly rootUrl: string;
   };
   readonly backend: 'local';
+  /** What becomes of a worker's jobs when it is told to end. */
+  readonly onShutdown: 'detach' | 'stop';
+  /** Absolute path. */
   readonly trainerPython: string;
+  /** Absolute path. */
   readonly dataDir: string;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
 }
@@ -120,6 +130,7 @@ export function loadConfig(
       rootUrl: `s3://${env.LONGHAUL_S3_BUCKET}/${env.LONGHAUL_S3_PREFIX}`,
     },
     backend: env.LONGHAUL_BACKEND,
+    onShutdown: env.LONGHAUL_ON_SHUTDOWN,
     trainerPython: path.resolve(baseDir, env.LONGHAUL_TRAINER_PYTHON),
     dataDir: path.resolve(baseDir, env.LONGHAUL_DATA_DIR),
     logLevel: env.LONGHAUL_LOG_LEVEL,

@@ -108,6 +108,47 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
+/**
+ * Environment of the stack that runs from a folder, for programs that were started beside it; undefined when none
+ * does. Starts nothing.
+ */
+export async function runningStackEnvironment(
+  dataDir: string,
+): Promise<Readonly<Record<string, string>> | undefined> {
+  const state = await readState(path.join(dataDir, 'stack.json'));
+  if (state === undefined || state.temporal === null || state.s3 === null) return undefined;
+  if (!(await isRunning(state.temporal)) || !(await isRunning(state.s3))) return undefined;
+  return environmentOf(addressesOf(state.ports), await loadCredentials(dataDir));
+}
+
+interface Addresses {
+  readonly temporalAddress: string;
+  readonly uiUrl: string;
+  readonly s3Endpoint: string;
+}
+
+function addressesOf(ports: StackPorts): Addresses {
+  return {
+    temporalAddress: `${LOOPBACK}:${String(ports.temporal)}`,
+    uiUrl: `http://${LOOPBACK}:${String(ports.ui)}`,
+    s3Endpoint: `http://${LOOPBACK}:${String(ports.s3)}`,
+  };
+}
+
+function environmentOf(addresses: Addresses, credentials: S3Credentials): Readonly<Record<string, string>> {
+  return {
+    LONGHAUL_TEMPORAL_ADDRESS: addresses.temporalAddress,
+    LONGHAUL_TEMPORAL_NAMESPACE: NAMESPACE,
+    LONGHAUL_TEMPORAL_UI: addresses.uiUrl,
+    LONGHAUL_S3_ENDPOINT: addresses.s3Endpoint,
+    LONGHAUL_S3_REGION: REGION,
+    LONGHAUL_S3_BUCKET: BUCKET,
+    AWS_REGION: REGION,
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+  };
+}
+
 async function readState(file: string): Promise<State | undefined> {
   const parsed = stateSchema.safeParse(await readJson(file));
   return parsed.success ? parsed.data : undefined;
@@ -244,32 +285,18 @@ function toStack(
   stateFile: string,
 ): Stack {
   const { ports, temporal, s3 } = servers;
-  const temporalAddress = `${LOOPBACK}:${String(ports.temporal)}`;
-  const uiUrl = `http://${LOOPBACK}:${String(ports.ui)}`;
-  const s3Endpoint = `http://${LOOPBACK}:${String(ports.s3)}`;
+  const addresses = addressesOf(ports);
   let stopping: Promise<void> | undefined;
   const stopBoth = async (): Promise<void> => {
     await Promise.all([stopProcess(temporal.identity), stopProcess(s3.identity)]);
     await writeState(stateFile, { owner: null, ports, temporal: null, s3: null });
   };
   return {
-    temporalAddress,
+    ...addresses,
     namespace: NAMESPACE,
-    uiUrl,
-    s3Endpoint,
     region: REGION,
     bucket: BUCKET,
-    environment: {
-      LONGHAUL_TEMPORAL_ADDRESS: temporalAddress,
-      LONGHAUL_TEMPORAL_NAMESPACE: NAMESPACE,
-      LONGHAUL_TEMPORAL_UI: uiUrl,
-      LONGHAUL_S3_ENDPOINT: s3Endpoint,
-      LONGHAUL_S3_REGION: REGION,
-      LONGHAUL_S3_BUCKET: BUCKET,
-      AWS_REGION: REGION,
-      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-    },
+    environment: environmentOf(addresses, credentials),
     ownedBy,
     adopted: (['temporal', 's3'] as const).filter((name) => servers[name].adopted),
     broken: new Promise((resolve) => {

@@ -1,0 +1,37 @@
+/** The Temporal client of command-line programs. */
+import { Client, Connection } from '@temporalio/client';
+import type { Config } from '../config.js';
+import { UserError } from './user-error.js';
+
+/** How long a server may take to answer before the command gives up. */
+const CONNECT_MS = 5000;
+
+/** Runs with a client and closes its connection afterwards, whatever happens. */
+export async function withClient<T>(
+  config: Config,
+  work: (client: Client, connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await connect(config);
+  try {
+    return await work(new Client({ connection, namespace: config.temporal.namespace }), connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function connect({ temporal }: Config): Promise<Connection> {
+  const apiKey = process.env['TEMPORAL_API_KEY'];
+  try {
+    return await Connection.connect({
+      address: temporal.address,
+      tls: temporal.tls,
+      connectTimeout: CONNECT_MS,
+      ...(apiKey === undefined || apiKey === '' ? {} : { apiKey }),
+    });
+  } catch (error) {
+    throw new UserError(
+      `No Temporal server answers at ${temporal.address} (${error instanceof Error ? error.message : String(error)}).\n` +
+        'Start the embedded one with `npm start`, or name another with LONGHAUL_TEMPORAL_ADDRESS.',
+    );
+  }
+}

@@ -1,0 +1,51 @@
+/** `longhaul status`: the runs there are, or where one of them is. */
+import type { Client } from '@temporalio/client';
+import type { Command } from 'commander';
+import { durationText } from '../../domain/status-markdown.js';
+import { textTable } from '../../domain/text-table.js';
+import { withClient } from '../client.js';
+import { cliConfig } from '../environment.js';
+import { statusLines } from '../run-text.js';
+import { colored } from '../run-view.js';
+import { RunWatcher } from '../run-watcher.js';
+import { UserError } from '../user-error.js';
+
+const LISTED = 20;
+
+/** Adds the command. */
+export function addStatusCommand(program: Command): void {
+  program
+    .command('status')
+    .description('Print where a run is; without a name, the newest runs')
+    .argument('[run]', 'name of the run')
+    .option('--json', 'print the status of a run as JSON')
+    .action(async (run: string | undefined, options: { json?: true }) => {
+      const config = await cliConfig();
+      await withClient(config, (client) =>
+        run === undefined ? listRuns(client) : printStatus(client, run, options.json === true),
+      );
+    });
+}
+
+async function printStatus(client: Client, run: string, asJson: boolean): Promise<void> {
+  const status = await new RunWatcher(client, run).read();
+  if (status === undefined)
+    throw new UserError(`No worker answers for ${run}: start one with \`longhaul worker\`.`);
+  if (asJson) console.log(JSON.stringify(status, null, 2));
+  else for (const line of statusLines(status, Date.now())) console.log(colored(line));
+}
+
+async function listRuns(client: Client): Promise<void> {
+  const rows: string[][] = [];
+  for await (const run of client.workflow.list({ query: "WorkflowType = 'recipe'", pageSize: LISTED })) {
+    const seconds = ((run.closeTime ?? new Date()).getTime() - run.startTime.getTime()) / 1000;
+    rows.push([
+      run.workflowId,
+      run.status.name.toLowerCase(),
+      run.startTime.toISOString(),
+      durationText(seconds),
+    ]);
+    if (rows.length === LISTED) break;
+  }
+  console.log(rows.length === 0 ? 'There are no runs yet.' : textTable(rows, ['left']).join('\n'));
+}

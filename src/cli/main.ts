@@ -1,0 +1,33 @@
+/** The `longhaul` command line: commands, their options, and what happens to errors. */
+import { Command } from 'commander';
+import { addDoctorCommand } from './commands/doctor.js';
+import { addPlanCommand } from './commands/plan.js';
+import { addStartCommand } from './commands/start.js';
+import { addStatusCommand } from './commands/status.js';
+import { addWatchCommand } from './commands/watch.js';
+import { addWorkerCommand } from './commands/worker.js';
+import { UserError } from './user-error.js';
+
+/** Parses the arguments, runs the command and sets the process's exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('longhaul')
+    .description('The ProLong recipe for long-context language models as one durable workflow')
+    .showHelpAfterError('(longhaul --help tells the commands)');
+  for (const add of [
+    addPlanCommand,
+    addStartCommand,
+    addStatusCommand,
+    addWatchCommand,
+    addWorkerCommand,
+    addDoctorCommand,
+  ]) {
+    add(program);
+  }
+  try {
+    await program.parseAsync(argv);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,43 @@
+/** A recipe as the user gives it on the command line: a JSON file, a preset, or nothing. */
+import { readFile } from 'node:fs/promises';
+import { isObject } from '../domain/json.js';
+import { formatProblems, parseRecipe } from '../domain/recipe.js';
+import type { Recipe } from '../domain/recipe.js';
+import { UserError } from './user-error.js';
+
+/** What the command line says about the recipe. */
+export interface RecipeArguments {
+  /** A JSON file; its content is laid over the preset. */
+  readonly file: string | undefined;
+  /** Overrules the file's own `preset`. */
+  readonly preset: string | undefined;
+}
+
+/** The recipe both as it was given, which is what a workflow gets, and resolved. */
+export interface GivenRecipe {
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly recipe: Recipe;
+}
+
+/**
+ * Reads and checks a recipe before anything is started.
+ *
+ * @throws {UserError} with every problem and its path
+ */
+export async function readRecipe({ file, preset }: RecipeArguments): Promise<GivenRecipe> {
+  const given = file === undefined ? {} : await readJsonFile(file);
+  if (!isObject(given)) throw new UserError(`${file ?? ''} holds no JSON object`);
+  const input = preset === undefined ? given : { ...given, preset };
+  const parsed = parseRecipe(input);
+  if (!parsed.ok) throw new UserError(formatProblems(parsed.problems));
+  return { input, recipe: parsed.recipe };
+}
+
+async function readJsonFile(file: string): Promise<unknown> {
+  try {
+    const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
+    return parsed;
+  } catch (error) {
+    throw new UserError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

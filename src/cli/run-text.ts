@@ -1,0 +1,106 @@
+/** A run's status as text for a terminal. Pure: the same status always gives the same lines. */
+import { formatCount } from '../domain/quantities.js';
+import { durationText } from '../domain/status-markdown.js';
+import { currentStage } from '../domain/status.js';
+import type { RunStatus, StageState, StageStatus } from '../domain/status.js';
+import { textTable } from '../domain/text-table.js';
+
+/** A mark per state, one column wide. */
+export const STAGE_MARKS: Readonly<Record<StageState, string>> = {
+  waiting: '·',
+  running: '▶',
+  parked: '‖',
+  done: '✓',
+  failed: '✗',
+  skipped: '–',
+  adopted: '✓',
+  cancelled: '✗',
+};
+
+/** Every stage with its state and figures, the run above them. */
+export function statusLines(status: RunStatus, now: number): string[] {
+  return [headline(status, now), ...stageTable(status, now), ...status.problems.flatMap(problemLines)];
+}
+
+function headline({ run, state, startedAt, endedAt }: RunStatus, now: number): string {
+  const seconds = ((endedAt === null ? now : Date.parse(endedAt)) - Date.parse(startedAt)) / 1000;
+  return `${run}  ${state}  ${durationText(Math.max(0, seconds))}`;
+}
+
+function stageTable(status: RunStatus, now: number): string[] {
+  const rows = status.stages.map((stage) => [
+    `${STAGE_MARKS[stage.state]} ${stage.title}`,
+    stepsText(stage),
+    tokensText(stage),
+    lossText(stage),
+    speedText(stage),
+    timeText(stage, now),
+    stage.state === 'running' || stage.state === 'waiting' ? attemptText(stage) : stage.note,
+  ]);
+  return textTable(rows, ['left', 'right', 'right', 'right', 'right', 'right', 'left'], '  ');
+}
+
+function stepsText({ kind, step, steps }: StageStatus): string {
+  if (step === null || steps === null || steps === 0) return '';
+  return `${kind === 'evaluation' ? 'sample' : 'step'} ${String(step)}/${String(steps)}`;
+}
+
+function tokensText({ tokens }: StageStatus): string {
+  return tokens === null || tokens === 0 ? '' : `${formatCount(tokens)} tokens`;
+}
+
+function lossText({ loss }: StageStatus): string {
+  return loss === null ? '' : `loss ${loss.toFixed(3)}`;
+}
+
+function speedText({ state, tokensPerSecond }: StageStatus): string {
+  if (state !== 'running' || tokensPerSecond === null) return '';
+  return `${Math.round(tokensPerSecond).toLocaleString('en-US')} tokens/s`;
+}
+
+function timeText({ state, startedAt, endedAt, secondsLeft }: StageStatus, now: number): string {
+  if (startedAt === null) return '';
+  if (endedAt !== null) return durationText((Date.parse(endedAt) - Date.parse(startedAt)) / 1000);
+  if (state !== 'running') return '';
+  if (secondsLeft !== null) return `${durationText(secondsLeft)} left`;
+  return durationText(Math.max(0, now - Date.parse(startedAt)) / 1000);
+}
+
+function attemptText({ attempts, note, state }: StageStatus): string {
+  if (state === 'waiting') return '';
+  return [attempts > 1 ? `attempt ${String(attempts)}` : '', note].filter((part) => part !== '').join(', ');
+}
+
+function problemLines(problem: string): string[] {
+  return problem.split('\n').map((line, index) => `  ${index === 0 ? '✗ ' : '  '}${line}`);
+}
+
+/** The stage under way in one line, for output that is not a terminal; undefined when nothing runs. */
+export function progressLine(status: RunStatus, now: number): string | undefined {
+  const stage = currentStage(status);
+  if (stage?.state !== 'running') return undefined;
+  const parts = [
+    stepsText(stage),
+    tokensText(stage),
+    lossText(stage),
+    speedText(stage),
+    timeText(stage, now),
+  ];
+  const known = [...parts, attemptText(stage)].filter((part) => part !== '');
+  return [stage.title, ...known].join('  ');
+}
+
+/** What changed between two statuses, one line per stage that began or ended. */
+export function transitionLines(before: RunStatus | undefined, after: RunStatus, now: number): string[] {
+  const states = new Map(before?.stages.map((stage) => [stage.folder, stage.state]));
+  return after.stages
+    .filter((stage) => stage.state !== 'waiting' && stage.state !== states.get(stage.folder))
+    .map((stage) => transitionLine(stage, now));
+}
+
+function transitionLine(stage: StageStatus, now: number): string {
+  if (stage.state === 'running') return `${STAGE_MARKS.running} ${stage.title}`;
+  const parts = [tokensText(stage), lossText(stage), timeText(stage, now), stage.note];
+  const known = parts.filter((part) => part !== '');
+  return [`${STAGE_MARKS[stage.state]} ${stage.title}: ${stage.state}`, ...known].join('  ');
+}

@@ -1,0 +1,81 @@
+/** Shows a run as it goes: a table that is redrawn in place on a terminal, plain lines anywhere else. */
+import { createLogUpdate } from 'log-update';
+import { styleText } from 'node:util';
+import { progressLine, STAGE_MARKS, statusLines, transitionLines } from './run-text.js';
+import type { RunStatus } from '../domain/status.js';
+
+/** Shows statuses as they come. */
+export interface RunView {
+  /** undefined: no worker answers. */
+  show(status: RunStatus | undefined): void;
+  /** Leaves the terminal as the user expects it. */
+  close(): void;
+}
+
+/** Where a view writes. */
+export type Output = NodeJS.WriteStream;
+
+const PLAIN_EVERY_MS = 5000;
+
+/** The view that suits the output. */
+export function createRunView(out: Output = process.stdout): RunView {
+  return out.isTTY ? liveView(out) : plainView((line) => out.write(`${line}\n`));
+}
+
+function liveView(out: Output): RunView {
+  const draw = createLogUpdate(out);
+  let last: RunStatus | undefined;
+  return {
+    show(status) {
+      last = status ?? last;
+      const lines = last === undefined ? ['waiting for a worker …'] : statusLines(last, Date.now());
+      const hint = last !== undefined && status === undefined ? ['  waiting for a worker …'] : [];
+      const width = Math.max(20, out.columns - 1);
+      draw([...lines, ...hint].map((line) => colored(cut(line, width))).join('\n'));
+    },
+    close: () => draw.clear(),
+  };
+}
+
+function cut(line: string, width: number): string {
+  const characters = Array.from(line);
+  return characters.length <= width ? line : `${characters.slice(0, width - 1).join('')}…`;
+}
+
+/** Colours a line by the mark it begins with. */
+export function colored(
+  line: string,
+  on = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '',
+): string {
+  if (!on) return line;
+  const mark = line.trimStart()[0];
+  if (mark === STAGE_MARKS.done) return styleText('green', line);
+  if (mark === STAGE_MARKS.failed) return styleText('red', line);
+  if (mark === STAGE_MARKS.running) return styleText('bold', line);
+  return mark === STAGE_MARKS.waiting ? styleText('dim', line) : line;
+}
+
+/** A view of lines: one for each stage that begins or ends, and one every few seconds for the stage under way. */
+export function plainView(write: (line: string) => void, now: () => number = Date.now): RunView {
+  let last: RunStatus | undefined;
+  let lastProgress = Number.NEGATIVE_INFINITY;
+  let waiting = false;
+  return {
+    show(status) {
+      if (status === undefined) {
+        if (!waiting) write('  waiting for a worker …');
+        waiting = true;
+        return;
+      }
+      waiting = false;
+      for (const line of transitionLines(last, status, now())) write(`  ${line}`);
+      const progress = progressLine(status, now());
+      if (progress !== undefined && now() - lastProgress >= PLAIN_EVERY_MS) {
+        lastProgress = now();
+        write(`    ${progress}`);
+      }
+      last = status;
+    },
+    close: () => undefined,
+  };
+}

@@ -1,0 +1,88 @@
+/** Reads where a run is: the workflow's own status, brought up to date by what running attempts report right now. */
+import { WorkflowNotFoundError } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+import { attemptProgressSchema } from '../domain/progress.js';
+import type { AttemptProgress } from '../domain/progress.js';
+import { runStatusSchema } from '../domain/status.js';
+import type { RunStatus, StageStatus } from '../domain/status.js';
+import { UserError } from './user-error.js';
+
+const QUERY_MS = 10_000;
+
+/** Reads the status of one run. */
+export class RunWatcher {
+  readonly #client: Client;
+  readonly #run: string;
+
+  constructor(client: Client, run: string) {
+    this.#client = client;
+    this.#run = run;
+  }
+
+  /**
+   * The status now; undefined while no worker can answer.
+   *
+   * @throws {UserError} when there is no such run
+   */
+  async read(): Promise<RunStatus | undefined> {
+    const status = await this.#query();
+    if (status?.state !== 'running') return status;
+    const running = status.stages.filter((stage) => stage.state === 'running');
+    const progress = new Map<string, AttemptProgress>();
+    for (const { folder } of running) {
+      const newest = await this.#heartbeat(folder);
+      if (newest !== undefined) progress.set(folder, newest);
+    }
+    return {
+      ...status,
+      stages: status.stages.map((stage) => withProgress(stage, progress.get(stage.folder))),
+    };
+  }
+
+  async #query(): Promise<RunStatus | undefined> {
+    try {
+      const answer: unknown = await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
+        this.#client.workflow.getHandle(this.#run).query('status'),
+      );
+      return runStatusSchema.parse(answer);
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) throw new UserError(`There is no run ${this.#run}.`);
+      return undefined;
+    }
+  }
+
+  /** Newest heartbeat of a stage's attempt; undefined for stages that have none, or none yet. */
+  async #heartbeat(folder: string): Promise<AttemptProgress | undefined> {
+    try {
+      const { raw } = await this.#client.workflow.getHandle(`${this.#run}/${folder}`).describe();
+      for (const activity of raw.pendingActivities ?? []) {
+        const payload = activity.heartbeatDetails?.payloads?.[0];
+        if (payload === undefined) continue;
+        const progress = attemptProgressSchema.safeParse(defaultPayloadConverter.fromPayload(payload));
+        if (progress.success) return progress.data;
+      }
+    } catch {
+      // A stage without a child workflow, or one that has just ended: its row has what the workflow knows.
+    }
+    return undefined;
+  }
+}
+
+/** A stage's row with newer figures, if they are newer. */
+export function withProgress(stage: StageStatus, progress: AttemptProgress | undefined): StageStatus {
+  if (progress === undefined || progress.epoch < stage.attempts) return stage;
+  if (progress.epoch === stage.attempts && progress.step < (stage.step ?? 0)) return stage;
+  const { epoch, phase, step, steps, tokens, loss, tokensPerSecond, secondsLeft } = progress;
+  return {
+    ...stage,
+    attempts: epoch,
+    note: phase,
+    step,
+    steps: steps ?? stage.steps,
+    tokens,
+    loss: loss ?? stage.loss,
+    tokensPerSecond,
+    secondsLeft,
+  };
+}

@@ -1,0 +1,46 @@
+/** Starts a run of a recipe. */
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
+import { recipeSummary } from '../domain/recipe-summary.js';
+import { TASK_QUEUE } from '../domain/task-queues.js';
+import type { GivenRecipe } from './recipe-input.js';
+import { UserError } from './user-error.js';
+
+/** A run that was just started. */
+export interface StartedRun {
+  /** Its name, which is its workflow id. */
+  readonly run: string;
+  /** Temporal's id of this execution of it. */
+  readonly runId: string;
+}
+
+/**
+ * Starts the `recipe` workflow under a name.
+ *
+ * @throws {UserError} when a run of that name is open
+ */
+export async function startRun(
+  client: Client,
+  run: string,
+  { input, recipe }: GivenRecipe,
+): Promise<StartedRun> {
+  try {
+    const handle = await client.workflow.start('recipe', {
+      taskQueue: TASK_QUEUE,
+      workflowId: run,
+      args: [input],
+      staticSummary: recipeSummary(recipe).slice(0, 200),
+    });
+    return { run, runId: handle.firstExecutionRunId };
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError)
+      throw new UserError(`Run ${run} is open already.`);
+    throw error;
+  }
+}
+
+/** A name for a new run: what it runs, and when it was started, to the second. UTC. */
+export function newRunName(recipeName: string, now: Date): string {
+  const [day = '', time = ''] = now.toISOString().split('T');
+  return `${recipeName}-${day.replaceAll('-', '')}-${time.slice(0, 8).replaceAll(':', '')}`;
+}
