@@ -43,7 +43,7 @@ export function vertical(layout: Layout): [number, number] {
 /** An SVG element with title and description. */
 export function drawing(layout: Layout, title: string, description: string, content: Content): Markup {
   const { width, height } = layout;
-  return markup`<svg viewBox="0 0 ${width} ${height}" role="img"><title>${title}</title><desc>${description}</desc>${content}</svg>`;
+  return markup`<svg viewBox="0 0 ${width} ${height}" style="max-width:${width}px" role="img"><title>${title}</title><desc>${description}</desc>${content}</svg>`;
 }
 
 /** A word in a drawing. */
