@@ -2,16 +2,19 @@
  * Attempts of a stage's job: claim an epoch, run the job to its end, say what became of it. Everything here can be
  * repeated by another worker at any time: the object store and the backend hold the truth.
  */
-import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import type { Backend, JobObservation } from '../src/backends/backend.js';
-import { EXIT_CODES, jobSpecSchema, outcomeSchema } from '../src/contracts/index.js';
+import { ApplicationFailure } from '@temporalio/activity';
+import type { Backend } from '../src/backends/backend.js';
+import { jobSpecSchema } from '../src/contracts/index.js';
 import type { Epoch, JobSpec, Outcome } from '../src/contracts/index.js';
-import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
-import { jobName } from '../src/domain/job-names.js';
-import { ProgressTracker } from '../src/domain/progress.js';
-import { fateOf } from './cancellation.js';
-import type { JobFate, OnShutdown } from './cancellation.js';
+import { isStoreError } from '../src/store/errors.js';
+import { createEmptyHead, openAttempt } from '../src/store/head.js';
+import { stageLayout } from '../src/store/layout.js';
+import { encodeJson } from '../src/store/object-store.js';
+import type { ObjectStore } from '../src/store/object-store.js';
+import { AttemptRun } from './attempt-run.js';
+import type { OnShutdown } from './cancellation.js';
+import { findResult } from './stage-result.js';
 
 /** An outcome with a result. */
 export type FinishedOutcome = Extract<Outcome, { result: 'trained' | 'evaluated' }>;
@@ -81,11 +84,13 @@ export function createAttemptActivities(deps: AttemptDependencies) {
      * @throws ApplicationFailure `user-error` when the stage has another spec; `fenced` when another run owns it.
      */
     async openAttempt({ spec, owner }: OpenAttemptInput): Promise<Claim> {
-      const parsed = jobSpecSchema.parse(spec);
-      await writeSpec(deps.store, parsed);
-      const outcome = await readResult(deps.store, parsed);
+      const { store } = deps;
+      await writeSpec(store, jobSpecSchema.parse(spec));
+      const outcome = await findResult(store, spec.stageUrl);
       if (outcome !== null) return { state: 'adopted', outcome };
-      return { state: 'claimed', epoch: await claimEpoch(deps.store, parsed.stageUrl, owner) };
+      await createEmptyHead(store, spec.stageUrl);
+      const { epoch } = await openAttempt(store, { stageUrl: spec.stageUrl, owner });
+      return { state: 'claimed', epoch };
     },
 
     /** Runs the attempt's job to its end, or attaches to it and watches it to its end. */
@@ -93,4 +98,18 @@ export function createAttemptActivities(deps: AttemptDependencies) {
       return new AttemptRun(deps, input).watch();
     },
   };
+}
+
+/** A stage has one spec for its whole life: what it was trained with is what the spec says, in every attempt. */
+async function writeSpec(store: ObjectStore, spec: JobSpec): Promise<void> {
+  try {
+    await store.create(stageLayout(spec.stageUrl).spec, encodeJson(spec));
+  } catch (error) {
+    if (!isStoreError(error, 'precondition-failed')) throw error;
+    throw ApplicationFailure.create({
+      type: 'user-error',
+      nonRetryable: true,
+      message: `${spec.stageUrl} has another spec already: start the changed recipe as a run of another name`,
+    });
+  }
 }

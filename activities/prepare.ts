@@ -1,6 +1,20 @@
 /** Before anything is launched: every check that needs the store or a file, then the run's prefix, frozen recipe and base model. */
+import { ApplicationFailure } from '@temporalio/activity';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Digest, ModelRef } from '../src/contracts/index.js';
+import type { SourceRoots } from '../src/curation/index.js';
+import { formatProblems } from '../src/domain/problem.js';
+import type { Problem } from '../src/domain/problem.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
+import { sha256 } from '../src/store/digest.js';
+import { isStoreError } from '../src/store/errors.js';
+import { rootLayout, runLayout } from '../src/store/layout.js';
+import { publishModel, readModelManifest } from '../src/store/models.js';
+import { encodeJson } from '../src/store/object-store.js';
+import type { ObjectStore } from '../src/store/object-store.js';
+import { ownRun, RunOwnedByOtherError } from '../src/store/run-owner.js';
+import { checkBucket, checkConfig, checkSources, checkTokenizer } from './recipe-checks.js';
 import type { ConfigRef } from './rope-bump.js';
 
 /** The run to prepare. */
@@ -21,4 +35,112 @@ export interface PreparedRun {
   /** Folder with the tokenizer's files. */
   readonly tokenizer: ModelRef;
   readonly baseConfig: ConfigRef;
+}
+
+/** What the activities of this file need. */
+export interface PrepareDependencies {
+  readonly store: ObjectStore;
+  /** `s3://bucket/prefix` where a recipe names no other. */
+  readonly rootUrl: string;
+  readonly roots: SourceRoots;
+  /** Folder of the models that ship with the project. */
+  readonly modelsFolder: string;
+}
+
+/** The activities of this file. */
+export type PrepareActivities = ReturnType<typeof createPrepareActivities>;
+
+/** Creates the activities. */
+export function createPrepareActivities(deps: PrepareDependencies) {
+  return {
+    /**
+     * Checks everything the recipe names, makes the run's prefix its own, freezes the recipe and stores the base model.
+     * @throws ApplicationFailure `user-error` with every problem and its path; `fenced` when the prefix is another run's.
+     */
+    async prepareRun(input: PrepareInput): Promise<PreparedRun> {
+      const { recipe, run } = input;
+      const rootUrl = recipe.store?.url ?? deps.rootUrl;
+      const noBucket = await checkBucket(deps.store, rootUrl);
+      const files = modelFiles(deps, recipe);
+      refuse([
+        ...noBucket,
+        ...(await checkFiles(files, recipe)),
+        ...(await checkSources(recipe, deps.roots)),
+      ]);
+      const runUrl = rootLayout(rootUrl).run(run);
+      await own(deps.store, runUrl, input);
+      await deps.store.create(runLayout(runUrl).recipe, encodeJson(recipe));
+      const base = await files.store(rootUrl);
+      const config = await files.read('config.json');
+      return {
+        rootUrl,
+        runUrl,
+        base,
+        tokenizer: base,
+        baseConfig: { url: `${base.url}/config.json`, digest: sha256(config) },
+      };
+    },
+  };
+}
+
+/** A model's files, wherever they are. */
+interface ModelFiles {
+  read(name: string): Promise<Uint8Array>;
+  /** The model in the object store, put there if it isn't. */
+  store(rootUrl: string): Promise<ModelRef>;
+}
+
+function modelFiles({ store, modelsFolder }: PrepareDependencies, { base: { model } }: Recipe): ModelFiles {
+  switch (model.source) {
+    case 'bundled': {
+      const folder = join(modelsFolder, model.name);
+      return {
+        read: (name) => readFile(join(folder, name)),
+        store: (rootUrl) => publishModel(store, { rootUrl, name: model.name, folder, origin: 'base' }),
+      };
+    }
+    case 's3':
+      return {
+        read: async (name) => (await store.get(`${model.url}/${name}`)).data,
+        store: async () => {
+          const manifest = (await store.get(`${model.url}/manifest.json`)).data;
+          const ref = { url: model.url, digest: sha256(manifest) };
+          await readModelManifest(store, ref);
+          return ref;
+        },
+      };
+  }
+}
+
+async function checkFiles(files: ModelFiles, recipe: Recipe): Promise<Problem[]> {
+  try {
+    const tokenizer = checkTokenizer(await files.read('tokenizer.json'), recipe);
+    return [...checkConfig(await files.read('config.json'), recipe), ...tokenizer];
+  } catch (error) {
+    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    if (!missing && !isStoreError(error, 'not-found', 'access-denied')) throw error;
+    return [
+      { path: 'base.model', message: error.message, accepted: 'a Hugging Face folder that can be read' },
+    ];
+  }
+}
+
+function refuse(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  throw ApplicationFailure.create({
+    type: 'user-error',
+    nonRetryable: true,
+    message: formatProblems(problems),
+    details: [problems],
+  });
+}
+
+async function own(store: ObjectStore, runUrl: string, input: PrepareInput): Promise<void> {
+  const { namespace, workflowId, recipeDigest } = input;
+  try {
+    await ownRun(store, { runUrl, namespace, workflowId, recipeDigest });
+  } catch (error) {
+    if (!(error instanceof RunOwnedByOtherError)) throw error;
+    throw ApplicationFailure.create({ type: 'user-error', nonRetryable: true, message: error.message });
+  }
 }

@@ -12,12 +12,7 @@ import {
 import type { DatasetRef, JobEvent } from '../src/contracts/index.js';
 import { assembleReport } from '../src/report/assemble.js';
 import { datasetsOfSpec } from '../src/report/gathered.js';
-import type {
-  GatheredAttempt,
-  GatheredDataset,
-  GatheredStage,
-  ReportRequest,
-} from '../src/report/gathered.js';
+import type { GatheredAttempt, GatheredDataset, GatheredStage } from '../src/report/gathered.js';
 import { renderReport } from '../src/report/page.js';
 import { reportDataSchema } from '../src/report/report-data.js';
 import type { ReportRequest } from '../src/report/request.js';

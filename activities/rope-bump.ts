@@ -1,7 +1,12 @@
 /** The RoPE bump: a durable step that derives the config a stage trains with, and records why it is as it is. */
 import { z } from 'zod';
 import type { Digest } from '../src/contracts/index.js';
+import { ropeBumpSchema } from '../src/domain/rope.js';
 import type { RopeBump } from '../src/domain/rope.js';
+import { sha256 } from '../src/store/digest.js';
+import { stageLayout } from '../src/store/layout.js';
+import { encodeJson } from '../src/store/object-store.js';
+import type { ObjectStore } from '../src/store/object-store.js';
 
 /** A model's config.json, by content. */
 export interface ConfigRef {
@@ -35,5 +40,25 @@ export function bumpedConfig(config: unknown, bump: RopeBump): Record<string, un
     max_position_embeddings: bump.targetLengthTokens,
     rope_theta: bump.newTheta,
     rope_parameters: { rope_type: 'default', ...parsed.rope_parameters, rope_theta: bump.newTheta },
+  };
+}
+
+/** The activities of this file. */
+export type RopeBumpActivities = ReturnType<typeof createRopeBumpActivities>;
+
+/** Creates the activities. */
+export function createRopeBumpActivities({ store }: { readonly store: ObjectStore }) {
+  return {
+    /** Writes `config.json` and `bump.json`. The same input writes the same bytes, so a repetition changes nothing. */
+    async bumpRopeBase({ stageUrl, config, bump }: RopeBumpInput): Promise<ConfigRef> {
+      const urls = stageLayout(stageUrl);
+      const original: unknown = JSON.parse(
+        new TextDecoder().decode(await store.getVerified(config.url, config.digest)),
+      );
+      const derived = encodeJson(bumpedConfig(original, bump));
+      await store.create(urls.config, derived);
+      await store.create(urls.bump, encodeJson(ropeBumpSchema.parse(bump)));
+      return { url: urls.config, digest: sha256(derived) };
+    },
   };
 }

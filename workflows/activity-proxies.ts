@@ -15,7 +15,12 @@ const storeOptions = {
 export const { prepareRun } = proxyActivities<PrepareActivities>(storeOptions);
 export const { bumpRopeBase } = proxyActivities<RopeBumpActivities>(storeOptions);
 export const { openAttempt } = proxyActivities<AttemptActivities>(storeOptions);
-export const { writeReport } = proxyActivities<ReportActivities>(storeOptions);
+/** Reads everything a run has left, however long that takes. */
+export const { writeReport } = proxyActivities<ReportActivities>({
+  ...storeOptions,
+  startToCloseTimeout: '1 hour',
+  heartbeatTimeout: '1 minute',
+});
 
 /** Hours of reading and tokenising, that heartbeat all along and go on where finished datasets end. */
 export const { curateDataset } = proxyActivities<CurateActivities>({

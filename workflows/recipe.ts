@@ -10,7 +10,6 @@ import {
   isCancellation,
   setHandler,
   workflowInfo,
-  WorkflowIdReusePolicy,
 } from '@temporalio/workflow';
 import type { DatasetRef, Digest, ModelRef } from '../src/contracts/index.js';
 import { digestSchema } from '../src/contracts/common.js';
@@ -269,7 +268,7 @@ class RecipeRun {
   #childOptions(step: Step, summary: string) {
     return {
       workflowId: `${this.#run}/${step.folder}`,
-      workflowIdReusePolicy: WorkflowIdReusePolicy.TERMINATE_IF_RUNNING,
+      workflowIdReusePolicy: 'TERMINATE_IF_RUNNING' as const,
       staticSummary: `${step.title}: ${summary}`,
     };
   }

@@ -15,6 +15,7 @@ export function checkRecipe(recipe: Recipe): CrossProblem[] {
   const stages = Object.entries(recipe.stages);
   return [
     ...checkBase(recipe),
+    ...checkLookups(recipe),
     ...stages.flatMap(([name, stage]) => checkStage(recipe, name, stage)),
     ...checkTree(recipe),
     ...checkNames(recipe),
@@ -55,6 +56,23 @@ function checkBase({ base, tokenizer, stages }: Recipe): CrossProblem[] {
   }
   if (Object.keys(stages).length === 0) problems.push(problem('stages', 'there is no stage', 'at least one'));
   return problems;
+}
+
+/** Generated lookup tables take a share of a domain's rows; files must be there for the rest. */
+function checkLookups({ data }: Recipe): CrossProblem[] {
+  return Object.entries(data.sources).flatMap(([domain, sources]) => {
+    const path = `data.sources.${domain}`;
+    const share = sources.reduce((sum, source) => sum + (source.kind === 'lookups' ? source.share : 0), 0);
+    if (share > 1) return [problem(path, `lookups have ${share} of its rows`, 'lookups with shares up to 1')];
+    if (share === 0 || share === 1 || sources.some((source) => source.kind !== 'lookups')) return [];
+    return [
+      problem(
+        path,
+        `lookups have ${share} of its rows, and nothing has the rest`,
+        'a source of files besides',
+      ),
+    ];
+  });
 }
 
 function checkStage(recipe: Recipe, name: string, stage: TrainingStage): CrossProblem[] {

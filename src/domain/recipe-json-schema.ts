@@ -18,8 +18,15 @@ const STAGE_INPUT_FIELDS: JsonObject = {
   steps: { type: 'integer', exclusiveMinimum: 0, description: 'Optimizer steps, instead of `tokens`' },
 };
 
-/** JSON Schema (draft 2020-12) of a recipe as users write it. */
+let made: JsonObject | undefined;
+
+/** JSON Schema (draft 2020-12) of a recipe as users write it. Made once: a refused recipe asks for it per problem. */
 export function recipeInputJsonSchema(): JsonObject {
+  made ??= makeInputJsonSchema();
+  return made;
+}
+
+function makeInputJsonSchema(): JsonObject {
   const complete: unknown = z.toJSONSchema(recipeSchema, { io: 'input', override: dropSafeIntegerLimits });
   const partial = relax(complete, []);
   if (!isObject(partial)) throw new TypeError('the recipe schema is an object');

@@ -1,18 +1,23 @@
 """Key-value lookups: the one definition of the recall format.
 
-A table is a JSON object with one pair per line, keys of three decimal digits and values of two, both zero-padded and
-both strings, and questions follow it, each answered, in the very form of the pairs:
+A table is a JSON object with one pair per line, keys that are words and values of two decimal digits, and questions
+follow it, each answered, in the very form of the pairs:
 
     {
-    "417":"52",
-    "903":"17"
+    "name":"52",
+    "length":"07"
     }
-    "903":"17"
-    "417":"52"
+    "length":"07"
+    "name":"52"
 
 Precisely: `{`, newline; the pairs `"key":"value"` joined by comma and newline; newline, `}`, newline; then each
-question's `"key":"value"` followed by a newline. No spaces anywhere. Keys are distinct within a table; values are drawn
-independently and may repeat. A prompt stops right before the value's digits: `"903":"`; its answer is the two digits.
+question's `"key":"value"` followed by a newline. No spaces anywhere. Keys are distinct within a table: words of
+`lookup_keys.json`, each a single token of the bundled tokenizer, and, in tables of more pairs than there are words, two
+of them joined by `_`. Values are drawn independently and may repeat. A prompt stops right before the value's digits:
+`"length":"`; its answer is the two digits.
+
+Words, because looking one up takes finding one token again. With keys of three digits, each a token, a model of this
+size had not learned it after 22 million tokens (docs/base-model.md).
 
 TypeScript (src/curation/lookups.ts) renders the same text; tests/fixtures/lookup.json holds pairs, questions and
 texts that both must reproduce.
@@ -20,12 +25,15 @@ texts that both must reproduce.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-KEY_DIGITS = 3
 VALUE_DIGITS = 2
+KEYS: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("lookup_keys.json").read_text(encoding="utf-8")))
+"""Words that serve as keys, sorted."""
 
 Pair = tuple[str, str]
 
@@ -39,9 +47,20 @@ class Segment:
 
 
 def make_pairs(count: int, rng: random.Random) -> list[Pair]:
-    """`count` pairs with distinct keys. At most 10**KEY_DIGITS."""
-    keys = rng.sample(range(10**KEY_DIGITS), count)
-    return [(f"{key:0{KEY_DIGITS}d}", f"{rng.randrange(10**VALUE_DIGITS):0{VALUE_DIGITS}d}") for key in keys]
+    """`count` pairs with distinct keys, at most the square of the number of words."""
+    return [(_key(number, count), f"{rng.randrange(10**VALUE_DIGITS):0{VALUE_DIGITS}d}") for number in _numbers(count, rng)]
+
+
+def _numbers(count: int, rng: random.Random) -> list[int]:
+    words = len(KEYS)
+    return rng.sample(range(words if count <= words else words**2), count)
+
+
+def _key(number: int, count: int) -> str:
+    if count <= len(KEYS):
+        return KEYS[number]
+    first, second = divmod(number, len(KEYS))
+    return f"{KEYS[first]}_{KEYS[second]}"
 
 
 def make_questions(pairs: Sequence[Pair], count: int, rng: random.Random) -> list[Pair]:

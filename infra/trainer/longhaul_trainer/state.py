@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from .checkpoint import WeightsDigest
+
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
 COUNTERS = "trainer.json"
 
+DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+"""Names of element types, in safetensors' words."""
+
+Tensors = dict[str, torch.Tensor]
+
 
 @dataclass(frozen=True)
 class Counters:
-    """Where training stands: optimizer steps done, tokens consumed, and the next row to read."""
+    """Where training stands: optimizer steps done, tokens consumed, the next row to read, and every step's loss."""
 
     step: int
     tokens: int
     next_sample: int
+    losses: list[float] = field(default_factory=list)
 
 
 def unique_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -32,26 +39,32 @@ def unique_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def weights_digest(parameters: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over name, shape and bytes of every parameter, sorted by name: what compares two runs."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(parameters.items()):
-        total.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return f"sha256:{total.hexdigest()}"
+    """Digest of all parameters, as checkpoint manifests state it: what compares two runs."""
+    digest = WeightsDigest()
+    for name, tensor in parameters.items():
+        values = tensor.detach().cpu().contiguous()
+        digest.add(name, DTYPES[values.dtype], tuple(values.shape), values.view(torch.uint8).numpy().data)
+    return digest.digest()
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, counters: Counters) -> list[str]:
-    """Writes the three files below `folder` and returns their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = unique_parameters(model)
-    save_file({name: p.detach().cpu().contiguous() for name, p in parameters.items()}, folder / WEIGHTS)
-    moments: dict[str, torch.Tensor] = {}
-    for name, parameter in parameters.items():
+def copy_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Tensors, Tensors]:
+    """Weights and moments by name, copied to memory of their own, so that training can go on while they are saved."""
+    weights: Tensors = {}
+    moments: Tensors = {}
+    for name, parameter in unique_parameters(model).items():
+        weights[name] = parameter.detach().cpu().clone().contiguous()
         for key, value in optimizer.state.get(parameter, {}).items():
-            moments[f"{name}/{key}"] = value.detach().cpu().contiguous()
+            moments[f"{name}/{key}"] = value.detach().cpu().clone().contiguous()
+    return weights, moments
+
+
+def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, counters: Counters) -> None:
+    """Writes the three files below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, moments = copy_tensors(model, optimizer)
+    save_file(weights, folder / WEIGHTS)
     save_file(moments, folder / MOMENTS)
-    (folder / COUNTERS).write_text(json.dumps(asdict(counters)) + "\n", encoding="utf-8")
-    return [WEIGHTS, MOMENTS, COUNTERS]
+    (folder / COUNTERS).write_bytes(counters_bytes(counters))
 
 
 def read_weights(tensors: Mapping[str, torch.Tensor], model: nn.Module) -> None:
@@ -87,6 +100,11 @@ def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimize
         }
 
 
+def counters_bytes(counters: Counters) -> bytes:
+    """The counters as JSON."""
+    return (json.dumps(asdict(counters)) + "\n").encode()
+
+
 def load_counters(folder: Path) -> Counters:
     """Reads the counters."""
-    return Counters(**json.loads((folder / COUNTERS).read_text(encoding="utf-8")))
+    return Counters(**json.loads((folder / COUNTERS).read_bytes()))

@@ -10,13 +10,10 @@ import torch
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .attention import DocumentLayout
+from .errors import NumericsFailure
 from .loss import IGNORE, cross_entropy_sum
 from .model import Precision, compute_type, hidden_states
 from .optim import set_learning_rate
-
-
-class NumericsError(RuntimeError):
-    """The loss or the gradient is not a finite number; the optimizer has not been stepped."""
 
 
 class StepInterrupted(Exception):
@@ -69,7 +66,7 @@ def train_step(
     """Takes one optimizer step with learning rate `rate`.
 
     The loss is the sum over all micro-batches' valid tokens divided by their number, so it doesn't depend on how the
-    global batch is cut up. Raises StepInterrupted (nothing changed) or NumericsError (nothing changed).
+    global batch is cut up. Raises StepInterrupted (nothing changed) or NumericsFailure (nothing changed).
     """
     optimizer.zero_grad(set_to_none=True)
     valid = sum(int((batch.labels != IGNORE).sum()) for batch in micro_batches)
@@ -86,7 +83,7 @@ def train_step(
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
     if not (math.isfinite(total) and math.isfinite(norm)):
         optimizer.zero_grad(set_to_none=True)
-        raise NumericsError(f"loss {total}, gradient norm {norm}: not finite; weights were not changed")
+        raise NumericsFailure(f"loss {total}, gradient norm {norm}: not finite; weights were not changed")
     set_learning_rate(optimizer, rate)
     optimizer.step()
     return StepResult(loss=total, valid_tokens=valid, gradient_norm=norm)

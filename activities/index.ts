@@ -1,0 +1,38 @@
+/** All activities with what they need, as the worker registers them. */
+import type { Backend } from '../src/backends/backend.js';
+import type { SourceRoots } from '../src/curation/sources/index.js';
+import type { ObjectStore } from '../src/store/object-store.js';
+import { createAttemptActivities } from './attempts.js';
+import type { JobSettings } from './attempts.js';
+import { createCurateActivities } from './curate.js';
+import { createPrepareActivities } from './prepare.js';
+import { createReportActivities } from './report.js';
+import { createRopeBumpActivities } from './rope-bump.js';
+
+/** What activities work with. */
+export interface ActivityDependencies {
+  readonly store: ObjectStore;
+  readonly backend: Backend;
+  readonly jobs: JobSettings;
+  /** `s3://bucket/prefix` where a recipe names no other. */
+  readonly rootUrl: string;
+  /** Folders that sources are looked up in. */
+  readonly roots: SourceRoots;
+  /** Folder of the models that ship with the project. */
+  readonly modelsFolder: string;
+  /** Local folder for what can be made again. */
+  readonly cacheFolder: string;
+  /** Address of a run in the Temporal UI. */
+  readonly runUiUrl: (run: string) => string;
+}
+
+/** Creates every activity. */
+export function createActivities(deps: ActivityDependencies) {
+  return {
+    ...createPrepareActivities(deps),
+    ...createCurateActivities(deps),
+    ...createRopeBumpActivities(deps),
+    ...createAttemptActivities(deps),
+    ...createReportActivities(deps),
+  };
+}

@@ -1,0 +1,128 @@
+/** Checks of a recipe that need the object store or a file. Each says what is wrong and where, in the recipe's own terms. */
+import { HeadBucketCommand } from '@aws-sdk/client-s3';
+import { z } from 'zod';
+import { CurationError } from '../src/curation/errors.js';
+import { openSource } from '../src/curation/sources/index.js';
+import type { DocumentSource, SourceRoots } from '../src/curation/sources/index.js';
+import { loadTokenizer } from '../src/curation/tokenizer.js';
+import type { Problem } from '../src/domain/problem.js';
+import type { Recipe } from '../src/domain/recipe-schema.js';
+import type { FileSource } from '../src/domain/sources.js';
+import { isStoreError, translateError } from '../src/store/errors.js';
+import { parseUrl } from '../src/store/layout.js';
+import type { ObjectStore } from '../src/store/object-store.js';
+
+/** `config.json` of a Llama model, as far as a recipe says something about it. */
+const configSchema = z.looseObject({
+  num_hidden_layers: z.int(),
+  hidden_size: z.int(),
+  intermediate_size: z.int(),
+  num_attention_heads: z.int(),
+  num_key_value_heads: z.int(),
+  vocab_size: z.int(),
+  tie_word_embeddings: z.boolean().default(false),
+  max_position_embeddings: z.int(),
+  rope_theta: z.number().optional(),
+  rope_parameters: z.looseObject({ rope_theta: z.number() }).optional(),
+});
+
+/** The bucket of a prefix must be there and readable with the worker's credentials. */
+export async function checkBucket(store: ObjectStore, rootUrl: string): Promise<Problem[]> {
+  const { bucket } = parseUrl(rootUrl);
+  try {
+    await store.client.send(new HeadBucketCommand({ Bucket: bucket }));
+    return [];
+  } catch (cause) {
+    const error = translateError(`s3://${bucket}`, cause);
+    if (!isStoreError(error, 'not-found', 'access-denied', 'refused')) throw error;
+    const message = `the bucket ${bucket} is not there, or the worker's credentials may not use it`;
+    return [
+      {
+        path: 'store.url',
+        message,
+        accepted: 'a bucket that exists, with credentials in the worker’s environment',
+      },
+    ];
+  }
+}
+
+/** The model's config must be what the recipe says it is. */
+export function checkConfig(json: Uint8Array, { base }: Recipe): Problem[] {
+  const parsed = configSchema.safeParse(parseJson(json));
+  if (!parsed.success)
+    return [{ path: 'base.model', message: 'its config.json is not that of a Llama model' }];
+  const config = parsed.data;
+  const { architecture } = base;
+  const compared: readonly (readonly [string, unknown, unknown])[] = [
+    ['architecture.layers', architecture.layers, config.num_hidden_layers],
+    ['architecture.width', architecture.width, config.hidden_size],
+    ['architecture.feedForwardWidth', architecture.feedForwardWidth, config.intermediate_size],
+    ['architecture.heads', architecture.heads, config.num_attention_heads],
+    ['architecture.keyValueHeads', architecture.keyValueHeads, config.num_key_value_heads],
+    ['architecture.vocabularySize', architecture.vocabularySize, config.vocab_size],
+    ['architecture.tiedEmbeddings', architecture.tiedEmbeddings, config.tie_word_embeddings],
+    ['ropeTheta', base.ropeTheta, config.rope_parameters?.rope_theta ?? config.rope_theta],
+    ['lengthTokens', base.lengthTokens, config.max_position_embeddings],
+  ];
+  return compared
+    .filter(([, said, is]) => said !== is)
+    .map(([path, said, is]) => ({
+      path: `base.${path}`,
+      message: `the recipe says ${String(said)}, the model’s config.json ${String(is)}`,
+      accepted: String(is),
+    }));
+}
+
+/** The tokenizer must have the recipe's vocabulary, and Llama-3's special tokens. */
+export function checkTokenizer(json: Uint8Array, recipe: Recipe): Problem[] {
+  try {
+    const { vocabularySize } = loadTokenizer(json);
+    if (vocabularySize === recipe.tokenizer.vocabularySize) return [];
+    const message = `the recipe says ${recipe.tokenizer.vocabularySize} tokens, its tokenizer.json has ${vocabularySize}`;
+    return [
+      { path: 'tokenizer.vocabularySize', message, accepted: 'the tokenizer the model was trained with' },
+    ];
+  } catch (error) {
+    if (error instanceof CurationError) return [{ path: 'tokenizer', message: error.message }];
+    throw error;
+  }
+}
+
+/** Everything the sources name must be there, and chats must have something to train on. */
+export async function checkSources(recipe: Recipe, roots: SourceRoots): Promise<Problem[]> {
+  const checks = Object.entries(recipe.data.sources).flatMap(([domain, sources]) =>
+    sources.flatMap((source, index) =>
+      source.kind === 'lookups' ? [] : [checkSource(`data.sources.${domain}[${index}]`, source, roots)],
+    ),
+  );
+  return (await Promise.all(checks)).flat();
+}
+
+async function checkSource(path: string, source: FileSource, roots: SourceRoots): Promise<Problem[]> {
+  try {
+    const opened = await openSource(source, roots);
+    if (source.kind !== 'chats' || (await hasAssistantTurns(opened))) return [];
+    const message = 'no dialogue has an assistant turn to train on';
+    return [
+      { path, message, accepted: 'dialogues in UltraChat’s form, {"id": …, "data": [user, assistant, …]}' },
+    ];
+  } catch (error) {
+    if (error instanceof CurationError) return [{ path, message: error.message }];
+    throw error;
+  }
+}
+
+async function hasAssistantTurns(source: DocumentSource): Promise<boolean> {
+  for await (const item of source.read()) {
+    if (item.kind === 'document' && (item.document.turns?.length ?? 0) >= 2) return true;
+  }
+  return false;
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return undefined;
+  }
+}

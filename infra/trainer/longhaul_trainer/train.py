@@ -1,0 +1,298 @@
+"""A training stage: continued training or SFT, from the spec to the exported model.
+
+`run(spec, job)` is what the job's wrapper calls. Every step is a pure function of the weights, the moments and the rows
+that come next, so an attempt that resumes from a commit goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors.torch import save
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+from .artifacts import fetch_model, publish_model, read_contract, read_verified
+from .checkpoint import CheckpointManager, Restored, Snapshot, load_checkpoint
+from .contracts import (
+    HeadCommit,
+    InitializeFromCheckpoint,
+    ModelManifest,
+    ModelRef,
+    StepEvent,
+    TrainSpec,
+    now,
+)
+from .data import Dataset, make_micro_batch
+from .errors import CheckpointFailure, UserFailure
+from .export import TOKENIZER_FILES, load_model_folder, model_files, read_config
+from .job import Job, Trained
+from .model import build_model
+from .numerics import configure, fingerprint
+from .optim import OptimizerSettings, Schedule, adamw, learning_rate
+from .state import (
+    COUNTERS,
+    MOMENTS,
+    WEIGHTS,
+    Counters,
+    copy_tensors,
+    counters_bytes,
+    load_counters,
+    load_moments,
+    load_weights,
+    weights_digest,
+)
+from .step import MicroBatch, StepInterrupted, train_step
+from .store import Store
+
+MICRO_BATCH_TOKENS = 16_384
+"""Most tokens of a micro-batch, unless one row has more. It decides how sums are cut, so it is in the fingerprint."""
+
+
+def run(spec: TrainSpec, job: Job) -> Trained:
+    """Trains a stage to its end, or raises: Stopped, Fenced, NumericsFailure, DataFailure, UserFailure, StoreError."""
+    job.phase("load")
+    with tempfile.TemporaryDirectory(prefix="longhaul-") as folder:
+        stage = Stage(spec, job, Path(folder))
+        stage.load()
+        stage.train()
+        return stage.finish()
+
+
+class Stage:
+    """One attempt at a training stage: its model, optimizer, data and counters."""
+
+    def __init__(self, spec: TrainSpec, job: Job, scratch: Path) -> None:
+        self.spec, self.job, self.scratch = spec, job, scratch
+        self.rows_per_step = _whole(spec.data.global_batch_tokens, spec.data.sequence_length_tokens)
+        self.micro_batch_rows = max(1, MICRO_BATCH_TOKENS // spec.data.sequence_length_tokens)
+        self.counters = Counters(0, 0, 0)
+        self.committed_step = -1
+
+    # --- load ---
+
+    def load(self) -> None:
+        """Model, optimizer and counters: from this stage's newest commit, else from what the spec starts from."""
+        spec, job = self.spec, self.job
+        self.device = configure(spec.runtime, spec.seed)
+        facts = fingerprint(spec.runtime, self.micro_batch_rows)
+        self.manager: CheckpointManager = job.checkpoint_manager(spec, fingerprint=facts)
+        config = read_config(read_verified(job.store, spec.config.url, spec.config.digest))
+        self.dataset = Dataset(job.store, spec.data.dataset)
+        self.dataset.require(
+            length=spec.data.sequence_length_tokens,
+            rows=spec.data.steps * self.rows_per_step,
+            vocabulary=config.vocab_size,
+            masked=spec.objective == "masked-tokens",
+        )
+        if spec.data.sequence_length_tokens > config.max_position_embeddings:
+            raise UserFailure(
+                f"rows of {spec.data.sequence_length_tokens} tokens, but the config's max_position_embeddings is "
+                f"{config.max_position_embeddings}"
+            )
+        self.model: LlamaForCausalLM = build_model(config, self.device)
+        self.model.train()
+        settings = OptimizerSettings(
+            beta1=spec.optimizer.beta1,
+            beta2=spec.optimizer.beta2,
+            epsilon=spec.optimizer.epsilon,
+            weight_decay=spec.optimizer.weight_decay,
+            clip_norm=spec.optimizer.clip_norm,
+        )
+        self.optimizer = adamw(self.model.named_parameters(), settings)
+        restored = self.manager.resume(self.scratch / "resume")
+        if restored is not None:
+            self._resume(restored)
+        else:
+            self._initialize()
+
+    def _resume(self, restored: Restored) -> None:
+        with reading_state(restored.commit):
+            folder = _folder_of(restored)
+            load_weights(folder, self.model)
+            load_moments(folder, self.model, self.optimizer)
+            self.counters = load_counters(folder)
+        manifest = restored.manifest
+        if (self.counters.step, self.counters.next_sample) != (manifest.step, manifest.data_position.next_sample):
+            raise CheckpointFailure(f"checkpoint {restored.commit.id}: its counters and its manifest disagree")
+        self.committed_step = self.counters.step
+        self.job.set_progress(self.counters.step, self.counters.tokens)
+
+    def _initialize(self) -> None:
+        start = self.spec.initialize
+        if isinstance(start, InitializeFromCheckpoint):
+            restored = load_checkpoint(self.job.store, start.checkpoint, self.scratch / "initial")
+            with reading_state(restored.commit):
+                load_weights(_folder_of(restored), self.model)
+                if start.moments == "carry":
+                    load_moments(_folder_of(restored), self.model, self.optimizer)
+            return
+        folder = fetch_model(self.job.store, start.model, self.scratch / "model")
+        try:
+            load_model_folder(folder, self.model)
+        except (KeyError, RuntimeError, OSError) as error:
+            raise UserFailure(f"model {start.model.url}: {error}") from error
+
+    # --- train ---
+
+    def train(self) -> None:
+        """Takes the steps that are left, saving as the spec's policy says."""
+        spec, job = self.spec, self.job
+        job.phase("first-step")
+        while self.counters.step < spec.data.steps:
+            started = time.monotonic()
+            try:
+                self._step(started)
+            except StepInterrupted:
+                job.save_before_stopping(self.manager, self._unsaved)
+                raise job.stopped() from None
+            job.check()
+            if self.counters.step % spec.checkpoints.every_steps == 0 or self.counters.step == spec.data.steps:
+                self._save()
+        if self.committed_step != self.counters.step:
+            self._save()
+
+    def _step(self, started: float) -> None:
+        spec, before = self.spec, self.counters
+        tokens = before.tokens + spec.data.global_batch_tokens
+        rate = learning_rate(
+            Schedule(
+                peak=spec.schedule.peak,
+                floor=spec.schedule.floor,
+                warmup_tokens=spec.schedule.warmup_tokens,
+                total_tokens=spec.schedule.total_tokens,
+            ),
+            tokens,
+        )
+        result = train_step(
+            self.model,
+            self.optimizer,
+            list(self._micro_batches(before.next_sample)),
+            rate,
+            spec.optimizer.clip_norm,
+            spec.runtime.precision,
+            interrupted=lambda: self.job.stop_requested,
+        )
+        self.counters = Counters(
+            step=before.step + 1,
+            tokens=tokens,
+            next_sample=before.next_sample + self.rows_per_step,
+            losses=[*before.losses, result.loss],
+        )
+        self.job.step_done(
+            StepEvent(
+                type="step",
+                at=now(),
+                step=self.counters.step,
+                tokens=tokens,
+                loss=result.loss,
+                valid_tokens=result.valid_tokens,
+                learning_rate=rate,
+                gradient_norm=result.gradient_norm,
+                seconds=time.monotonic() - started,
+            )
+        )
+
+    def _micro_batches(self, first: int) -> Iterator[MicroBatch]:
+        """The step's rows, in order, cut into micro-batches."""
+        end = first + self.rows_per_step
+        for start in range(first, end, self.micro_batch_rows):
+            rows = [self.dataset.row(index) for index in range(start, min(end, start + self.micro_batch_rows))]
+            yield make_micro_batch(
+                rows,
+                document_masking=self.spec.data.document_masking,
+                masked_objective=self.spec.objective == "masked-tokens",
+                device=self.device,
+            )
+
+    # --- save ---
+
+    def _save(self) -> None:
+        started = time.monotonic()
+        with self.job.measure("save"):
+            self.manager.save(self._snapshot(), stall_started=started)
+        self.committed_step = self.counters.step
+
+    def _unsaved(self) -> Snapshot | None:
+        return None if self.counters.step in (0, self.committed_step) else self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        weights, moments = copy_tensors(self.model, self.optimizer)
+        counters = self.counters
+        return Snapshot(
+            step=counters.step,
+            tokens=counters.tokens,
+            next_sample=counters.next_sample,
+            files={
+                WEIGHTS: lambda: save(weights),
+                MOMENTS: lambda: save(moments),
+                COUNTERS: counters_bytes(counters),
+            },
+            weights_digest=lambda: weights_digest(weights),
+        )
+
+    # --- finish ---
+
+    def finish(self) -> Trained:
+        """The last commit made, the model published."""
+        with self.job.measure("save"):
+            commit = self.manager.wait()
+        if commit is None or commit.step != self.spec.data.steps:
+            raise CheckpointFailure(f"the last commit is {commit}, not of step {self.spec.data.steps}")
+        self.job.phase("export")
+        tokenizer = fetch_tokenizer(self.job.store, self.spec.tokenizer, self.scratch / "tokenizer")
+        model = publish_model(
+            self.job.store,
+            self.job.urls.export(commit.id),
+            model_files(self.model, tokenizer),
+            origin=f"{self.spec.stage_url} {commit.id}",
+        )
+        losses = self.counters.losses
+        tenth = max(1, len(losses) // 10)
+        return Trained(
+            commit=commit,
+            model=model,
+            weights_digest=weights_digest(dict(self.model.named_parameters())),
+            first_loss=sum(losses[:tenth]) / tenth,
+            last_loss=sum(losses[-tenth:]) / tenth,
+        )
+
+
+def fetch_tokenizer(store: Store, ref: ModelRef, into: Path) -> Path:
+    """Downloads the tokenizer files of a model folder, and nothing else of it. Raises UserFailure, StoreError."""
+    manifest: ModelManifest = read_contract(store, f"{ref.url}/manifest.json", ref.digest, ModelManifest, UserFailure)
+    files = [file for file in manifest.files if file.path in TOKENIZER_FILES]
+    if len(files) != len(TOKENIZER_FILES):
+        raise UserFailure(f"{ref.url} lacks {', '.join(set(TOKENIZER_FILES) - {file.path for file in files})}")
+    problems = store.download_all(ref.url, files, into)[1]
+    if problems:
+        raise UserFailure(f"tokenizer {ref.url}: {'; '.join(problems)}")
+    return into
+
+
+@contextmanager
+def reading_state(commit: HeadCommit) -> Iterator[None]:
+    """What can't be read of a verified checkpoint is a CheckpointFailure."""
+    try:
+        yield
+    except (KeyError, RuntimeError, OSError, TypeError, ValueError) as error:
+        raise CheckpointFailure(f"checkpoint {commit.id} doesn't fit this stage: {error}") from error
+
+
+def _folder_of(restored: Restored) -> Path:
+    path = restored.files[WEIGHTS]
+    if not isinstance(path, Path):
+        raise TypeError("expected a checkpoint loaded into a folder")
+    return path.parent
+
+
+def _whole(tokens: int, length: int) -> int:
+    if tokens % length:
+        raise UserFailure(f"globalBatchTokens {tokens} is not a whole number of rows of {length} tokens")
+    return tokens // length
+
+
+__all__ = ["Stage", "fetch_tokenizer", "run"]

@@ -1,0 +1,120 @@
+"""The optimizer step: loss over valid tokens however the batch is cut, schedule by tokens, no update on bad numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from longhaul_trainer import loss as loss_module
+from longhaul_trainer.errors import NumericsFailure
+from longhaul_trainer.loss import IGNORE, cross_entropy_sum
+from longhaul_trainer.optim import OptimizerSettings, Schedule, adamw, learning_rate
+from longhaul_trainer.state import weights_digest
+from longhaul_trainer.step import StepInterrupted, train_step
+from torch.nn import functional as F
+from trainer_support import batch, small_model
+
+
+def rows(count: int = 4, seed: int = 1) -> tuple[torch.Tensor, list[list[tuple[int, int]]]]:
+    torch.manual_seed(seed)
+    cuts = [[(0, 32)], [(0, 5), (5, 32)], [(0, 31), (31, 32)], [(0, 16), (16, 32)]]
+    return torch.randint(0, 64, (count, 32)), cuts[:count]
+
+
+class TestLoss:
+    def test_it_is_the_cross_entropy_over_valid_tokens(self) -> None:
+        torch.manual_seed(0)
+        hidden, weight = torch.randn(2, 6, 8, requires_grad=True), torch.randn(16, 8, requires_grad=True)
+        labels = torch.randint(0, 16, (2, 6))
+        labels[0, 3] = labels[1, 5] = IGNORE
+        ours = cross_entropy_sum(hidden, weight, labels)
+        gradients = torch.autograd.grad(ours * 0.5, (hidden, weight))
+        expected = F.cross_entropy((hidden @ weight.T).flatten(0, 1), labels.flatten(), reduction="sum")
+        torch.testing.assert_close(ours, expected)
+        for got, want in zip(gradients, torch.autograd.grad(expected * 0.5, (hidden, weight)), strict=True):
+            torch.testing.assert_close(got, want)
+
+    def test_chunks_of_the_head_do_not_change_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        torch.manual_seed(0)
+        hidden, weight = torch.randn(50, 8, requires_grad=True), torch.randn(16, 8, requires_grad=True)
+        labels = torch.randint(0, 16, (50,))
+        whole = cross_entropy_sum(hidden, weight, labels)
+        monkeypatch.setattr(loss_module, "CHUNK_BYTES", 7 * 16 * 4)
+        chunked = cross_entropy_sum(hidden, weight, labels)
+        torch.testing.assert_close(chunked, whole)
+        for got, want in zip(
+            torch.autograd.grad(chunked, (hidden, weight)), torch.autograd.grad(whole, (hidden, weight)), strict=True
+        ):
+            torch.testing.assert_close(got, want)
+
+    def test_micro_batches_with_unequal_valid_counts_equal_one_large_batch(self) -> None:
+        tokens, bounds = rows()
+        results = []
+        for cut in ([4], [1, 3], [1, 1, 1, 1]):
+            model = small_model()
+            optimizer = adamw(model.named_parameters(), OptimizerSettings())
+            starts = [sum(cut[:index]) for index in range(len(cut))]
+            batches = [
+                batch(tokens[start : start + size], bounds[start : start + size])
+                for start, size in zip(starts, cut, strict=True)
+            ]
+            results.append((train_step(model, optimizer, batches, 1e-3, 1.0), model))
+        (whole, reference), others = results[0], results[1:]
+        for result, model in others:
+            assert result.valid_tokens == whole.valid_tokens
+            assert result.loss == pytest.approx(whole.loss, rel=1e-6)
+            assert result.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-5)
+            for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+                torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=1e-4)
+
+    def test_only_masked_in_tokens_are_predicted(self) -> None:
+        tokens, bounds = rows(1)
+        mask = torch.zeros_like(tokens)
+        mask[0, 10:13] = 1
+        labels = batch(tokens, bounds, mask).labels
+        assert (labels[0] != IGNORE).nonzero().flatten().tolist() == [9, 10, 11]
+        assert labels[0, 9:12].tolist() == tokens[0, 10:13].tolist()
+
+
+class TestSchedule:
+    schedule = Schedule(peak=1e-3, floor=1e-4, warmup_tokens=100, total_tokens=1100)
+
+    @pytest.mark.parametrize(
+        ("tokens", "rate"), [(50, 5e-4), (100, 1e-3), (600, 5.5e-4), (1100, 1e-4), (5000, 1e-4)]
+    )
+    def test_it_warms_up_linearly_and_falls_as_a_cosine_to_its_floor(self, tokens: int, rate: float) -> None:
+        assert learning_rate(self.schedule, tokens) == pytest.approx(rate)
+
+    def test_without_warm_up_it_starts_at_the_peak(self) -> None:
+        assert learning_rate(Schedule(1e-3, 1e-4, 0, 1000), 0) == 1e-3
+
+
+class TestOptimizer:
+    def test_norms_are_not_decayed(self) -> None:
+        optimizer = adamw(small_model().named_parameters(), OptimizerSettings(weight_decay=0.1))
+        decay = {group["weight_decay"]: {p.ndim for p in group["params"]} for group in optimizer.param_groups}
+        assert decay == {0.1: {2}, 0.0: {1}}
+
+    def test_numbers_that_are_not_finite_change_nothing(self) -> None:
+        model = small_model()
+        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        with torch.no_grad():
+            model.model.layers[0].mlp.up_proj.weight[0, 0] = math.inf
+        before = weights_digest(dict(model.named_parameters()))
+        with pytest.raises(NumericsFailure):
+            train_step(model, optimizer, [batch(*rows(2))], 1e-3, 1.0)
+        assert weights_digest(dict(model.named_parameters())) == before
+        assert not optimizer.state
+
+    def test_a_stop_between_micro_batches_discards_the_accumulation(self) -> None:
+        model = small_model()
+        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        before = weights_digest(dict(model.named_parameters()))
+        answers = iter([False, True])
+        with pytest.raises(StepInterrupted):
+            train_step(
+                model, optimizer, [batch(*rows(2)), batch(*rows(2))], 1e-3, 1.0, interrupted=lambda: next(answers)
+            )
+        assert weights_digest(dict(model.named_parameters())) == before
+        assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,0 +1,49 @@
+/**
+ * Dialogues as Llama-3's chat template writes them, without a system prompt of its own:
+ * `<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n…<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n…<|eot_id|>`.
+ * The loss counts on what the assistant says and on the `<|eot_id|>` that ends it.
+ */
+import type { Turns } from './sources/index.js';
+import type { TextTokenizer } from './tokenizer.js';
+
+/** Tokens of a dialogue and where the loss counts. */
+export interface RenderedChat {
+  readonly tokens: Uint32Array;
+  /** 1 on the assistant's content and its `<|eot_id|>`. */
+  readonly mask: Uint8Array;
+}
+
+const HEADER_END = '\n\n';
+
+/** Renders dialogues, each starting with the user. Content is trimmed, as the template does. */
+export async function renderChats(
+  chats: readonly Turns[],
+  tokenizer: TextTokenizer,
+): Promise<RenderedChat[]> {
+  const [user, assistant] = await tokenizer.encode(['user', 'assistant']);
+  if (user === undefined || assistant === undefined) throw new Error('two texts give two encodings');
+  // The line breaks belong to the header but are encoded with the content: that is how the template's text is split.
+  const contents = await tokenizer.encodePrefixed(
+    chats
+      .flat()
+      .map((turn) => ({ text: `${HEADER_END}${turn.trim()}`, prefixCharacters: HEADER_END.length })),
+  );
+  let next = 0;
+  return chats.map((turns) => {
+    const messages = turns.map((_, turn) => ({
+      role: turn % 2 === 0 ? user : assistant,
+      content: contents[next++],
+    }));
+    const { beginOfText, startHeader, endHeader, endOfTurn } = tokenizer.special;
+    const tokens = [beginOfText];
+    const mask = [0];
+    for (const [turn, { role, content }] of messages.entries()) {
+      if (content === undefined) throw new Error('every turn has its encoding');
+      const header = [startHeader, ...role, endHeader, ...content.ids.subarray(0, content.prefixTokens)];
+      const said = [...content.ids.subarray(content.prefixTokens), endOfTurn];
+      tokens.push(...header, ...said);
+      mask.push(...header.map(() => 0), ...said.map(() => (turn % 2 === 0 ? 0 : 1)));
+    }
+    return { tokens: Uint32Array.from(tokens), mask: Uint8Array.from(mask) };
+  });
+}

@@ -1,0 +1,95 @@
+/**
+ * Key-value lookups, in the very text that the trainer's `longhaul_trainer/lookup.py` defines: the base model has learned
+ * it, and evaluation asks in it. Both sides reproduce the texts of one fixture.
+ */
+import { seededRandom } from './random.js';
+import type { Random } from './random.js';
+import type { TextTokenizer } from './tokenizer.js';
+
+const KEY_DIGITS = 3;
+const VALUE_DIGITS = 2;
+const MOST_PAIRS = 10 ** KEY_DIGITS;
+/** A lookup is at least this long, tokens, where a row allows it. */
+const SHORTEST_TOKENS = 48;
+
+/** Key and value, zero-padded decimal digits. */
+export type Pair = readonly [key: string, value: string];
+
+/** The JSON object, one pair per line, with its closing newline. */
+export function renderTable(pairs: readonly Pair[]): string {
+  return `{\n${pairs.map(([key, value]) => `"${key}":"${value}"`).join(',\n')}\n}\n`;
+}
+
+/** Table and answered questions as one text. */
+export function renderLookup(pairs: readonly Pair[], questions: readonly Pair[]): string {
+  return renderTable(pairs) + questions.map(([key, value]) => `"${key}":"${value}"\n`).join('');
+}
+
+/** Pairs with distinct keys; values are drawn independently. */
+export function makePairs(count: number, random: Random): Pair[] {
+  return random
+    .sample(MOST_PAIRS, count)
+    .map((key) => [digits(key, KEY_DIGITS), digits(random.integer(0, 10 ** VALUE_DIGITS - 1), VALUE_DIGITS)]);
+}
+
+/** Pairs to ask for: every pair once in random order, then again, as often as it takes. */
+export function makeQuestions(pairs: readonly Pair[], count: number, random: Random): Pair[] {
+  const questions: Pair[] = [];
+  while (questions.length < count) {
+    const order = random.sample(pairs.length, pairs.length);
+    questions.push(...order.map((index) => pairs[index]).filter((pair) => pair !== undefined));
+  }
+  return questions.slice(0, count);
+}
+
+/**
+ * Lookups of all sizes up to a row, as documents without end. How many tokens a pair takes is measured with the tokenizer, so
+ * that the longest fit.
+ */
+export class LookupDocuments {
+  private constructor(
+    private readonly tokenizer: TextTokenizer,
+    private readonly tokensPerPair: number,
+  ) {}
+
+  static async open(tokenizer: TextTokenizer): Promise<LookupDocuments> {
+    const pairs = makePairs(100, seededRandom('measure'));
+    const [ids] = await tokenizer.encode([renderTable(pairs)]);
+    return new LookupDocuments(tokenizer, (ids?.length ?? 0) / pairs.length);
+  }
+
+  /** Texts of one row: whole lookups until they fill it; the last one will be cut. Depends on the seed text alone. */
+  async row(lengthTokens: number, seed: string): Promise<Uint32Array[]> {
+    const random = seededRandom(seed);
+    const documents: Uint32Array[] = [];
+    for (let filled = 0; filled < lengthTokens;) {
+      const [ids] = await this.tokenizer.encode([this.text(lengthTokens, random)]);
+      if (ids === undefined) throw new Error('a text gives an encoding');
+      documents.push(framed(ids, this.tokenizer));
+      filled += ids.length + 2;
+    }
+    return documents;
+  }
+
+  /** As in base_data.py: a length, of which up to two thirds are pairs and the rest questions. */
+  private text(lengthTokens: number, random: Random): string {
+    const tokens = random.integer(Math.min(SHORTEST_TOKENS, lengthTokens), lengthTokens);
+    const places = Math.max(3, Math.floor(tokens / this.tokensPerPair));
+    const mostPairs = Math.min(MOST_PAIRS, Math.max(2, Math.floor((places * 2) / 3)));
+    const pairs = makePairs(random.integer(2, mostPairs), random);
+    return renderLookup(pairs, makeQuestions(pairs, Math.max(1, places - pairs.length), random));
+  }
+}
+
+/** A document's ids between begin and end of text. */
+export function framed(ids: Uint32Array, tokenizer: TextTokenizer): Uint32Array {
+  const whole = new Uint32Array(ids.length + 2);
+  whole[0] = tokenizer.special.beginOfText;
+  whole.set(ids, 1);
+  whole[ids.length + 1] = tokenizer.special.endOfText;
+  return whole;
+}
+
+function digits(value: number, count: number): string {
+  return String(value).padStart(count, '0');
+}

@@ -1,0 +1,40 @@
+/** Several files as one document. */
+import { EMPTY, MAX_DOCUMENT_BYTES, readText } from './files.js';
+import type { SourceFile, SourceItem } from './source.js';
+
+/**
+ * Reads files in order and joins what `part` makes of each (undefined: the file has nothing to give). A bad file is named and
+ * left out (an empty one only left out, where `emptyIsFine`: packages have many). A document that grows beyond the largest size goes on in a second one, `<id>#2`, so memory stays bounded.
+ */
+export async function* joinFiles(
+  id: string,
+  files: readonly SourceFile[],
+  part: (text: string, name: string) => string | undefined,
+  emptyIsFine = false,
+): AsyncGenerator<SourceItem, void, undefined> {
+  let parts: string[] = [];
+  let size = 0;
+  let piece = 1;
+  const finished = (): SourceItem => ({
+    kind: 'document',
+    document: { id: piece === 1 ? id : `${id}#${piece}`, text: parts.join('\n') },
+  });
+  for (const { path, name } of files) {
+    const read = await readText(path);
+    if ('problem' in read) {
+      if (emptyIsFine && read.problem === EMPTY) continue;
+      yield { kind: 'bad', bad: { path: name, problem: read.problem } };
+      continue;
+    }
+    yield { kind: 'file' };
+    const text = part(read.text, name);
+    if (text === undefined) continue;
+    if (size > 0 && size + text.length > MAX_DOCUMENT_BYTES) {
+      yield finished();
+      [parts, size, piece] = [[], 0, piece + 1];
+    }
+    parts.push(text);
+    size += text.length;
+  }
+  if (parts.length > 0) yield finished();
+}

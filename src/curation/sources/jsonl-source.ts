@@ -1,0 +1,78 @@
+/** JSON Lines: documents by a text field, or dialogues in UltraChat's form. A line is what is counted, and what can be bad. */
+import { isAbsolute, resolve } from 'node:path';
+import { z } from 'zod';
+import type { Source } from '../../domain/sources.js';
+import { readLines, requireFile } from './files.js';
+import type { Document, DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
+
+type LineSource = Extract<Source, { kind: 'jsonl' | 'chats' }>;
+
+/** UltraChat's form: user and assistant in turn. The original has lines that end with a question; those lose it. */
+const chatSchema = z.object({ data: z.array(z.string()).min(2) });
+
+/** Opens JSON Lines files. @throws CurationError (user-error) when one isn't there. */
+export async function openLineSource(source: LineSource, roots: SourceRoots): Promise<DocumentSource> {
+  const files = source.files.map((name) => ({
+    name,
+    path: isAbsolute(name) ? name : resolve(roots.project, name),
+  }));
+  for (const { path } of files) await requireFile(path, `${source.kind} source`);
+  const parse = source.kind === 'chats' ? parseChat : textParser(source.textField);
+  return { files: () => Promise.resolve(files), read: () => readAll(files, parse) };
+}
+
+type Parsed = Pick<Document, 'text' | 'turns'> | { readonly problem: string };
+
+async function* readAll(
+  files: readonly SourceFile[],
+  parse: (value: unknown) => Parsed,
+): AsyncGenerator<SourceItem, void, undefined> {
+  for (const { path, name } of files) {
+    for await (const line of readLines(path)) {
+      if ('problem' in line) yield { kind: 'bad', bad: { path: name, problem: line.problem } };
+      else if (line.line.trim() !== '') yield* documentOf(`${name}:${line.number}`, line.line, parse);
+    }
+  }
+}
+
+function* documentOf(
+  id: string,
+  line: string,
+  parse: (value: unknown) => Parsed,
+): Generator<SourceItem, void, undefined> {
+  const parsed = line.includes('\uFFFD')
+    ? { problem: 'has U+FFFD, the mark of broken UTF-8' }
+    : parseJson(line, parse);
+  if ('problem' in parsed) yield { kind: 'bad', bad: { path: id, problem: parsed.problem } };
+  else {
+    yield { kind: 'file' };
+    yield { kind: 'document', document: { id, ...parsed } };
+  }
+}
+
+function parseJson(line: string, parse: (value: unknown) => Parsed): Parsed {
+  try {
+    return parse(JSON.parse(line));
+  } catch {
+    return { problem: 'not JSON' };
+  }
+}
+
+function textParser(field: string): (value: unknown) => Parsed {
+  const schema = z.object({ [field]: z.string() });
+  return (value) => {
+    const text = schema.safeParse(value).data?.[field];
+    if (text === undefined) return { problem: `no text in its field "${field}"` };
+    return text.trim() === '' ? { problem: 'empty' } : { text: text.replaceAll(/\r\n?/g, '\n') };
+  };
+}
+
+function parseChat(value: unknown): Parsed {
+  const turns = chatSchema.safeParse(value).data?.data;
+  if (turns === undefined) return { problem: 'no "data" with a question and an answer' };
+  const paired = turns
+    .slice(0, turns.length - (turns.length % 2))
+    .map((turn) => turn.replaceAll(/\r\n?/g, '\n').trim());
+  if (paired.some((turn) => turn === '')) return { problem: 'a turn is empty' };
+  return { text: paired.join('\n\n'), turns: paired };
+}

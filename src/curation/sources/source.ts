@@ -1,0 +1,47 @@
+/** What every source of documents offers: a stream, one document at a time, in an order that never changes. */
+import type { BadFile } from '../errors.js';
+
+/** A dialogue: user and assistant in turn, the user first. */
+export type Turns = readonly string[];
+
+/** One document. */
+export interface Document {
+  /** Names it within its source: a path, or a path and a line. */
+  readonly id: string;
+  /** What it says; for a dialogue its turns, one after the other. It decides the held-out split. */
+  readonly text: string;
+  /** For dialogues. */
+  readonly turns?: Turns;
+}
+
+/** What a source yields. */
+export type SourceItem =
+  | { readonly kind: 'document'; readonly document: Document }
+  /** A file was read; counted, so that the share of bad ones has a denominator. */
+  | { readonly kind: 'file' }
+  /** A file (or line) can't be used; counted as a file as well. */
+  | { readonly kind: 'bad'; readonly bad: BadFile };
+
+/** A stream of documents that can be read again and gives the same. Memory: one document. */
+export interface DocumentSource {
+  read(): AsyncIterable<SourceItem>;
+  /** Every file it reads, absolute and sorted: what the dataset's input digest covers. */
+  files(): Promise<readonly SourceFile[]>;
+}
+
+/** A file of a source. */
+export interface SourceFile {
+  /** Name that doesn't depend on where the project lies. */
+  readonly name: string;
+  readonly path: string;
+}
+
+/** Folders that relative paths and package names are looked up in. */
+export interface SourceRoots {
+  /** The project: relative paths start here. */
+  readonly project: string;
+  /** node_modules. */
+  readonly npm: string;
+  /** site-packages of the trainer's Python. */
+  readonly python: string;
+}

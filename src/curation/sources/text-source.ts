@@ -1,0 +1,50 @@
+/** Plain text files below a folder, each a document or joined by subfolder. */
+import { isAbsolute, relative, resolve, sep } from 'node:path';
+import type { Source } from '../../domain/sources.js';
+import { joinFiles } from './join.js';
+import { listFiles, readText, requireFolder } from './files.js';
+import type { DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
+
+type TextSource = Extract<Source, { kind: 'text' }>;
+
+/** Opens a folder of text files. @throws CurationError (user-error) when the folder isn't there. */
+export async function openTextSource(source: TextSource, roots: SourceRoots): Promise<DocumentSource> {
+  const folder = isAbsolute(source.folder) ? source.folder : resolve(roots.project, source.folder);
+  await requireFolder(folder, 'text source');
+  const endings = source.extensions.flatMap((extension) => [extension, `${extension}.gz`]);
+  const paths = await listFiles(
+    folder,
+    (path) => endings.some((ending) => path.endsWith(ending)),
+    () => true,
+  );
+  const files = paths.map((path) => ({ path, name: relative(folder, path).split(sep).join('/') }));
+  return {
+    files: () => Promise.resolve(files.map((file) => ({ ...file, name: `${source.folder}/${file.name}` }))),
+    read: () => (source.join === 'file' ? readSingly(files) : readByFolder(files)),
+  };
+}
+
+async function* readSingly(files: readonly SourceFile[]): AsyncGenerator<SourceItem, void, undefined> {
+  for (const { path, name } of files) {
+    const read = await readText(path);
+    if ('problem' in read) yield { kind: 'bad', bad: { path: name, problem: read.problem } };
+    else {
+      yield { kind: 'file' };
+      yield { kind: 'document', document: { id: name, text: read.text } };
+    }
+  }
+}
+
+async function* readByFolder(files: readonly SourceFile[]): AsyncGenerator<SourceItem, void, undefined> {
+  const folders = new Map<string, SourceFile[]>();
+  for (const file of files) {
+    const folder = file.name.split('/')[0] ?? file.name;
+    folders.set(folder, [...(folders.get(folder) ?? []), file]);
+  }
+  for (const [folder, members] of folders)
+    yield* joinFiles(folder, members, (text, name) => header(name, text));
+}
+
+function header(name: string, text: string): string {
+  return `# File: ${name}\n${text}`;
+}

@@ -1,0 +1,16 @@
+/** The object store: objects, the layout of keys, and the commit protocol. */
+export * from './attempt-files.js';
+export * from './checkpoints.js';
+export * from './datasets.js';
+export * from './digest.js';
+export * from './errors.js';
+export * from './head.js';
+export * from './layout.js';
+export * from './lease.js';
+export * from './models.js';
+export * from './object-store.js';
+export * from './race-probe.js';
+export * from './retention.js';
+export * from './run-owner.js';
+export * from './stale-uploads.js';
+export * from './transfer.js';

@@ -1,0 +1,89 @@
+/** Every key and prefix in the object store, in one place. All values are `s3://bucket/key` URLs. */
+import { commitIdSchema } from '../contracts/index.js';
+import type { CommitId, Digest, Epoch } from '../contracts/index.js';
+import { shortDigest } from './digest.js';
+
+/** Bucket and key of an object or prefix. */
+export interface Location {
+  readonly bucket: string;
+  readonly key: string;
+}
+
+/** Takes `s3://bucket/key` apart. @throws RangeError for anything else. */
+export function parseUrl(url: string): Location {
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]+)\/(.+)$/.exec(url);
+  const [, bucket, key] = match ?? [];
+  if (bucket === undefined || key === undefined)
+    throw new RangeError(`expected s3://bucket/key, got ${JSON.stringify(url)}`);
+  return { bucket, key };
+}
+
+/** Builds `s3://bucket/key`. */
+export function formatUrl({ bucket, key }: Location): string {
+  return `s3://${bucket}/${key}`;
+}
+
+/** What lies below the root prefix: datasets, models and runs. */
+export const rootLayout = (rootUrl: string) => ({
+  dataset: (name: string, digest: Digest) => `${rootUrl}/datasets/${name}@${shortDigest(digest)}`,
+  model: (name: string, digest: Digest) => `${rootUrl}/models/${name}@${shortDigest(digest)}`,
+  run: (run: string) => `${rootUrl}/runs/${run}`,
+  /** Scratch space for probes. */
+  probes: `${rootUrl}/.probes`,
+});
+
+/** What lies below a run's prefix. */
+export const runLayout = (runUrl: string) => ({
+  recipe: `${runUrl}/recipe.json`,
+  owner: `${runUrl}/owner.json`,
+  ledger: `${runUrl}/ledger`,
+  /** Record of the ledger; numbered from 1. */
+  ledgerRecord: (index: number) => `${runUrl}/ledger/${String(index).padStart(6, '0')}.json`,
+  stages: `${runUrl}/stages`,
+  /** `folder`: `<nn-name>`. */
+  stage: (folder: string) => `${runUrl}/stages/${folder}`,
+  report: `${runUrl}/report/index.html`,
+});
+
+/** What lies below a stage's prefix. */
+export const stageLayout = (stageUrl: string) => {
+  const checkpoint = (commit: CommitId) => `${stageUrl}/checkpoints/${commit}`;
+  const attempt = (epoch: Epoch) => `${stageUrl}/attempts/${String(epoch).padStart(4, '0')}`;
+  return {
+    spec: `${stageUrl}/spec.json`,
+    head: `${stageUrl}/HEAD`,
+    lease: `${stageUrl}/lease.json`,
+    config: `${stageUrl}/config.json`,
+    bump: `${stageUrl}/bump.json`,
+    results: `${stageUrl}/results.json`,
+    checkpoints: `${stageUrl}/checkpoints`,
+    checkpoint,
+    manifest: (commit: CommitId) => `${checkpoint(commit)}/manifest.json`,
+    quarantine: (commit: CommitId) => `${checkpoint(commit)}/quarantine.json`,
+    pins: (commit: CommitId) => `${checkpoint(commit)}/pins`,
+    pin: (commit: CommitId, name: string) => `${checkpoint(commit)}/pins/${name}.json`,
+    attempts: `${stageUrl}/attempts`,
+    attempt,
+    events: (epoch: Epoch) => `${attempt(epoch)}/events`,
+    /** Event file; numbered from 1. */
+    eventFile: (epoch: Epoch, index: number) =>
+      `${attempt(epoch)}/events/${String(index).padStart(6, '0')}.json`,
+    outcome: (epoch: Epoch) => `${attempt(epoch)}/outcome.json`,
+    log: (epoch: Epoch) => `${attempt(epoch)}/log.txt`,
+    /** Hugging Face folder made from a commit. */
+    export: (commit: CommitId) => `${stageUrl}/export/${commit}`,
+    records: (key: string) => `${stageUrl}/records/${key}`,
+    record: (key: string, sample: string) => `${stageUrl}/records/${key}/${sample}.json`,
+  };
+};
+
+/** Name of a checkpoint. `nonce`: 8 hex digits. */
+export function formatCommitId(step: number, epoch: Epoch, nonce: string): CommitId {
+  return commitIdSchema.parse(`${String(step).padStart(8, '0')}-${String(epoch).padStart(4, '0')}-${nonce}`);
+}
+
+/** Step and epoch in a commit's name. */
+export function partsOfCommitId(commit: CommitId): { readonly step: number; readonly epoch: number } {
+  const [step, epoch] = commit.split('-').map(Number);
+  return { step: step ?? 0, epoch: epoch ?? 0 };
+}

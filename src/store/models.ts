@@ -1,0 +1,89 @@
+/** Model folders: Hugging Face files with a `manifest.json` beside them, named by that manifest's digest. */
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { modelManifestSchema } from '../contracts/index.js';
+import type { ModelManifest, ModelRef } from '../contracts/index.js';
+import { coverageProblem, sha256 } from './digest.js';
+import { StoreError } from './errors.js';
+import { rootLayout } from './layout.js';
+import { encodeJson, parseJson } from './object-store.js';
+import type { ObjectStore } from './object-store.js';
+import { describeFile, downloadFiles, uploadFile, verifyBytes, verifyStored } from './transfer.js';
+
+const MANIFEST = 'manifest.json';
+
+/** A local model folder to upload. */
+export interface PublishModelInput {
+  /** `s3://bucket/prefix` below which `models/` lies. */
+  readonly rootUrl: string;
+  readonly name: string;
+  /** Local folder; files of its top level are uploaded, but a `manifest.json`, dot files and Markdown. */
+  readonly folder: string;
+  /** What made it: "base", or stage URL and commit. */
+  readonly origin: string;
+}
+
+/** Uploads a model folder to `models/<name>@<digest>`, manifest last. One that is there already is only looked at. */
+export async function publishModel(store: ObjectStore, input: PublishModelInput): Promise<ModelRef> {
+  const names = (await modelFiles(input.folder)).sort();
+  const files = [];
+  for (const name of names) files.push(await describeFile(name, path.join(input.folder, name)));
+  const manifest: ModelManifest = { schema: 'longhaul.model/1', files, origin: input.origin };
+  const bytes = encodeJson(modelManifestSchema.parse(manifest));
+  const digest = sha256(bytes);
+  const url = rootLayout(input.rootUrl).model(input.name, digest);
+  const ref = { url, digest };
+  if (await store.exists(`${url}/${MANIFEST}`)) {
+    await verifyModel(store, ref, 'stored');
+    return ref;
+  }
+  for (const file of files) {
+    const uploaded = await uploadFile(store, url, file.path, { file: path.join(input.folder, file.path) });
+    if (JSON.stringify(uploaded) !== JSON.stringify(file)) {
+      throw new StoreError(
+        'invalid-object',
+        `${url}/${file.path}`,
+        'the local file changed while it was uploaded',
+      );
+    }
+  }
+  await store.create(`${url}/${MANIFEST}`, bytes);
+  return ref;
+}
+
+async function modelFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && entry.name !== MANIFEST && !/^\.|\.md$/.test(entry.name))
+    .map((entry) => entry.name);
+}
+
+/** A model's manifest, by its digest. @throws StoreError `not-found`, `invalid-object`. */
+export async function readModelManifest(store: ObjectStore, ref: ModelRef): Promise<ModelManifest> {
+  const url = `${ref.url}/${MANIFEST}`;
+  const manifest = parseJson(url, await store.getVerified(url, ref.digest), modelManifestSchema);
+  const problem = coverageProblem(manifest.files);
+  if (problem !== null) throw new StoreError('invalid-object', url, problem);
+  return manifest;
+}
+
+/** Verifies a model's files: as the store reports them, or byte by byte. @throws StoreError `invalid-object`. */
+export async function verifyModel(
+  store: ObjectStore,
+  ref: ModelRef,
+  level: 'stored' | 'audited',
+): Promise<void> {
+  const { files } = await readModelManifest(store, ref);
+  const verify = level === 'stored' ? verifyStored : verifyBytes;
+  refuse(ref, await verify(store, ref.url, files));
+}
+
+/** Downloads a model into a folder, every part verified. @throws StoreError `invalid-object`. */
+export async function downloadModel(store: ObjectStore, ref: ModelRef, folder: string): Promise<void> {
+  const { files } = await readModelManifest(store, ref);
+  refuse(ref, await downloadFiles(store, ref.url, files, folder));
+}
+
+function refuse(ref: ModelRef, problems: readonly string[]): void {
+  if (problems.length > 0) throw new StoreError('invalid-object', ref.url, problems.join('; '));
+}

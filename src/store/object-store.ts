@@ -1,0 +1,269 @@
+/** Objects in an S3 store: reading, writing, conditional writing, listing, deleting. */
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import type { ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import type { z } from 'zod';
+import type { Digest } from '../contracts/index.js';
+import { sha256, toBase64 } from './digest.js';
+import { StoreError, isStoreError, translateError } from './errors.js';
+import { formatUrl, parseUrl } from './layout.js';
+
+/** How to reach a store. Credentials come from the environment (`AWS_*`), a profile or the instance, by the AWS SDK. */
+export interface StoreSettings {
+  /** http(s) address; undefined: AWS's own for the region. */
+  readonly endpoint?: string | undefined;
+  readonly region: string;
+  /** Tries of one request before it counts as failed. Default 4. */
+  readonly maxAttempts?: number | undefined;
+}
+
+/** An object's bytes and its ETag. */
+export interface StoredObject {
+  readonly data: Uint8Array;
+  readonly etag: string;
+}
+
+/** What the store says of an object. */
+export interface ObjectInfo {
+  readonly url: string;
+  readonly bytes: number;
+  readonly etag: string;
+  /** SHA-256 as the store reports it (see `storedChecksum`), null where it reports none. */
+  readonly sha256: string | null;
+}
+
+/** An object in a listing. */
+export interface ListedObject {
+  readonly url: string;
+  readonly bytes: number;
+  readonly modifiedAt: Date | null;
+}
+
+/** A parsed object with its ETag. */
+export interface Parsed<T> {
+  readonly value: T;
+  readonly etag: string;
+}
+
+/** An S3 client as this project uses it: path style for other endpoints than AWS's, checksums of our own. */
+export function createS3Client(settings: StoreSettings): S3Client {
+  return new S3Client({
+    ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint, forcePathStyle: true }),
+    region: settings.region,
+    maxAttempts: settings.maxAttempts ?? 4,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: { connectionTimeout: 5_000, requestTimeout: 60_000 },
+  });
+}
+
+/** JSON as the project stores it: readable, one trailing newline. */
+export function encodeJson(value: unknown): Uint8Array {
+  return Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
+}
+
+/** Objects of an S3 store, addressed by `s3://bucket/key`. Every method throws StoreError. */
+export class ObjectStore {
+  constructor(readonly client: S3Client) {}
+
+  /** A store as settings say. */
+  static connect(settings: StoreSettings): ObjectStore {
+    return new ObjectStore(createS3Client(settings));
+  }
+
+  /** Close the connections. */
+  close(): void {
+    this.client.destroy();
+  }
+
+  /** The object. @throws StoreError `not-found` and others. */
+  async get(url: string): Promise<StoredObject> {
+    const { bucket, key } = parseUrl(url);
+    return translating(url, async () => {
+      const answer = await this.client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+      const data = (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
+      return { data, etag: answer.ETag ?? '' };
+    });
+  }
+
+  /** The object, or null when the store says there is none. */
+  async find(url: string): Promise<StoredObject | null> {
+    return orNull(this.get(url));
+  }
+
+  /** The object, which must have this digest; read twice before it counts as wrong. */
+  async getVerified(url: string, digest: Digest): Promise<Uint8Array> {
+    for (let read = 0; read < 2; read += 1) {
+      const { data } = await this.get(url);
+      if (sha256(data) === digest) return data;
+    }
+    throw new StoreError('invalid-object', url, `does not have the digest ${digest}`);
+  }
+
+  /** The object, parsed. @throws StoreError `not-found`; `invalid-object` naming every problem with its path. */
+  async getJson<T>(url: string, schema: z.ZodType<T>): Promise<Parsed<T>> {
+    const { data, etag } = await this.get(url);
+    return { value: parseJson(url, data, schema), etag };
+  }
+
+  /** The object, parsed, or null when there is none. */
+  async findJson<T>(url: string, schema: z.ZodType<T>): Promise<Parsed<T> | null> {
+    return orNull(this.getJson(url, schema));
+  }
+
+  /** Size, ETag and checksum. */
+  async head(url: string): Promise<ObjectInfo> {
+    const { bucket, key } = parseUrl(url);
+    return translating(url, async () => {
+      const command = new HeadObjectCommand({ Bucket: bucket, Key: key, ChecksumMode: 'ENABLED' });
+      const answer = await this.client.send(command);
+      return {
+        url,
+        bytes: answer.ContentLength ?? 0,
+        etag: answer.ETag ?? '',
+        sha256: answer.ChecksumSHA256 ?? null,
+      };
+    });
+  }
+
+  /** Whether an object is there. */
+  async exists(url: string): Promise<boolean> {
+    return (await orNull(this.head(url))) !== null;
+  }
+
+  /** Writes unconditionally. Returns the new ETag. */
+  async put(url: string, data: Uint8Array): Promise<string> {
+    return this.#write(url, data, {});
+  }
+
+  /** Writes a value as JSON, after checking it against its schema. */
+  async putJson<T>(url: string, schema: z.ZodType<T>, value: T): Promise<string> {
+    return this.put(url, encodeJson(schema.parse(value)));
+  }
+
+  /**
+   * Writes where nothing is (`If-None-Match: *`). An ambiguous answer is settled by reading again: the same bytes being
+   * there counts as this write, whoever sent it.
+   * @throws StoreError `precondition-failed` when something else is there.
+   */
+  async create(url: string, data: Uint8Array): Promise<void> {
+    try {
+      await this.#write(url, data, { IfNoneMatch: '*' });
+    } catch (error) {
+      if (!isStoreError(error, 'precondition-failed', 'unavailable')) throw error;
+      const found = await this.find(url);
+      if (found === null || Buffer.compare(found.data, data) !== 0) throw error;
+    }
+  }
+
+  /**
+   * Writes if the object still has `etag` (`If-Match`). Returns the new ETag. `precondition-failed` and `unavailable` are
+   * both ambiguous: only what is there now can tell whether this write landed.
+   */
+  async replace(url: string, data: Uint8Array, etag: string): Promise<string> {
+    return this.#write(url, data, { IfMatch: etag });
+  }
+
+  /** Every object below a prefix, in order of key. */
+  async *list(prefixUrl: string): AsyncGenerator<ListedObject> {
+    const { bucket } = parseUrl(prefixUrl);
+    for await (const page of this.#pages(prefixUrl, {})) {
+      for (const { Key: key, Size: bytes, LastModified: modifiedAt } of page.Contents ?? []) {
+        if (key !== undefined)
+          yield { url: formatUrl({ bucket, key }), bytes: bytes ?? 0, modifiedAt: modifiedAt ?? null };
+      }
+    }
+  }
+
+  /** Names one level below a prefix that have something below them. */
+  async folders(prefixUrl: string): Promise<string[]> {
+    const names: string[] = [];
+    for await (const page of this.#pages(prefixUrl, { Delimiter: '/' })) {
+      for (const { Prefix: prefix } of page.CommonPrefixes ?? []) {
+        const name = prefix?.split('/').at(-2);
+        if (name !== undefined) names.push(name);
+      }
+    }
+    return names;
+  }
+
+  /** Deletes objects in the order given; missing ones are fine. */
+  async delete(urls: Iterable<string>): Promise<void> {
+    for (const url of urls) {
+      const { bucket, key } = parseUrl(url);
+      await translating(url, () => this.client.send(new DeleteObjectCommand({ Bucket: bucket, Key: key })));
+    }
+  }
+
+  async #write(
+    url: string,
+    data: Uint8Array,
+    condition: { IfMatch: string } | { IfNoneMatch: '*' } | Record<string, never>,
+  ): Promise<string> {
+    const { bucket, key } = parseUrl(url);
+    const body = { Bucket: bucket, Key: key, Body: data, ChecksumSHA256: toBase64(sha256(data)) };
+    return translating(url, async () => {
+      const answer = await this.client.send(new PutObjectCommand({ ...body, ...condition }));
+      return answer.ETag ?? '';
+    });
+  }
+
+  async *#pages(
+    prefixUrl: string,
+    options: { Delimiter?: string },
+  ): AsyncGenerator<ListObjectsV2CommandOutput> {
+    const { bucket, key } = parseUrl(prefixUrl);
+    let token: string | undefined;
+    do {
+      const request = { Bucket: bucket, Prefix: `${key}/`, ContinuationToken: token, ...options };
+      const page = await translating(prefixUrl, () => this.client.send(new ListObjectsV2Command(request)));
+      yield page;
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+  }
+}
+
+/** Parses JSON bytes. @throws StoreError `invalid-object` naming every problem with its path. */
+export function parseJson<T>(url: string, data: Uint8Array, schema: z.ZodType<T>): T {
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
+  } catch (cause) {
+    throw new StoreError('invalid-object', url, 'is not JSON', { cause });
+  }
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => `${formatJsonPath(path)}: ${message}`);
+  throw new StoreError('invalid-object', url, `is invalid: ${problems.join('; ')}`);
+}
+
+function formatJsonPath(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (text, key) => text + (typeof key === 'number' ? `[${key}]` : `.${String(key)}`),
+    '$',
+  );
+}
+
+/** Runs a request; what the AWS SDK throws becomes a StoreError. */
+export async function translating<T>(url: string, request: () => Promise<T>): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    throw translateError(url, error);
+  }
+}
+
+async function orNull<T>(read: Promise<T>): Promise<T | null> {
+  try {
+    return await read;
+  } catch (error) {
+    if (isStoreError(error, 'not-found')) return null;
+    throw error;
+  }
+}

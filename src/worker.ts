@@ -1,0 +1,85 @@
+/** The worker process: workflows and activities of recipes, until it is told to end. */
+import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createActivities } from '../activities/index.js';
+import type { ActivityDependencies } from '../activities/index.js';
+import { LocalBackend } from './backends/local.js';
+import { loadConfig } from './config.js';
+import type { Config } from './config.js';
+import { TASK_QUEUE } from './domain/task-queues.js';
+import { ObjectStore } from './store/object-store.js';
+import { createLogger, temporalLogger } from './telemetry.js';
+import { workflowBundle } from './workflow-bundle.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Time that activities have, after the signal to end, to hand their jobs over or to see them stopped. */
+const SHUTDOWN_GRACE = '1s';
+const SHUTDOWN_LIMIT = '2 minutes';
+
+/** Runs a worker until SIGTERM or SIGINT; then jobs are handed over or stopped, as configured. */
+export async function runWorker(config: Config): Promise<void> {
+  const logger = createLogger(config, 'worker');
+  Runtime.install({ logger: temporalLogger(logger), shutdownSignals: ['SIGTERM', 'SIGINT'] });
+  const connection = await NativeConnection.connect({
+    address: config.temporal.address,
+    ...(config.temporal.tls ? { tls: true } : {}),
+  });
+  try {
+    const worker = await Worker.create({
+      connection,
+      namespace: config.temporal.namespace,
+      taskQueue: TASK_QUEUE,
+      workflowBundle: await workflowBundle(join(root, '.longhaul', 'cache')),
+      activities: createActivities(dependencies(config)),
+      shutdownGraceTime: SHUTDOWN_GRACE,
+      shutdownForceTime: SHUTDOWN_LIMIT,
+      maxCachedWorkflows: 100,
+    });
+    logger.info({ taskQueue: TASK_QUEUE, temporal: config.temporal.address }, 'worker is ready');
+    await worker.run();
+  } finally {
+    await connection.close();
+  }
+}
+
+/** What the activities work with, from the configuration. */
+export function dependencies(config: Config): ActivityDependencies {
+  return {
+    store: ObjectStore.connect(config.s3),
+    backend: new LocalBackend(join(config.dataDir, 'jobs')),
+    jobs: {
+      command: [config.trainerPython, '-m', 'longhaul_trainer'],
+      environment: jobEnvironment(config),
+      onShutdown: config.onShutdown,
+    },
+    rootUrl: config.s3.rootUrl,
+    roots: { project: root, npm: join(root, 'node_modules'), python: sitePackages(config.trainerPython) },
+    modelsFolder: join(root, 'models'),
+    cacheFolder: join(config.dataDir, 'cache'),
+    runUiUrl: (run) => `${config.temporal.uiUrl}/namespaces/${config.temporal.namespace}/workflows/${run}`,
+  };
+}
+
+/** Credentials are not in here: local jobs inherit the worker's environment, which has them. */
+function jobEnvironment(config: Config): Record<string, string> {
+  const { endpoint, region } = config.s3;
+  return {
+    PYTHONPATH: join(root, 'infra', 'trainer'),
+    PYTHONUNBUFFERED: '1',
+    ...(endpoint === undefined ? {} : { LONGHAUL_S3_ENDPOINT: endpoint }),
+    LONGHAUL_S3_REGION: region,
+    AWS_REGION: region,
+  };
+}
+
+/** `site-packages` of the environment that a Python belongs to. */
+function sitePackages(python: string): string {
+  const lib = join(python, '..', '..', 'lib');
+  const version = existsSync(lib) ? readdirSync(lib).find((name) => /^python3\.\d+$/.test(name)) : undefined;
+  return join(lib, version ?? 'python3', 'site-packages');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await runWorker(loadConfig());

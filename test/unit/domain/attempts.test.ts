@@ -1,0 +1,147 @@
+import { describe, expect, it } from 'vitest';
+import { EXIT_CODES } from '../../../src/contracts/index.js';
+import { classifyEnd } from '../../../src/domain/attempt-end.js';
+import type { EndEvidence } from '../../../src/domain/attempt-end.js';
+import { reactTo } from '../../../src/domain/attempt-policy.js';
+import type { AttemptRecord } from '../../../src/domain/attempt-policy.js';
+import type { FailureClass } from '../../../src/domain/failure-class.js';
+import { FAILURE_CLASSES } from '../../../src/domain/failure-class.js';
+import { jobName } from '../../../src/domain/job-names.js';
+import { DEFAULT_ATTEMPTS } from '../../../src/domain/preset-defaults.js';
+import { ProgressTracker } from '../../../src/domain/progress.js';
+
+const evidence = (one: Partial<EndEvidence>): EndEvidence => ({
+  outcome: null,
+  exitCode: 1,
+  exitCodes: EXIT_CODES,
+  ...one,
+});
+const numerics = {
+  class: 'numerics',
+  message: 'loss is NaN',
+  exception: 'NumericsError',
+  frames: ['step.py:train_step'],
+} as const;
+
+describe('why a job ended is decided by the best evidence there is', () => {
+  it('believes the scheduler before the outcome and the outcome before the exit code', () => {
+    expect(classifyEnd(evidence({ reason: 'preempted', outcome: numerics, exitCode: 137 })).class).toBe(
+      'preempted',
+    );
+    expect(classifyEnd(evidence({ outcome: numerics, exitCode: 137 })).class).toBe('numerics');
+    expect(classifyEnd(evidence({ exitCode: EXIT_CODES.fenced })).class).toBe('fenced');
+  });
+
+  it('takes 137 alone as unknown: a kill says nothing about who killed', () => {
+    expect(classifyEnd(evidence({ exitCode: 137 })).class).toBe('unknown');
+  });
+
+  it('takes a job that is gone without a trace as the machine’s fault', () => {
+    expect(classifyEnd(evidence({ exitCode: null })).class).toBe('infrastructure');
+  });
+
+  it('reads every class back from the exit code that the wrapper gives it', () => {
+    for (const one of FAILURE_CLASSES)
+      expect(classifyEnd(evidence({ exitCode: EXIT_CODES[one] })).class).toBe(one);
+  });
+});
+
+function attempts(...list: readonly (readonly [FailureClass, string, boolean?])[]): AttemptRecord[] {
+  return list.map(([one, signature, progressed], index) => ({
+    epoch: index + 1,
+    class: one,
+    signature,
+    progressed: progressed ?? false,
+  }));
+}
+
+const react = (list: AttemptRecord[]) => reactTo(list, DEFAULT_ATTEMPTS).kind;
+
+describe('a preemption is not a failure', () => {
+  it('is relaunched at once, hundreds of times over, with or without commits', () => {
+    const many = attempts(...Array.from({ length: 900 }, () => ['preempted', 'sigterm'] as const));
+    expect(reactTo(many, DEFAULT_ATTEMPTS)).toEqual({ kind: 'relaunch', waitSeconds: 0 });
+  });
+
+  it('uses up no other class’s budget', () => {
+    const preempted = Array.from({ length: 50 }, () => ['preempted', 'sigterm'] as const);
+    expect(react(attempts(...preempted, ['unknown', 'exit:137']))).toBe('relaunch');
+  });
+});
+
+describe('a failure that is not going to go away parks the stage', () => {
+  it('parks at once what only people can mend', () => {
+    expect(react(attempts(['user-error', 'no such column']))).toBe('park');
+    expect(react(attempts(['data', 'bad shard'], ['data', 'bad shard']))).toBe('park');
+    expect(react(attempts(['user-error', 'late', true]))).toBe('park');
+  });
+
+  it('parks when the same signature comes again without a commit', () => {
+    expect(react(attempts(['unknown', 'KeyError'], ['unknown', 'KeyError']))).toBe('park');
+    expect(react(attempts(['unknown', 'KeyError'], ['unknown', 'ValueError']))).toBe('relaunch');
+    expect(react(attempts(['unknown', 'KeyError', true], ['unknown', 'KeyError']))).toBe('relaunch');
+  });
+
+  it('parks when a class’s budget is used up, and counts anew after progress', () => {
+    const unknowns = Array.from({ length: 4 }, (_, index) => ['unknown', `error ${index}`] as const);
+    expect(react(attempts(...unknowns))).toBe('park');
+    expect(
+      react(attempts(...unknowns.slice(0, 3), ['unknown', 'error 3', true], ['unknown', 'error 4'])),
+    ).toBe('relaunch');
+  });
+
+  it('waits longer each time for capacity and for the store', () => {
+    const waits = [1, 2, 3].map((count) => {
+      const reaction = reactTo(
+        attempts(...Array.from({ length: count }, () => ['store', 'down'] as const)),
+        DEFAULT_ATTEMPTS,
+      );
+      return reaction.kind === 'relaunch' ? reaction.waitSeconds : Infinity;
+    });
+    expect(waits).toEqual([2, 4, 8]);
+  });
+});
+
+describe('a job’s name', () => {
+  it('follows from run, stage and epoch', () => {
+    expect(jobName('tiny-1', '04-stage-1', 2)).toBe('tiny-1.04-stage-1.0002');
+  });
+
+  it('is short enough for any scheduler, and still different for different runs', () => {
+    const [a, b] = ['a', 'b'].map((end) => jobName('x'.repeat(90) + end, '04-stage-1', 1));
+    expect(a).not.toBe(b);
+    expect(a?.length).toBeLessThanOrEqual(63);
+    expect(a).toMatch(/\.04-stage-1\.0001$/);
+  });
+});
+
+describe('live progress', () => {
+  it('gives speed and time left from the newest steps', () => {
+    const tracker = new ProgressTracker(1, 10);
+    for (const step of [1, 2, 3]) {
+      tracker.add({
+        type: 'step',
+        step,
+        tokens: step * 1000,
+        loss: 5 - step,
+        learningRate: 1e-3,
+        seconds: 2,
+      });
+    }
+    expect(tracker.progress).toMatchObject({
+      step: 3,
+      tokens: 3000,
+      loss: 2,
+      tokensPerSecond: 500,
+      secondsLeft: 14,
+    });
+  });
+
+  it('estimates an evaluation from the samples finished since it was attached to', () => {
+    const tracker = new ProgressTracker(1, null);
+    tracker.add({ type: 'sample', at: '2026-01-01T00:00:00.000Z', done: 40, total: 100 });
+    expect(tracker.progress.secondsLeft).toBeNull();
+    tracker.add({ type: 'sample', at: '2026-01-01T00:00:10.000Z', done: 60, total: 100 });
+    expect(tracker.progress).toMatchObject({ step: 60, steps: 100, secondsLeft: 20 });
+  });
+});
