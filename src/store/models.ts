@@ -17,7 +17,7 @@ export interface PublishModelInput {
   /** `s3://bucket/prefix` below which `models/` lies. */
   readonly rootUrl: string;
   readonly name: string;
-  /** Local folder; files of its top level are uploaded, but a `manifest.json`, dot files and Markdown. */
+  /** Local folder; the model's own files of its top level are uploaded (see `isModelFile`), nothing else beside them. */
   readonly folder: string;
   /** What made it: "base", or stage URL and commit. */
   readonly origin: string;
@@ -25,7 +25,7 @@ export interface PublishModelInput {
 
 /** Uploads a model folder to `models/<name>@<digest>`, manifest last. One that is there already is only looked at. */
 export async function publishModel(store: ObjectStore, input: PublishModelInput): Promise<ModelRef> {
-  const names = (await modelFiles(input.folder)).sort();
+  const names = await modelFiles(input.folder);
   const files = [];
   for (const name of names) files.push(await describeFile(name, path.join(input.folder, name)));
   const manifest: ModelManifest = { schema: 'longhaul.model/1', files, origin: input.origin };
@@ -51,11 +51,31 @@ export async function publishModel(store: ObjectStore, input: PublishModelInput)
   return ref;
 }
 
+/** The model's files in a folder, sorted. @throws StoreError `invalid-object` when it holds no model. */
 async function modelFiles(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
-  return entries
-    .filter((entry) => entry.isFile() && entry.name !== MANIFEST && !/^\.|\.md$/.test(entry.name))
-    .map((entry) => entry.name);
+  const names = entries
+    .filter((entry) => entry.isFile() && isModelFile(entry.name))
+    .map(({ name }) => name)
+    .sort();
+  if (!names.includes('config.json') || !names.some((name) => name.endsWith('.safetensors'))) {
+    throw new StoreError('invalid-object', folder, 'is no model: it needs config.json and *.safetensors');
+  }
+  return names;
+}
+
+const MODEL_FILES = new Set([
+  'chat_template.jinja',
+  'config.json',
+  'generation_config.json',
+  'special_tokens_map.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+]);
+
+/** Does a file of this name belong to a Hugging Face model, and not to its provenance, notes or somebody's editor? */
+export function isModelFile(name: string): boolean {
+  return MODEL_FILES.has(name) || /^[^.].*\.safetensors(\.index\.json)?$/.test(name);
 }
 
 /** A model's manifest, by its digest. @throws StoreError `not-found`, `invalid-object`. */
