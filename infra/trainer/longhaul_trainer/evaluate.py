@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 
 from .artifacts import fetch_model, read_contract
 from .contracts import (
+    DatasetRef,
     EvaluateSpec,
     EvaluationResults,
     EvaluationTarget,
@@ -27,13 +29,18 @@ from .contracts import (
     dump,
     now,
 )
+from .data import Dataset
 from .errors import UserFailure
 from .export import CONFIG, load_model_folder, read_config
 from .job import Evaluated, Job
-from .measure import RowReader, Subject, TextEncoder, Unit, units_of
+from .measure import Row, RowReader, Subject, TextEncoder, Unit, units_of
 from .model import build_model, rope_theta
+from .numerics import configure, fingerprint
 from .records import Records, Task, record_key, records_of
 from .store import Store, sha256_digest
+
+ROWS_KEPT = 64
+"""Rows of datasets kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ def run(spec: EvaluateSpec, job: Job) -> Evaluated:
 
     Raises Stopped on request, once the context in hand is recorded.
     """
+    configure(spec.runtime, seed=0)
+    job.set_fingerprint(fingerprint(spec.runtime, micro_batch_rows=1))
     job.phase("load")
     with records_of(job.store, job.urls) as records:
         rows = _row_reader(job.store)
@@ -119,6 +128,21 @@ def _evaluate(
         for record in item.unit.measure(subject, item.key, item.wanted, rows):
             records.write(record)
         progress.report(target.name, item.task.task)
+
+
+def _row_reader(store: Store) -> RowReader:
+    """Reads rows; what was read lately is kept, because every target reads the same rows."""
+    datasets: dict[str, Dataset] = {}
+
+    @lru_cache(maxsize=ROWS_KEPT)
+    def read(ref: tuple[str, str], index: int) -> Row:
+        url, digest = ref
+        if digest not in datasets:
+            datasets[digest] = Dataset(store, DatasetRef(manifest_url=url, digest=digest))
+        row = datasets[digest].row(index)
+        return Row(row.tokens.tolist(), row.bounds)
+
+    return lambda ref, index: read((ref.manifest_url, ref.digest), index)
 
 
 def load_subject(spec: EvaluateSpec, target: EvaluationTarget, store: Store) -> Subject:

@@ -1,4 +1,4 @@
-"""Prompts that ask for something written earlier in the context. Pure: the same tokenizer, task and seed, the same tokens.
+"""Prompts that ask for something written earlier in the context. Pure: same tokenizer, task and seed, same tokens.
 
 Key-value recall: a table of pairs (see `lookup.py`) as long as fits, then the question for the pair at a depth.
 Needle: pairs hidden on lines of their own in held-out text, one at each depth, then the question for one of them. One
@@ -71,14 +71,11 @@ def kv_recall_prompts(
 
     Raises UserFailure when not even two pairs fit.
     """
-    rng = random.Random(f"kv-recall {length_tokens} {seed} {context}")
-    digits = lookup.KEY_DIGITS
-    pairs = _pairs(min(length_tokens // 4, 10**digits), digits, rng)
-    while (count := _estimated_pairs(encoder, length_tokens, pairs)) == 10**digits:
-        digits += 1
-        pairs = _pairs(min(length_tokens // 4, 10**digits), digits, rng)
+    name = f"kv-recall {length_tokens} {seed} {context}"
+    count = _estimated_pairs(encoder, length_tokens, name)
     while count >= 2:
-        prompts = [_table_prompt(encoder, pairs[:count], depth) for depth in depths]
+        pairs = lookup.make_pairs(count, random.Random(name))
+        prompts = [_table_prompt(encoder, pairs, depth) for depth in depths]
         excess = max(len(prompt.tokens) + len(prompt.answer) for prompt in prompts) - length_tokens
         if excess <= 0:
             return prompts
@@ -86,16 +83,19 @@ def kv_recall_prompts(
     raise UserFailure(f"kv-recall: no table fits {length_tokens} tokens")
 
 
-def _pairs(count: int, digits: int, rng: random.Random) -> list[lookup.Pair]:
-    """Pairs as `lookup.make_pairs` draws them, with distinct keys of `digits` digits: long tables need longer keys."""
-    keys = rng.sample(range(10**digits), count)
-    return [(f"{key:0{digits}d}", f"{rng.randrange(10**lookup.VALUE_DIGITS):0{lookup.VALUE_DIGITS}d}") for key in keys]
+def _estimated_pairs(encoder: Encoder, length_tokens: int, name: str) -> int:
+    """How many pairs should fit, from the tokens of single lines: a little more than do, never many fewer.
 
-
-def _estimated_pairs(encoder: Encoder, length_tokens: int, pairs: Sequence[lookup.Pair]) -> int:
-    """How many of `pairs` should fit, from the tokens of single lines: a little more than do, never many fewer."""
-    lines = [len(encoder.encode(f'"{key}":"{value}",\n')) for key, value in pairs[:256]]
-    return min(len(pairs), int(length_tokens / (sum(lines) / len(lines))))
+    Tables of more pairs than there are words have longer keys, and so other lines.
+    """
+    count = 0
+    for most in (len(lookup.KEYS), max(length_tokens, len(lookup.KEYS) + 1)):
+        pairs = lookup.make_pairs(most, random.Random(name))[:256]
+        tokens = sum(len(encoder.encode(f'"{key}":"{value}",\n')) for key, value in pairs)
+        count = int(length_tokens * len(pairs) / tokens)
+        if count <= len(lookup.KEYS):
+            return count
+    return count
 
 
 def _table_prompt(encoder: Encoder, pairs: Sequence[lookup.Pair], depth: float) -> Prompt:

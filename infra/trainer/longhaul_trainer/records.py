@@ -40,7 +40,8 @@ def record_key(target: EvaluationTarget, task: Task, runtime: Runtime) -> str:
     How many contexts or rows are asked for is left out: more of them extend what is there.
     """
     settings = task.model_dump(mode="json", exclude={"contexts", "rows"})
-    parts = [PROTOCOL, target.model_dump(mode="json", exclude={"model"}), target.model.digest, settings, runtime.precision]
+    overrides = target.model_dump(mode="json", exclude={"model"})
+    parts = [PROTOCOL, overrides, target.model.digest, settings, runtime.precision]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

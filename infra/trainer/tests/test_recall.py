@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 import pytest
+
 from longhaul_trainer.errors import DataFailure, UserFailure
 from longhaul_trainer.recall import Prompt, kv_recall_prompts, needle_prompts, shared_length
 
@@ -41,16 +42,16 @@ def haystack(length: int) -> list[int]:
 
 class TestKeyValueRecall:
     @pytest.mark.parametrize("length", [128, 1000, 4096, 40_000])
-    def test_prompt_and_answer_fit_the_length_and_one_pair_more_would_not(self, length: int) -> None:
+    def test_prompt_and_answer_fit_the_length_and_leave_little_of_it_empty(self, length: int) -> None:
         prompts = kv_recall_prompts(CharacterEncoder(), length, DEPTHS, 7, 0)
         longest = max(len(prompt.tokens) + len(prompt.answer) for prompt in prompts)
-        assert length - 16 < longest <= length
+        assert length - 64 < longest <= length
 
     def test_answers_lie_at_their_depths(self) -> None:
         for prompt in kv_recall_prompts(CharacterEncoder(), 2000, DEPTHS, 7, 0):
             table, question = text_of(prompt.tokens).split("}\n")
-            pairs = re.findall(r'"(\d+)":"(\d\d)"', table)
-            key = re.fullmatch(r'"(\d+)":"', question).group(1)  # type: ignore[union-attr]
+            pairs = re.findall(r'"(\w+)":"(\d\d)"', table)
+            key = re.fullmatch(r'"(\w+)":"', question).group(1)  # type: ignore[union-attr]
             assert dict(pairs)[key] == prompt.expected == text_of(prompt.answer)
             place = [pair[0] for pair in pairs].index(key) / (len(pairs) - 1)
             assert place == pytest.approx(prompt.depth, abs=0.5 / (len(pairs) - 1) + 1e-9)
@@ -58,8 +59,8 @@ class TestKeyValueRecall:
     def test_keys_are_distinct_also_when_the_table_needs_longer_ones(self) -> None:
         for length in (4096, 40_000):
             table = text_of(kv_recall_prompts(CharacterEncoder(), length, [0.5], 7, 0)[0].tokens).split("}")[0]
-            keys = re.findall(r'"(\d+)":', table)
-            assert len(set(keys)) == len(keys) > length / 16
+            keys = re.findall(r'"(\w+)":', table)
+            assert len(set(keys)) == len(keys) > length / 32
 
     def test_depends_on_seed_and_context_alone(self) -> None:
         def make(seed: int, context: int) -> list[Prompt]:
@@ -81,17 +82,17 @@ class TestKeyValueRecall:
 
 
 class TestNeedle:
-    def test_fills_the_length_exactly_with_text_and_a_needle_per_depth(self) -> None:
+    def test_fills_the_length_with_text_and_a_needle_per_depth(self) -> None:
         prompts = needle_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0, haystack(1000))
         for prompt in prompts:
-            assert len(prompt.tokens) + len(prompt.answer) == 1000
+            assert 990 < len(prompt.tokens) + len(prompt.answer) <= 1000
             text = text_of(prompt.tokens)
-            assert len(re.findall(r'\n"\d{3}":"\d\d"\n', text)) == len(DEPTHS)
+            assert len(re.findall(r'\n"\w+":"\d\d"\n', text)) == len(DEPTHS)
 
     def test_the_question_is_for_the_needle_at_its_depth_on_a_line_of_its_own(self) -> None:
         for prompt in needle_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0, haystack(1000)):
             text = text_of(prompt.tokens)
-            key = text[-6:-3]
+            key = re.search(r'\n"(\w+)":"$', text).group(1)  # type: ignore[union-attr]
             needle = text.index(f'\n"{key}":"{prompt.expected}"\n')
             assert text[needle - 1] in ("\n", ";") or needle == 0
             assert needle / len(text) == pytest.approx(prompt.depth, abs=0.08)
@@ -99,7 +100,7 @@ class TestNeedle:
     def test_the_text_begins_once_and_its_order_is_kept(self) -> None:
         prompt = needle_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0, haystack(1000))[0]
         assert prompt.tokens[0] == 1 and 1 not in prompt.tokens[1:]
-        without = re.sub(r'\n"\d{3}":"\d\d"\n', "", text_of(prompt.tokens)).rsplit("\n", 1)[0]
+        without = re.sub(r'\n"\w+":"\d\d"\n', "", text_of(prompt.tokens)).rsplit("\n", 1)[0]
         assert text_of(haystack(1000)).startswith(without)
 
     def test_refuses_text_that_is_too_short_and_a_length_without_room_for_text(self) -> None:

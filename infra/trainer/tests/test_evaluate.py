@@ -1,0 +1,314 @@
+"""Evaluation jobs against a real S3 server: what is measured, that no sample is measured twice, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from protocol_support import RECIPE, claim
+from trainer_support import small_model
+
+from longhaul_trainer import evaluate, measure, records
+from longhaul_trainer.artifacts import publish_model
+from longhaul_trainer.contracts import (
+    DatasetManifest,
+    DatasetRef,
+    EvaluateSpec,
+    EvaluationResults,
+    ModelRef,
+    dump,
+    now,
+    parse,
+)
+from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
+from longhaul_trainer.export import model_files
+from longhaul_trainer.generate import token_losses
+from longhaul_trainer.job import Evaluated, Job
+from longhaul_trainer.store import Store, sha256_digest
+from longhaul_trainer.tokenizer import save_tokenizer, train_tokenizer
+
+LENGTH = 192
+TEXT = [
+    "it was a dark and stormy night; the rain fell in torrents\n" * 8,
+    '{\n"name":"52",\n"at":"07"\n}\n"name":"52"\n' * 8,
+]
+
+
+@dataclass(frozen=True)
+class World:
+    """A store with a model and a held-out dataset in it."""
+
+    store: Store
+    prefix: str
+    model: ModelRef
+    dataset: DatasetRef
+
+    def spec(self, **changes: Any) -> EvaluateSpec:
+        """Two targets, all tasks."""
+        recall = {"lengthTokens": LENGTH, "depths": [0.0, 0.5, 1.0], "contexts": 2, "seed": 7}
+        data = self.dataset.model_dump(mode="json")
+        model = self.model.model_dump(mode="json")
+        spec = {
+            "schema": "longhaul.job-spec/1",
+            "run": "r",
+            "stage": "01-evaluation",
+            "stageUrl": f"{self.prefix}/stages/01-evaluation",
+            "recipeDigest": RECIPE,
+            "runtime": {"device": "cpu", "precision": "float32", "strict": True, "threads": 1},
+            "events": {"flushSeconds": 60, "flushBytes": 1_000_000},
+            "kind": "evaluate",
+            "targets": [{"name": "base", "model": model}, {"name": "base-theta", "model": model, "ropeTheta": 9e4}],
+            "tasks": [
+                {"task": "kv-recall", **recall},
+                {"task": "needle", **recall, "haystack": data},
+                {
+                    "task": "held-out-loss",
+                    "lengthTokens": LENGTH,
+                    "dataset": data,
+                    "rows": 3,
+                    "bucketEdges": [32, 64],
+                },
+            ],
+        }
+        parsed: EvaluateSpec = parse(EvaluateSpec, json.dumps(spec | changes).encode())
+        return parsed
+
+    def job(self, spec: EvaluateSpec) -> Job:
+        """A job of a fresh epoch."""
+        job = Job(spec, 1, self.store, grace_seconds=10)
+        claim(self.store, job.urls)
+        return job
+
+    def results(self, job: Job) -> EvaluationResults:
+        results: EvaluationResults = parse(EvaluationResults, self.store.get(job.urls.results).data)
+        return results
+
+
+def mds(rows: list[np.ndarray]) -> bytes:
+    """An MDS shard of rows that hold one document each."""
+    encodings = ["str", "ndarray:uint32", "ndarray:uint32"]
+    config = json.dumps(
+        {
+            "format": "mds",
+            "compression": None,
+            "column_names": ["domain", "indices", "input_ids"],
+            "column_encodings": encodings,
+            "column_sizes": [None] * 3,
+        }
+    ).encode()
+    bodies = []
+    for row in rows:
+        bounds = struct.pack("<B2B", (2 << 2) | 0, 1, 2) + struct.pack("<2I", 0, len(row))
+        tokens = struct.pack("<BI", (1 << 2) | 2, len(row)) + row.astype("<u4").tobytes()
+        columns = [b"books", bounds, tokens]
+        bodies.append(struct.pack("<3I", *map(len, columns)) + b"".join(columns))
+    at = 4 * (len(rows) + 2) + len(config)
+    offsets = [at]
+    for body in bodies:
+        offsets.append(offsets[-1] + len(body))
+    return struct.pack(f"<{len(rows) + 2}I", len(rows), *offsets) + config + b"".join(bodies)
+
+
+def publish_dataset(store: Store, prefix: str, vocabulary: int) -> DatasetRef:
+    rng = np.random.default_rng(3)
+    rows = [np.concatenate([[0], rng.integers(5, vocabulary, LENGTH - 1)]) for _ in range(3)]
+    data = mds(rows)
+    shard = {
+        "file": "shard.00000.mds",
+        "bytes": len(data),
+        "sha256": sha256_digest(data),
+        "firstRow": 0,
+        "rows": 3,
+        "rowDomains": [0] * 3,
+        "rowSumSquares": [LENGTH**2] * 3,
+    }
+    manifest = {
+        "schema": "longhaul.dataset/1",
+        "name": "held-out",
+        "sequenceLengthTokens": LENGTH,
+        "rows": 3,
+        "tokens": 3 * LENGTH,
+        "hasMask": False,
+        "tokenizerDigest": RECIPE,
+        "vocabularySize": vocabulary,
+        "seed": 0,
+        "domains": [{"name": "books", "rows": 3, "documents": 3, "passes": 1.0}],
+        "sources": [],
+        "shards": [shard],
+    }
+    text = dump(parse(DatasetManifest, json.dumps(manifest).encode()))
+    store.put(f"{prefix}/held-out/shard.00000.mds", data)
+    store.put(f"{prefix}/held-out/manifest.json", text)
+    return DatasetRef(manifest_url=f"{prefix}/held-out/manifest.json", digest=sha256_digest(text))
+
+
+@pytest.fixture
+def world(prefix: str, tmp_path_factory: pytest.TempPathFactory) -> World:
+    store = Store.from_environment()
+    tokenizer = train_tokenizer(TEXT, 300)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(tokenizer, folder, LENGTH)
+    vocabulary = tokenizer.get_vocab_size()
+    model = small_model(vocabulary=vocabulary, length=LENGTH)
+    ref = publish_model(store, f"{prefix}/models/base", model_files(model, folder), "base")
+    return World(store, prefix, ref, publish_dataset(store, prefix, vocabulary))
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Samples that were measured, in order."""
+    seen: list[str] = []
+    for unit in (measure.RecallUnit, measure.LossUnit):
+        original = unit.measure
+
+        def counting(self: Any, *arguments: Any, original: Any = original) -> Iterator[Any]:
+            for record in original(self, *arguments):
+                seen.append(f"{record.target} {record.sample}")
+                yield record
+
+        monkeypatch.setattr(unit, "measure", counting)
+    yield seen
+
+
+def without_times(data: bytes) -> bytes:
+    return re.sub(rb'"finishedAt":"[^"]*"', b"", data)
+
+
+SAMPLES = 2 * (2 * 3 + 2 * 3 + 3)
+
+
+class TestResults:
+    def test_hold_a_record_of_every_sample_of_every_target(self, world: World) -> None:
+        job = world.job(spec := world.spec())
+        outcome = evaluate.run(spec, job)
+        data = world.store.get(job.urls.results).data
+        assert outcome == Evaluated(samples=SAMPLES, reused_samples=0, results_digest=sha256_digest(data))
+        results = world.results(job)
+        assert [(target.name, target.rope_theta) for target in results.targets] == [("base", 1e4), ("base-theta", 9e4)]
+        order = [(r.target, r.task, r.length_tokens, r.sample) for r in results.records]
+        assert order == sorted(order) and len(set(order)) == SAMPLES
+
+    def test_give_every_model_the_same_samples_and_prompts(self, world: World) -> None:
+        job = world.job(spec := world.spec())
+        evaluate.run(spec, job)
+        prompts: dict[str, dict[str, str]] = {}
+        for record in world.results(job).records:
+            digest = getattr(record, "prompt_digest", "")
+            prompts.setdefault(record.target, {})[record.sample] = digest
+        assert prompts["base"] == prompts["base-theta"]
+
+    def test_changing_only_theta_changes_what_the_model_says(self, world: World) -> None:
+        job = world.job(spec := world.spec())
+        evaluate.run(spec, job)
+        answers: dict[str, list[float]] = {"base": [], "base-theta": []}
+        for record in world.results(job).records:
+            if record.task != "held-out-loss":
+                answers[record.target].append(record.answer_log_probability)
+        assert answers["base"] != answers["base-theta"]
+
+    def test_loss_buckets_add_up_to_the_plain_loss(self, world: World) -> None:
+        job = world.job(spec := world.spec())
+        evaluate.run(spec, job)
+        subject = evaluate.load_subject(spec, spec.targets[0], world.store)
+        rows = evaluate._row_reader(world.store)
+        losses = [r for r in world.results(job).records if r.task == "held-out-loss" and r.target == "base"]
+        for index, record in enumerate(losses):
+            tokens = torch.tensor([rows(world.dataset, index).tokens])
+            plain = float(token_losses(subject.model, tokens, "float32").double().sum())
+            assert sum(bucket.loss_sum for bucket in record.buckets) == pytest.approx(plain, abs=1e-3)
+            assert [(b.from_, b.to, b.tokens) for b in record.buckets] == [(0, 32, 31), (32, 64, 32), (64, LENGTH, 128)]
+
+
+class TestResuming:
+    def test_a_stopped_evaluation_repeats_no_sample_and_ends_in_the_same_results(
+        self, world: World, counted: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        undisturbed = world.job(whole := world.spec(stageUrl=f"{world.prefix}/stages/02-other"))
+        evaluate.run(whole, undisturbed)
+        counted.clear()
+
+        job = world.job(spec := world.spec())
+        original = job.check
+        checks = iter(range(100))
+
+        def stop_half_way() -> None:
+            original()
+            if next(checks) == 8:
+                job.request_stop(Stopped("stopped by SIGTERM"))
+
+        monkeypatch.setattr(job, "check", stop_half_way)
+        with pytest.raises(Stopped) as stopped:
+            evaluate.run(spec, job)
+        assert stopped.value.failure_class == "preempted"
+        first = len(counted)
+        assert 0 < first < SAMPLES
+
+        again = Job(spec, 2, Store.from_environment(), grace_seconds=10)
+        outcome = evaluate.run(spec, again)
+        assert (outcome.samples, outcome.reused_samples) == (SAMPLES, first)
+        assert len(counted) == len(set(counted)) == SAMPLES
+        expected = without_times(world.store.get(undisturbed.urls.results).data)
+        assert without_times(world.store.get(again.urls.results).data) == expected
+
+    def test_only_missing_questions_of_a_context_are_asked(self, world: World, counted: list[str]) -> None:
+        job = world.job(spec := world.spec())
+        evaluate.run(spec, job)
+        before = {(r.target, r.sample): r for r in world.results(job).records}
+        lost = next(info.url for info in world.store.list(f"{job.urls.url}/records") if "kv-recall" in info.url)
+        world.store.delete([lost])
+        counted.clear()
+        outcome = evaluate.run(spec, world.job(spec))
+        assert outcome.reused_samples == SAMPLES - 1
+        assert len(counted) == 1
+        for record in world.results(job).records:
+            old = before[(record.target, record.sample)]
+            if record.task == "held-out-loss":
+                assert record == old
+            else:
+                assert record.output == old.output
+                assert record.answer_log_probability == pytest.approx(old.answer_log_probability, abs=1e-4)
+
+    def test_more_contexts_extend_what_is_there_and_other_settings_do_not_reuse_it(self, world: World) -> None:
+        evaluate.run(spec := world.spec(), world.job(spec))
+        recall = {"task": "kv-recall", "lengthTokens": LENGTH, "depths": [0.0, 0.5, 1.0], "seed": 7}
+        more = world.spec(tasks=[{**recall, "contexts": 3}])
+        assert evaluate.run(more, world.job(more)).reused_samples == 12
+        other = world.spec(tasks=[{**recall, "contexts": 2, "seed": 8}])
+        assert evaluate.run(other, world.job(other)).reused_samples == 0
+
+    def test_a_record_that_another_attempt_wrote_first_is_the_one_that_counts(self, world: World) -> None:
+        job = world.job(spec := world.spec())
+        evaluate.run(spec, job)
+        record = world.results(job).records[0]
+        with records.records_of(world.store, job.urls) as written:
+            written.write(record.model_copy(update={"finished_at": now()}))
+            assert written.gather([(record.key, record.sample)]) == [record]
+
+
+class TestRefusals:
+    def test_a_corrupt_model_file_is_refused(self, world: World) -> None:
+        url = f"{world.model.url}/model.safetensors"
+        data = bytearray(world.store.get(url).data)
+        data[-1] ^= 1
+        world.store.put(url, bytes(data))
+        job = world.job(spec := world.spec())
+        with pytest.raises(UserFailure, match=r"model\.safetensors: bytes .* do not match their digest"):
+            evaluate.run(spec, job)
+
+    def test_a_dataset_with_too_few_rows_is_refused(self, world: World) -> None:
+        job = world.job(spec := world.spec(tasks=[{
+            "task": "held-out-loss",
+            "lengthTokens": LENGTH,
+            "dataset": world.dataset.model_dump(mode="json"),
+            "rows": 4,
+            "bucketEdges": [32],
+        }]))  # fmt: skip
+        with pytest.raises(DataFailure, match="has no row 3"):
+            evaluate.run(spec, job)
