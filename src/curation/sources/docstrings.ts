@@ -31,7 +31,7 @@ export function docstringsOf(source: string, path: string): string | undefined {
 /** The line where a triple-quoted string ends; the last line when it never does. */
 function closingLine(lines: readonly string[], start: number, quotes: string): number {
   const first = lines[start] ?? '';
-  if (first.indexOf(quotes, first.indexOf(quotes) + 3) !== -1) return start;
+  if (first.includes(quotes, first.indexOf(quotes) + 3)) return start;
   for (let at = start + 1; at < lines.length; at++) if (lines[at]?.includes(quotes) === true) return at;
   return lines.length - 1;
 }
