@@ -148,10 +148,22 @@ def _expand(states: torch.Tensor, heads: int) -> torch.Tensor:
 
 def _causal(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
     queries, keys = query.shape[2], key.shape[2]
+    if queries != keys:
+        return _cached(query, key, value, scaling)
     key, value = _expand(key, query.shape[1]), _expand(value, query.shape[1])
-    if queries == keys or queries == 1:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=queries == keys and queries > 1, scale=scaling)
-    mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+    return F.scaled_dot_product_attention(query, key, value, is_causal=queries > 1, scale=scaling)
+
+
+def _cached(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float) -> torch.Tensor:
+    """The last Tq positions against all Tk. A long cache is not copied for the query heads that share it."""
+    rows, heads, queries, width = query.shape
+    if queries == 1:
+        shared = query.reshape(rows, key.shape[1], -1, width)
+        return F.scaled_dot_product_attention(shared, key, value, scale=scaling).reshape(query.shape)
+    mask = torch.ones(queries, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - queries)
+    if query.device.type == "cpu":
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling, enable_gqa=True)
+    key, value = _expand(key, heads), _expand(value, heads)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
 
 
