@@ -20,6 +20,11 @@ const textSourceSchema = z
       .describe(
         'Files to take, by the end of their names; ".txt.gz" and the like are unpacked while reading',
       ),
+    only: z
+      .array(z.string().min(1))
+      .min(1)
+      .optional()
+      .describe('Only files whose path below the folder starts with one of these; absent: all'),
     join: z
       .enum(['file', 'folder'])
       .describe(

@@ -17,7 +17,9 @@ export async function openTextSource(source: TextSource, roots: SourceRoots): Pr
     (path) => endings.some((ending) => path.endsWith(ending)),
     () => true,
   );
-  const files = paths.map((path) => ({ path, name: relative(folder, path).split(sep).join('/') }));
+  const files = paths
+    .map((path) => ({ path, name: relative(folder, path).split(sep).join('/') }))
+    .filter(({ name }) => source.only?.some((start) => name.startsWith(start)) ?? true);
   return {
     files: () => Promise.resolve(files.map((file) => ({ ...file, name: `${source.folder}/${file.name}` }))),
     read: () => (source.join === 'file' ? readSingly(files) : readByFolder(files)),
