@@ -1,0 +1,177 @@
+"""``job-spec.ts``: all a job needs to know."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+
+from .base import Contract, Digest, Fraction, Natural, NonNegative, ObjectUrl, Positive, PositiveNumber, Text
+from .common import CheckpointRef, DatasetRef, ModelRef
+
+
+class Runtime(Contract):
+    """What decides the numerics."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    strict: bool
+    threads: Positive
+
+
+class EventLimits(Contract):
+    """Longest time between two event files, and their largest size."""
+
+    flush_seconds: PositiveNumber
+    flush_bytes: Positive
+
+
+class _JobSpec(Contract):
+    schema_: Literal["longhaul.job-spec/1"] = Field(alias="schema")
+    run: Text
+    stage: Text
+    stage_url: ObjectUrl
+    recipe_digest: Digest
+    runtime: Runtime
+    events: EventLimits
+
+
+class InitializeFromModel(Contract):
+    """Weights from a Hugging Face folder; Adam moments are fresh."""
+
+    from_: Literal["model"] = Field(alias="from")
+    model: ModelRef
+
+
+class InitializeFromCheckpoint(Contract):
+    """Weights, and with ``carry`` also Adam moments and step count, from another stage's checkpoint."""
+
+    from_: Literal["checkpoint"] = Field(alias="from")
+    checkpoint: CheckpointRef
+    moments: Literal["carry", "fresh"]
+
+
+Initialize = Annotated[InitializeFromModel | InitializeFromCheckpoint, Field(discriminator="from_")]
+
+
+class ConfigRef(Contract):
+    """The ``config.json`` to train with."""
+
+    url: ObjectUrl
+    digest: Digest
+
+
+class TrainData(Contract):
+    """Which rows a stage consumes. ``steps`` × rows per step ≤ the dataset's rows."""
+
+    dataset: DatasetRef
+    sequence_length_tokens: Positive
+    global_batch_tokens: Positive
+    steps: Positive
+    document_masking: bool
+
+
+class Optimizer(Contract):
+    """AdamW and gradient clipping."""
+
+    beta1: Annotated[float, Field(ge=0, lt=1)]
+    beta2: Annotated[float, Field(ge=0, lt=1)]
+    epsilon: PositiveNumber
+    weight_decay: NonNegative
+    clip_norm: PositiveNumber
+
+
+class Schedule(Contract):
+    """Linear warm-up, then a cosine from peak to floor, by tokens consumed."""
+
+    peak: PositiveNumber
+    floor: NonNegative
+    warmup_tokens: Natural
+    total_tokens: Positive
+
+
+class CheckpointPolicy(Contract):
+    """When to save, and what retention keeps."""
+
+    every_steps: Positive
+    keep_last: Positive
+    keep_every: Natural
+
+
+class TrainSpec(_JobSpec):
+    """A training job: continued training or SFT."""
+
+    kind: Literal["train"]
+    initialize: Initialize
+    config: ConfigRef
+    tokenizer: ModelRef
+    data: TrainData
+    objective: Literal["all-tokens", "masked-tokens"]
+    optimizer: Optimizer
+    schedule: Schedule
+    seed: Natural
+    checkpoints: CheckpointPolicy
+
+
+class _RecallTask(Contract):
+    length_tokens: Positive
+    depths: Annotated[list[Fraction], Field(min_length=1)]
+    contexts: Positive
+    seed: Natural
+
+
+class KvRecallTask(_RecallTask):
+    """JSON key-value recall: one key of a long object is asked for."""
+
+    task: Literal["kv-recall"]
+
+
+class NeedleTask(_RecallTask):
+    """A fact hidden in held-out text is asked for."""
+
+    task: Literal["needle"]
+    haystack: DatasetRef
+
+
+class HeldOutLossTask(Contract):
+    """Loss by position on held-out documents at least as long as the row."""
+
+    task: Literal["held-out-loss"]
+    length_tokens: Positive
+    dataset: DatasetRef
+    rows: Positive
+    bucket_edges: Annotated[list[Positive], Field(min_length=1)]
+
+
+EvaluationTask = Annotated[KvRecallTask | NeedleTask | HeldOutLossTask, Field(discriminator="task")]
+
+
+class EvaluationTarget(Contract):
+    """A model to evaluate, maybe with its RoPE base changed. The two overrides are left out of the JSON when None."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    model: ModelRef
+    rope_theta: PositiveNumber | None = None
+    max_position_embeddings: Positive | None = None
+
+    @field_validator("rope_theta", "max_position_embeddings", mode="before")
+    @classmethod
+    def _absent_not_null(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("leave the key out instead of null")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+class EvaluateSpec(_JobSpec):
+    """An evaluation job."""
+
+    kind: Literal["evaluate"]
+    targets: Annotated[list[EvaluationTarget], Field(min_length=1)]
+    tasks: Annotated[list[EvaluationTask], Field(min_length=1)]
+
+
+JobSpec = Annotated[TrainSpec | EvaluateSpec, Field(discriminator="kind")]
