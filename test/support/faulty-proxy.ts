@@ -1,0 +1,120 @@
+/** An HTTP proxy in front of a server under test that loses, cuts and makes up answers. */
+import { createServer, request as forward } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { buffer } from 'node:stream/consumers';
+
+/**
+ * What becomes of a request.
+ * - `pass`: forwarded, answered
+ * - `lose-answer`: forwarded, and it takes effect, but the connection breaks before the answer
+ * - `reset`: the connection breaks before the request gets through
+ * - `cut-answer`: half of the answer's body comes
+ * - `corrupt-answer`: the answer's first byte is another
+ * - a number: not forwarded, answered with that status
+ */
+export type Fault = 'pass' | 'lose-answer' | 'reset' | 'cut-answer' | 'corrupt-answer' | number;
+
+/** A request as the proxy's rule sees it. */
+export interface SeenRequest {
+  readonly method: string;
+  /** Path without the query. */
+  readonly path: string;
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** A running proxy. */
+export interface FaultyProxy {
+  readonly endpoint: string;
+  /** Most requests that were under way at once. */
+  readonly mostAtOnce: () => number;
+  readonly stop: () => Promise<void>;
+}
+
+/** Starts a proxy; `rule` decides about each request. */
+export async function startFaultyProxy(
+  target: string,
+  rule: (request: SeenRequest) => Fault,
+): Promise<FaultyProxy> {
+  let atOnce = 0;
+  let mostAtOnce = 0;
+  const server = createServer((request, response) => {
+    atOnce += 1;
+    mostAtOnce = Math.max(mostAtOnce, atOnce);
+    response.once('close', () => (atOnce -= 1));
+    const { method = 'GET', url = '/', headers } = request;
+    const fault = rule({ method, path: url.split('?')[0] ?? url, headers });
+    handle(target, request, response, fault).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return {
+    endpoint: `http://127.0.0.1:${String(address.port)}`,
+    mostAtOnce: () => mostAtOnce,
+    stop: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A rule that applies a fault to the first `times` requests that match, and passes the rest. */
+export function faultOnce(
+  fault: Fault,
+  matches: (request: SeenRequest) => boolean,
+  times = 1,
+): (request: SeenRequest) => Fault {
+  let left = times;
+  return (request) => {
+    if (left === 0 || !matches(request)) return 'pass';
+    left -= 1;
+    return fault;
+  };
+}
+
+async function handle(
+  target: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  fault: Fault,
+): Promise<void> {
+  if (fault === 'reset') {
+    request.socket.resetAndDestroy();
+    return;
+  }
+  const body = await buffer(request);
+  if (typeof fault === 'number') {
+    response.writeHead(fault, { 'content-type': 'application/xml' });
+    response.end(request.method === 'HEAD' ? undefined : '<Error><Code>InternalError</Code></Error>');
+    return;
+  }
+  const answer = await send(target, request, body);
+  if (fault === 'lose-answer') {
+    await buffer(answer);
+    response.destroy();
+    return;
+  }
+  response.writeHead(answer.statusCode ?? 502, answer.headers);
+  if (fault === 'pass') {
+    answer.pipe(response);
+    return;
+  }
+  const data = await buffer(answer);
+  if (fault === 'corrupt-answer') {
+    data.writeUInt8(data.readUInt8(0) ^ 1, 0);
+    response.end(data);
+    return;
+  }
+  response.write(data.subarray(0, Math.floor(data.length / 2)), () => response.destroy());
+}
+
+/** The request goes on as it is, `Host` included, which its signature covers. */
+function send(target: string, request: IncomingMessage, body: Buffer): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const { method, headers, url = '/' } = request;
+    const { hostname, port } = new URL(target);
+    const outgoing = forward({ hostname, port, path: url, method, headers, agent: false }, resolve);
+    outgoing.once('error', reject);
+    outgoing.end(body);
+  });
+}
