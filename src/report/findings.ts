@@ -1,6 +1,6 @@
 /** What the run found, in plain sentences made from the numbers alone. */
 import type { Verdict } from '../domain/statistics.js';
-import { length, percent } from './format.js';
+import { length, percent, plural } from './format.js';
 import { baseOf, recallComparison, recallLengths, recallOf } from './look-up.js';
 import type { Comparison, ReportData, ReportModel } from './report-data.js';
 
@@ -12,6 +12,8 @@ interface Contest {
   readonly model: number;
   readonly against: number;
   readonly verdict: Verdict;
+  /** Contexts both were asked about. */
+  readonly contexts: number;
 }
 
 function contest(
@@ -35,6 +37,7 @@ function contest(
     model: own.exactMatch.mean,
     against: other.exactMatch.mean,
     verdict: compared.verdict,
+    contexts: compared.difference.clusters,
   };
 }
 
@@ -77,6 +80,20 @@ function otherSentence(others: readonly Contest[]): string[] {
   return [`${text.charAt(0).toUpperCase()}${text.slice(1)}.`];
 }
 
+/** Below this many contexts no difference, however clear, can be told from noise: 2 / 2^5 is above 5 %. */
+const FEWEST_CONTEXTS = 6;
+
+function fewContextsSentence(contests: readonly Contest[]): string[] {
+  const few = contests.filter(({ contexts }) => contexts < FEWEST_CONTEXTS);
+  if (few.length === 0) return [];
+  const where = few.map(
+    ({ lengthTokens, contexts }) => `${plural(contexts, 'context')} at ${length(lengthTokens)}`,
+  );
+  return [
+    `Too few to tell any difference from noise: ${where.join(', ')}; it takes at least ${FEWEST_CONTEXTS}.`,
+  ];
+}
+
 /** The best of the models whose theta was changed and nothing trained. */
 function thetaSentence(data: ReportData, base: ReportModel, lengthTokens: number): string[] {
   const contests = data.models
@@ -85,7 +102,7 @@ function thetaSentence(data: ReportData, base: ReportModel, lengthTokens: number
     .sort((a, b) => b.model - a.model);
   const [best] = contests;
   if (best === undefined) return [];
-  const most = contests.length > 1 ? 'at most ' : '';
+  const most = contests.length > 1 && best.model > 0 ? 'at most ' : '';
   return [
     `Changing only the RoPE base, without training, reaches ${most}${percent(best.model)} there: ${judged(best.verdict)}.`,
   ];
@@ -126,5 +143,6 @@ export function findings(data: ReportData): string[] {
     ...otherSentence(contests.filter((entry) => entry !== lead)),
     ...thetaSentence(data, base, lead.lengthTokens),
     ...sftSentence(data, trained, lead.lengthTokens),
+    ...fewContextsSentence(contests),
   ];
 }

@@ -63,6 +63,11 @@ export function integer(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 }
 
+/** "1 context", "8 contexts". */
+export function plural(many: number, one: string): string {
+  return `${integer(many)} ${one}${many === 1 ? '' : 's'}`;
+}
+
 /** "2026-11-24 05:34:10 UTC". */
 export function instant(at: string): string {
   return `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;

@@ -46,7 +46,7 @@ function roleOf(target: EvaluationTargetStep, recipe: Recipe): ReportModel['role
 
 function labelOf(target: EvaluationTargetStep): string {
   const name = words(sourceName(target));
-  if (target.ropeTheta !== undefined) return `${name}, only theta changed to ${theta(target.ropeTheta)}`;
+  if (target.ropeTheta !== undefined) return `${name}, theta set to ${theta(target.ropeTheta)}`;
   return target.name === sourceName(target) ? name : words(target.name);
 }
 

@@ -26,6 +26,7 @@ h2 { font-size: 20px; margin: 48px 0 8px; padding-top: 14px; border-top: 1px sol
 h3 { font-size: 15px; margin: 20px 0 6px; }
 p { margin: 6px 0 10px; max-width: 76ch; }
 a { color: var(--link); }
+code { overflow-wrap: anywhere; }
 code, .mono { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; font-size: 12.5px; }
 .soft { color: var(--soft); }
 .small { font-size: 13px; }
@@ -50,6 +51,8 @@ svg .faint { opacity: 0.35; stroke-width: 1; }
 .legend li { display: flex; align-items: center; gap: 6px; }
 .legend svg { width: 22px; height: 14px; flex: none; }
 .scroll { overflow-x: auto; margin: 8px 0 14px; }
+.wide svg { min-width: 640px; }
+.unbroken { white-space: nowrap; }
 table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; min-width: 50%; }
 th, td { text-align: left; vertical-align: top; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); font-size: 12.5px; white-space: nowrap; }

@@ -22,7 +22,7 @@ export interface HeatMap {
 
 const CELL_HEIGHT = 30;
 const WIDTH = 240;
-const LEFT = 46;
+const LEFT = 60;
 
 function cell(x: number, y: number, width: number, { value, title }: HeatCell): Markup {
   const share = value ?? 0;
@@ -46,7 +46,7 @@ export function heatMap({ title, description, x, y, columns, rows }: HeatMap): M
   const names = [
     columns.map((text, column) => label('tick', LEFT + (column + 0.5) * width, height + 14, 'middle', text)),
     label('axis', LEFT + (WIDTH - LEFT) / 2, height + 31, 'middle', x),
-    markup`<text class="axis" transform="translate(9 ${height / 2}) rotate(-90)" text-anchor="middle">${y}</text>`,
+    markup`<text class="axis" transform="translate(12 ${height / 2}) rotate(-90)" text-anchor="middle">${y}</text>`,
   ];
   const layout = { width: WIDTH, height: height + 36, top: 0, right: 0, bottom: 36, left: LEFT };
   return drawing(layout, title, description, [cells, names]);

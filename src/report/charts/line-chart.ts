@@ -36,7 +36,8 @@ export interface LineChart {
   readonly formatY: (value: number) => string;
   /** Places to mark with a vertical line, each with a word. */
   readonly verticals?: readonly { readonly x: number; readonly label: string }[];
-  readonly height?: number;
+  /** Pixels; absent: as all charts. */
+  readonly size?: Partial<Pick<Layout, 'width' | 'height' | 'left'>>;
 }
 
 /** Most points drawn of a line: more than a screen has pixels for it. */
@@ -90,7 +91,7 @@ function drawVerticals(chart: LineChart, layout: Layout, { x }: Scales): Content
 
 /** The chart as a drawing; empty axes when no line has a point. */
 export function lineChart(chart: LineChart): Markup {
-  const layout = { ...CHART, height: chart.height ?? CHART.height };
+  const layout = { ...CHART, ...chart.size };
   const points = chart.lines.flatMap((line) => line.points);
   const [lowX, highX] = extent([
     ...points.map((point) => point.x),

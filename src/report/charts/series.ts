@@ -43,6 +43,15 @@ export function legend(series: readonly SeriesLook[], withLine: boolean): Markup
   return markup`<ul class="legend">${items}</ul>`;
 }
 
+/** A legend of areas, for charts whose marks are bars. */
+export function swatches(series: readonly SeriesLook[]): Markup {
+  const items = series.map(({ label, index }) => {
+    const area = markup`<rect x="4" y="1" width="14" height="12" fill="${seriesColour(index)}"/>`;
+    return markup`<li><svg viewBox="0 0 22 14" aria-hidden="true">${area}</svg>${label}</li>`;
+  });
+  return markup`<ul class="legend">${items}</ul>`;
+}
+
 /** A coordinate with a tenth of a pixel: shorter pages, same picture. */
 export function round(value: number): number {
   return Math.round(value * 10) / 10;

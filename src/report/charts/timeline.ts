@@ -38,14 +38,32 @@ function bar({ startSeconds, pieces }: TimeBar, top: number, x: (seconds: number
     });
 }
 
+/** Steps of the time axis, seconds: round in minutes, hours and days. */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14_400, 43_200];
+const DAY = 86_400;
+
+/** Of a tick: "30 s", "2 min", "4 h", "3 d". */
+function axisTime(seconds: number): string {
+  if (seconds % DAY === 0) return `${seconds / DAY} d`;
+  if (seconds % 3600 === 0) return `${seconds / 3600} h`;
+  if (seconds % 60 === 0) return `${seconds / 60} min`;
+  return seconds < 60 ? `${seconds} s` : duration(seconds);
+}
+
+/** Places to name on the axis, at most eight. */
+function ticksUpTo(end: number): number[] {
+  const step = STEPS.find((candidate) => end / candidate <= 7) ?? Math.ceil(end / 7 / DAY) * DAY;
+  return Array.from({ length: Math.floor(end / step) + 1 }, (_, index) => index * step);
+}
+
 /** The bars on one axis of time. */
 export function timeline(title: string, description: string, bars: readonly TimeBar[]): Markup {
   const end = Math.max(1, ...bars.map((entry) => entry.startSeconds + entry.totalSeconds));
   const x = scaleLinear([0, end], [LEFT, WIDTH - RIGHT]);
   const height = bars.length * ROW;
-  const grid = x.ticks(6).map((seconds) => {
+  const grid = ticksUpTo(end).map((seconds) => {
     const at = round(x(seconds));
-    const name = seconds === 0 ? '0' : duration(seconds);
+    const name = seconds === 0 ? '0' : axisTime(seconds);
     return markup`<path class="grid" d="M${at} 0V${height}"/>${label('tick', at, height + 16, 'middle', name)}`;
   });
   const rows = bars.map((entry, index) => {

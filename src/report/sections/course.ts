@@ -1,5 +1,5 @@
 /** What ran: stages, attempts, where the time went, and the plan beside it. */
-import { legend } from '../charts/series.js';
+import { swatches } from '../charts/series.js';
 import { timeline } from '../charts/timeline.js';
 import type { TimeBar, TimePiece } from '../charts/timeline.js';
 import { folded, gap, GAP_CELL, section, table } from '../elements.js';
@@ -70,7 +70,7 @@ function timelinePart(data: ReportData): Content {
     .map(({ name, series }) => ({ label: name, index: series }));
   const description = bars.map(({ label, totalSeconds }) => `${label}: ${duration(totalSeconds)}`).join('; ');
   const drawing = timeline('Where the time of the run went', description, bars);
-  return [legend(looks, false), markup`<div class="scroll wide">${drawing}</div>`];
+  return [swatches(looks), markup`<div class="scroll wide">${drawing}</div>`];
 }
 
 function secondsCell(stage: ReportStage): Content {
@@ -94,8 +94,8 @@ function stageTable(stages: readonly ReportStage[]): Markup {
   const rows = stages.map((stage) => [
     stage.label,
     markup`<span class="state-${stage.state}">${stage.state}</span>`,
-    stage.startedAt === null ? '–' : instant(stage.startedAt),
-    orGap(wallSeconds(stage), duration),
+    stage.startedAt === null ? '–' : markup`<span class="unbroken">${instant(stage.startedAt)}</span>`,
+    stage.endedAt === null ? '–' : orGap(wallSeconds(stage), duration),
     stage.attempts.length === 0 ? '–' : stage.attempts.length,
     secondsCell(stage),
     stage.note,

@@ -3,7 +3,7 @@ import { intervalChart } from '../charts/interval-chart.js';
 import { legend } from '../charts/series.js';
 import { estimateCell, folded, gap, GAP_CELL, section, table, verdictTag } from '../elements.js';
 import { findings } from '../findings.js';
-import { decimal, length, percent, theta } from '../format.js';
+import { decimal, length, percent, plural, theta } from '../format.js';
 import {
   baseOf,
   modelsWithRecall,
@@ -77,7 +77,7 @@ function recallChart(data: ReportData, task: RecallTask, name: string): Markup {
       const score = recallOf(data, task, model.name, tokens);
       if (score === undefined) return [];
       const { mean, low, high, samples, clusters } = score.exactMatch;
-      const title = `${model.label} at ${length(tokens)} tokens: ${percent(mean)} (${percent(low)} to ${percent(high)}), ${samples} questions about ${clusters} contexts`;
+      const title = `${model.label} at ${length(tokens)} tokens: ${percent(mean)} (${percent(low)} to ${percent(high)}), ${plural(samples, 'question')} about ${plural(clusters, 'context')}`;
       return [{ series: seriesOf(data, model.name), place, mean, low, high, title }];
     }),
   }));
@@ -95,7 +95,7 @@ function samplesNote(data: ReportData, task: RecallTask): string {
   const counts = recallLengths(data, task).flatMap((tokens) => {
     const score = data.scores.recall.find((one) => one.task === task && one.lengthTokens === tokens);
     if (score === undefined) return [];
-    return `${score.exactMatch.samples} questions about ${score.exactMatch.clusters} contexts at ${length(tokens)}`;
+    return `${plural(score.exactMatch.samples, 'question')} about ${plural(score.exactMatch.clusters, 'context')} at ${length(tokens)}`;
   });
   return `Per model: ${counts.join(', ')}. Intervals hold ${percent(data.scores.confidence)} of the time; verdicts compare with the base on the same questions.`;
 }

@@ -50,7 +50,7 @@ function chart(data: ReportData, lengthTokens: number, scores: ReadonlyMap<Repor
     fromZero: false,
     formatX: length,
     formatY: (value) => decimal(value, 2),
-    height: 320,
+    size: { width: 720, height: 320 },
   });
 }
 

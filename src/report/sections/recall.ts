@@ -43,7 +43,7 @@ function modelMap(data: ReportData, task: RecallTask, name: string, model: Repor
     title: `${name} of ${model.label} by length and depth`,
     description: rows.flatMap((row) => row.cells.map((cell) => cell.title)).join('; '),
     x: 'Length, tokens',
-    y: 'Depth of the answer',
+    y: 'Depth',
     columns: lengths.map(length),
     rows,
   });

@@ -75,7 +75,7 @@ function rateChart(curve: TrainingCurve): Markup {
     fromZero: true,
     formatX: (value) => (Number.isInteger(value) ? integer(value) : ''),
     formatY: (value) => scientific(value, 2),
-    height: 200,
+    size: { left: 76 },
   });
 }
 

@@ -36,7 +36,7 @@ function model(
 /** The models of the sample. */
 export const MODELS: readonly ReportModel[] = [
   model('base', 'Base', 'base', null, 256, 1e3),
-  model('base-at-stage-1-theta', 'Base, only theta changed to 8,000', 'theta-only', 'base', 256, 8e3),
+  model('base-at-stage-1-theta', 'Base, theta set to 8,000', 'theta-only', 'base', 256, 8e3),
   model('stage-1', 'Stage 1', 'stage', 'base', 1024, 8e3),
   model('stage-2', 'Stage 2', 'stage', 'stage-1', 4096, 6.4e4),
   model('sft', 'SFT', 'sft', 'stage-2', 4096, 6.4e4),
