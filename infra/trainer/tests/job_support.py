@@ -1,0 +1,301 @@
+"""Whole training jobs for tests: datasets, model folders and stages in the store, and the wrapper run as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from longhaul_trainer.artifacts import publish_model
+from longhaul_trainer.contracts import (
+    CheckpointManifest,
+    DatasetManifest,
+    DatasetRef,
+    EventFile,
+    HeadCommit,
+    ModelRef,
+    Outcome,
+    TrainSpec,
+    dump,
+    parse,
+)
+from longhaul_trainer.export import config_json, json_bytes, model_files
+from longhaul_trainer.layout import StageUrls
+from longhaul_trainer.model import build_model
+from longhaul_trainer.store import Store, sha256_digest
+from protocol_support import claim, commit_of
+from trainer_support import small_config
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+TOKENIZER = REPOSITORY / "models" / "base-tiny"
+RECIPE = sha256_digest(b"recipe")
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row: `tokens` [T], half-open document bounds, `mask` [T] for chats."""
+
+    tokens: np.ndarray
+    bounds: Sequence[tuple[int, int]]
+    mask: np.ndarray | None = None
+
+
+def samples(
+    rows: int, length: int, vocabulary: int = 64, documents: int = 1, masked: bool = False, seed: int = 0
+) -> list[Sample]:
+    """Rows of noise with something to learn in it: every token but a fifth is its predecessor plus one."""
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(rows):
+        steps = np.where(random.random(length) < 0.2, random.integers(0, vocabulary, length), 1)
+        cuts = sorted({0, length, *random.integers(1, length, documents - 1).tolist()})
+        mask = (random.random(length) < 0.5).astype(np.uint8) if masked else None
+        made.append(Sample(np.cumsum(steps) % vocabulary, list(zip(cuts, cuts[1:], strict=False)), mask))
+    return made
+
+
+def mds_shard(rows: Sequence[Sample]) -> bytes:
+    """An MDS shard as mosaicml-streaming writes it, with or without a mask column."""
+    names = ["domain", "indices", "input_ids", *(["mask"] if rows[0].mask is not None else [])]
+    types = {"domain": "str", "indices": "ndarray:uint32", "input_ids": "ndarray:uint32", "mask": "ndarray:uint8"}
+    header = json.dumps(
+        {
+            "column_encodings": [types[name] for name in names],
+            "column_names": names,
+            "column_sizes": [None] * len(names),
+            "compression": None,
+            "format": "mds",
+            "hashes": [],
+            "size_limit": 2**26,
+            "version": 2,
+        }
+    ).encode()
+    encoded = [_row(row) for row in rows]
+    start = 4 * (len(rows) + 2) + len(header)
+    offsets = np.cumsum([start, *(len(row) for row in encoded)]).astype(np.uint32)
+    return np.uint32(len(rows)).tobytes() + offsets.tobytes() + header + b"".join(encoded)
+
+
+def _row(row: Sample) -> bytes:
+    columns = [b"text", _array(np.asarray(row.bounds, np.uint32)), _array(row.tokens.astype(np.uint32))]
+    if row.mask is not None:
+        columns.append(_array(row.mask))
+    return np.array([len(column) for column in columns], np.uint32).tobytes() + b"".join(columns)
+
+
+def _array(values: np.ndarray) -> bytes:
+    shape = np.array(values.shape, np.uint32)
+    return bytes([values.ndim << 2 | 2]) + shape.tobytes() + values.tobytes()
+
+
+def publish_dataset(
+    store: Store, prefix: str, rows: Sequence[Sample], vocabulary: int = 64, shards: int = 2
+) -> DatasetRef:
+    """Shards and manifest at `prefix`, rows spread over the shards in order."""
+    length = len(rows[0].tokens)
+    per_shard = -(-len(rows) // shards)
+    entries = []
+    for first in range(0, len(rows), per_shard):
+        part = rows[first : first + per_shard]
+        data, file = mds_shard(part), f"shard.{len(entries):05d}.mds"
+        store.put(f"{prefix}/{file}", data)
+        entries.append(
+            {
+                "file": file,
+                "bytes": len(data),
+                "sha256": sha256_digest(data),
+                "firstRow": first,
+                "rows": len(part),
+                "rowDomains": [0] * len(part),
+                "rowSumSquares": [sum((end - start) ** 2 for start, end in row.bounds) for row in part],
+            }
+        )
+    manifest = {
+        "schema": "longhaul.dataset/1",
+        "name": "test",
+        "sequenceLengthTokens": length,
+        "rows": len(rows),
+        "tokens": len(rows) * length,
+        "hasMask": rows[0].mask is not None,
+        "tokenizerDigest": sha256_digest((TOKENIZER / "tokenizer.json").read_bytes()),
+        "vocabularySize": vocabulary,
+        "seed": 0,
+        "domains": [{"name": "text", "rows": len(rows), "documents": len(rows), "passes": 1.0}],
+        "sources": [],
+        "shards": entries,
+    }
+    data = dump(DatasetManifest.model_validate(manifest))
+    store.put(f"{prefix}/manifest.json", data)
+    return DatasetRef(manifest_url=f"{prefix}/manifest.json", digest=sha256_digest(data))
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def publish_small_model(store: Store, prefix: str, length: int = 128, tied: bool = True) -> tuple[ModelRef, bytes]:
+    """A model folder with random weights and the shipped tokenizer, and its config.json."""
+    config = small_config(length=length, tied=tied)
+    torch.manual_seed(7)
+    return publish_model(store, prefix, model_files(build_model(config), TOKENIZER), "base"), json_bytes(
+        config_json(config)
+    )
+
+
+def publish_folder(store: Store, prefix: str, folder: Path) -> ModelRef:
+    """A model folder on disk, as it is."""
+    names = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+    return publish_model(store, prefix, {name: (folder / name).read_bytes() for name in names}, "base")
+
+
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+def set_paths(spec: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`spec` with values replaced by dotted path: {"data.steps": 4}."""
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = spec
+        for key in parents:
+            place = place[key]
+        place[last] = value
+    return spec
+
+
+def spec_of(
+    url: str, initialize: dict[str, Any], config: bytes, store: Store, tokenizer: ModelRef, data: dict[str, Any]
+) -> dict[str, Any]:
+    """A training spec as JSON, config.json stored beside it. `data`: dataset, sequence length, batch, steps."""
+    store.put(f"{url}/config.json", config)
+    total = data["globalBatchTokens"] * data["steps"]
+    return {
+        "schema": "longhaul.job-spec/1",
+        "kind": "train",
+        "run": "r",
+        "stage": url.rsplit("/", 1)[1],
+        "stageUrl": url,
+        "recipeDigest": RECIPE,
+        "runtime": {"device": "cpu", "precision": "float32", "strict": True, "threads": 2},
+        "events": {"flushSeconds": 0.05, "flushBytes": 1048576},
+        "initialize": initialize,
+        "config": {"url": f"{url}/config.json", "digest": sha256_digest(config)},
+        "tokenizer": tokenizer.model_dump(mode="json"),
+        "data": {"documentMasking": True, **data},
+        "objective": "all-tokens",
+        "optimizer": {"beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8, "weightDecay": 0.1, "clipNorm": 1.0},
+        "schedule": {"peak": 1e-2, "floor": 1e-3, "warmupTokens": total // 10, "totalTokens": total},
+        "seed": 0,
+        "checkpoints": {"everySteps": 2, "keepLast": 3, "keepEvery": 0},
+    }
+
+
+@dataclass
+class StageRun:
+    """A stage in the store: launches attempts at it as processes, and reads what they leave."""
+
+    store: Store
+    spec: dict[str, Any]
+    bytecode: Path
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.urls = StageUrls(self.spec["stageUrl"])
+        self.write_spec()
+
+    def write_spec(self) -> None:
+        """Stores the spec as it is now."""
+        self.store.put(self.urls.spec, dump(TrainSpec.model_validate(self.spec)))
+
+    def start(self, grace_seconds: float = 20.0) -> subprocess.Popen[bytes]:
+        """Claims the next epoch and launches the wrapper for it."""
+        variables = {
+            "LONGHAUL_SPEC_URL": self.urls.spec,
+            "LONGHAUL_EPOCH": str(claim(self.store, self.urls)),
+            "LONGHAUL_GRACE_SECONDS": str(grace_seconds),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+            # Compile imports once for all these processes, whatever the environment says about it.
+            "PYTHONPYCACHEPREFIX": str(self.bytecode),
+            "PYTHONDONTWRITEBYTECODE": "",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "longhaul_trainer"],
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self) -> Any:
+        """One attempt to its end; its outcome. Prints the attempt's output, which pytest shows of a test that fails."""
+        return self.finish(self.start())
+
+    def finish(self, process: subprocess.Popen[bytes]) -> Any:
+        """Waits for an attempt and returns its outcome."""
+        output, _ = process.communicate(timeout=120)
+        print(output.decode(errors="replace"))
+        return self.outcome(self.epoch())
+
+    def epoch(self) -> int:
+        """The epoch last claimed."""
+        return int(json.loads(self.store.get(self.urls.head).data)["epoch"])
+
+    def outcome(self, epoch: int) -> Any:
+        return parse(Outcome, self.store.get(self.urls.outcome(epoch)).data)
+
+    def commit(self) -> HeadCommit:
+        return commit_of(self.store, self.urls)
+
+    def manifest(self, commit: str) -> CheckpointManifest:
+        found: CheckpointManifest = parse(CheckpointManifest, self.store.get(self.urls.manifest(commit)).data)
+        return found
+
+    def events(self, epoch: int | None = None) -> list[Any]:
+        prefix = f"{self.urls.attempt(self.epoch() if epoch is None else epoch)}/events"
+        return [
+            event
+            for item in self.store.list(prefix)
+            for event in parse(EventFile, self.store.get(item.url).data).events
+        ]
+
+    def steps(self, epoch: int | None = None) -> list[Any]:
+        return [event for event in self.events(epoch) if event.type == "step"]
+
+    def wait_for_step(self, step: int, process: subprocess.Popen[bytes]) -> None:
+        """Until the attempt has reported `step`, or has ended."""
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            if any(event.step >= step for event in self.steps()):
+                return
+            time.sleep(0.02)
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """What a machine that is switched off does: the whole process group is gone at once."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    def end(self) -> None:
+        """Leaves no process behind."""
+        for process in self.processes:
+            if process.poll() is None:
+                self.kill(process)
+
+
+StageMaker = Callable[..., StageRun]
+
+
+def unique(prefix: str) -> str:
+    """A fresh stage prefix."""
+    return f"{prefix}/runs/{secrets.token_hex(4)}/stages/01-stage"
