@@ -27,7 +27,7 @@ export async function startS3(options: {
     file: path.join(options.binDir, 'versitygw'),
     args: ['--port', `${LOOPBACK}:${String(options.port)}`, '--keep-alive', '--quiet', 'posix', folder],
     env: {
-      PATH: process.env['PATH'],
+      ...withoutOtherSettings(process.env),
       VGW_REGION: REGION,
       ROOT_ACCESS_KEY_ID: options.credentials.accessKeyId,
       ROOT_SECRET_ACCESS_KEY: options.credentials.secretAccessKey,
@@ -39,6 +39,11 @@ export async function startS3(options: {
     ended: server.ended,
   });
   return server;
+}
+
+/** Settings and credentials in the user's environment are for other servers. */
+function withoutOtherSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !/^(VGW|AWS|ROOT)_/.test(name)));
 }
 
 /** Whether an S3 server answers; without credentials it refuses, which is an answer too. */

@@ -8,6 +8,7 @@ import type { Config } from '../../config.js';
 import { TASK_QUEUE } from '../../domain/task-queues.js';
 import { textTable } from '../../domain/text-table.js';
 import { ObjectStore } from '../../store/object-store.js';
+import { probeConditionalWrites } from '../../store/race-probe.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { colored } from '../run-view.js';
@@ -107,8 +108,8 @@ async function checkWorkers({ temporal }: Config, client: Client): Promise<Findi
 async function checkStore(config: Config): Promise<Finding> {
   const store = ObjectStore.connect(config.s3);
   try {
-    await store.exists(`${config.s3.rootUrl}/doctor`);
-    return { ok: true, found: config.s3.rootUrl };
+    await probeConditionalWrites(store, `${config.s3.rootUrl}/probes`);
+    return { ok: true, found: `${config.s3.rootUrl}, conditional writes hold` };
   } finally {
     store.close();
   }
