@@ -143,13 +143,19 @@ export async function newestVerified(
         : { commit: commit.id, level, problems: ['quarantined', ...quarantine.problems] };
     if (found.problems.length === 0) return { commit, passedOver };
     passedOver.push(found);
-    if (quarantineAs !== undefined && quarantine === null) {
+    if (quarantineAs !== undefined && quarantine === null && (await isNamed(store, stageUrl, commit.id))) {
       await quarantineCheckpoint(store, stageUrl, found, quarantineAs);
     }
   }
   if (line.length === 0) return { commit: null, passedOver };
   const tried = line.map(({ commit }) => commit.id).join(', ');
   throw new StoreError('invalid-object', stageUrl, `no checkpoint verifies; tried ${tried}`);
+}
+
+/** Whether `HEAD` still names a commit. One that it has left behind may have been deleted: that is no corruption. */
+async function isNamed(store: ObjectStore, stageUrl: string, id: CommitId): Promise<boolean> {
+  const { value: head } = await readHead(store, stageUrl);
+  return commitsOf(head).some((commit) => commit.id === id);
 }
 
 /** Marks a checkpoint as corrupt. It is not moved; a mark that is there already stays. */
@@ -186,8 +192,13 @@ export async function pinCheckpoint(
     pinnedAt: new Date().toISOString(),
   });
   await createOnce(store, layout.pin(ref.commit, pin.name), value);
-  // Retention may have been deleting it meanwhile: it removes the manifest first.
-  await store.head(layout.manifest(ref.commit));
+  try {
+    // Retention may have been deleting it meanwhile: it removes the manifest first.
+    await store.head(layout.manifest(ref.commit));
+  } catch (error) {
+    if (isStoreError(error, 'not-found')) await unpinCheckpoint(store, ref, pin.name);
+    throw error;
+  }
 }
 
 /** Gives a pinned checkpoint back to retention. */

@@ -35,7 +35,8 @@ export async function retainCheckpoints(store: ObjectStore, policy: RetentionPol
   );
   const deleted: CommitId[] = [];
   for (const name of await store.folders(stageLayout(stageUrl).checkpoints)) {
-    const id = commitIdSchema.parse(name);
+    const { data: id } = commitIdSchema.safeParse(name);
+    if (id === undefined) continue; // no checkpoint of ours
     // An upload of the current epoch may be on its way: it is no commit yet, and not ours to judge.
     if (named.has(id) || partsOfCommitId(id).epoch >= head.epoch) continue;
     if (await deleteUnlessNeeded(store, policy, id)) deleted.push(id);
