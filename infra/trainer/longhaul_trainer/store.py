@@ -210,7 +210,7 @@ class Store:
         bucket, key = split_url(url)
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{key}/"} | ({"Delimiter": "/"} if delimiter else {})
         while True:
-            page = self._patiently(url, lambda: self._client.list_objects_v2(**request))  # noqa: B023
+            page = self._patiently(url, lambda: self._client.list_objects_v2(**request))
             yield page
             if not page.get("IsTruncated"):
                 return

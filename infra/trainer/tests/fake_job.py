@@ -68,7 +68,7 @@ def until_stopped(spec: Any, job: Job) -> Trained:
         step(job, number)
         job.check()
         if job.stop_requested:
-            job.save_before_stopping(manager, lambda: snapshot(number))
+            job.save_before_stopping(manager, lambda number=number: snapshot(number))
             raise job.stopped()
         time.sleep(0.02)
 

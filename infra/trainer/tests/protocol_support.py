@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
+
 from longhaul_trainer.checkpoint import CheckpointManager, HeadGuard, Snapshot, Terms
 from longhaul_trainer.contracts import Head, HeadCommit, dump, now, parse
 from longhaul_trainer.layout import StageUrls

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from longhaul_trainer.checkpoint import HeadGuard
 from longhaul_trainer.contracts import EventFile, EventLimits, Lease, dump, parse
 from longhaul_trainer.errors import CheckpointFailure, DuplicateProcess, Fenced

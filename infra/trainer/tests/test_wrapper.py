@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from longhaul_trainer.contracts import EventFile, Outcome, TrainSpec, dump, parse
 from longhaul_trainer.errors import AccessError, DataFailure, Fenced, Stopped, UnavailableError
 from longhaul_trainer.job import classify
