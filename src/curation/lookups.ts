@@ -2,17 +2,21 @@
  * Key-value lookups, in the very text that the trainer's `longhaul_trainer/lookup.py` defines: the base model has learned
  * it, and evaluation asks in it. Both sides reproduce the texts of one fixture.
  */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { seededRandom } from './random.js';
 import type { Random } from './random.js';
 import type { TextTokenizer } from './tokenizer.js';
 
-const KEY_DIGITS = 3;
-const VALUE_DIGITS = 2;
-const MOST_PAIRS = 10 ** KEY_DIGITS;
+/** The words, in the trainer's own file. */
+const WORDS_FILE = new URL('../../infra/trainer/longhaul_trainer/lookup_words.json', import.meta.url);
+const { keys: KEYS, values: VALUES } = z
+  .strictObject({ keys: z.array(z.string()).min(2), values: z.array(z.string()).min(2) })
+  .parse(JSON.parse(readFileSync(WORDS_FILE, 'utf8')));
 /** A lookup is at least this long, tokens, where a row allows it. */
 const SHORTEST_TOKENS = 48;
 
-/** Key and value, zero-padded decimal digits. */
+/** Key and value, both words. */
 export type Pair = readonly [key: string, value: string];
 
 /** The JSON object, one pair per line, with its closing newline. */
@@ -25,11 +29,19 @@ export function renderLookup(pairs: readonly Pair[], questions: readonly Pair[])
   return renderTable(pairs) + questions.map(([key, value]) => `"${key}":"${value}"\n`).join('');
 }
 
-/** Pairs with distinct keys; values are drawn independently. */
+/** Pairs with distinct keys, at most the square of the number of words; values are drawn independently. */
 export function makePairs(count: number, random: Random): Pair[] {
+  const keys = KEYS.length;
   return random
-    .sample(MOST_PAIRS, count)
-    .map((key) => [digits(key, KEY_DIGITS), digits(random.integer(0, 10 ** VALUE_DIGITS - 1), VALUE_DIGITS)]);
+    .sample(count <= keys ? keys : keys ** 2, count)
+    .map((key) => [keyOf(key, count), VALUES[random.integer(0, VALUES.length - 1)] ?? '']);
+}
+
+/** A word; in tables of more pairs than there are words, two joined by "_". */
+function keyOf(number: number, count: number): string {
+  const first = count <= KEYS.length ? number : Math.floor(number / KEYS.length);
+  const second = count <= KEYS.length ? [] : [number % KEYS.length];
+  return [first, ...second].map((index) => KEYS[index] ?? '').join('_');
 }
 
 /** Pairs to ask for: every pair once in random order, then again, as often as it takes. */
@@ -75,7 +87,7 @@ export class LookupDocuments {
   private text(lengthTokens: number, random: Random): string {
     const tokens = random.integer(Math.min(SHORTEST_TOKENS, lengthTokens), lengthTokens);
     const places = Math.max(3, Math.floor(tokens / this.tokensPerPair));
-    const mostPairs = Math.min(MOST_PAIRS, Math.max(2, Math.floor((places * 2) / 3)));
+    const mostPairs = Math.min(KEYS.length, Math.max(2, Math.floor((places * 2) / 3)));
     const pairs = makePairs(random.integer(2, mostPairs), random);
     return renderLookup(pairs, makeQuestions(pairs, Math.max(1, places - pairs.length), random));
   }
@@ -88,8 +100,4 @@ export function framed(ids: Uint32Array, tokenizer: TextTokenizer): Uint32Array 
   whole.set(ids, 1);
   whole[ids.length + 1] = tokenizer.special.endOfText;
   return whole;
-}
-
-function digits(value: number, count: number): string {
-  return String(value).padStart(count, '0');
 }

@@ -8,8 +8,8 @@ import { TINY_SOURCES } from './tiny-sources.js';
 
 const STAGE_1_TOKENS = 1024;
 const STAGE_2_TOKENS = 4096;
-const STAGE_1_THETA = 8e3;
-const STAGE_2_THETA = 6.4e4;
+const STAGE_1_THETA = 8e4;
+const STAGE_2_THETA = 6.4e5;
 
 const stages: RecipeSource['stages'] = {
   'stage-1': {
@@ -80,7 +80,7 @@ export const TINY = {
       vocabularySize: 2048,
       tiedEmbeddings: true,
     },
-    ropeTheta: 1e3,
+    ropeTheta: 1e4,
     lengthTokens: 256,
   },
   tokenizer: { source: 'base', vocabularySize: 2048 },
@@ -114,7 +114,7 @@ export const TINY = {
       tasks: TASKS,
     },
   },
-  runtime: { device: 'cpu', precision: 'float32', strict: true, threads: 2 },
+  runtime: { device: 'cpu', precision: 'bfloat16', strict: true, threads: 2 },
   execution: { backend: 'local', graceSeconds: 10, attempts: DEFAULT_ATTEMPTS },
   cost: {
     gpu: 'two CPU cores',

@@ -22,7 +22,7 @@ export const RECIPE_EXAMPLES: readonly RecipeExample[] = [
     title: 'An ablation: RoPE base kept as it is (Table 18)',
     recipe: {
       name: 'no-rope-bump',
-      stages: { 'stage-1': { ropeTheta: 1e3 }, 'stage-2': { ropeTheta: 1e3 }, sft: { ropeTheta: 1e3 } },
+      stages: { 'stage-1': { ropeTheta: 1e4 }, 'stage-2': { ropeTheta: 1e4 }, sft: { ropeTheta: 1e4 } },
     },
   },
   {
@@ -55,7 +55,7 @@ export const RECIPE_EXAMPLES: readonly RecipeExample[] = [
   {
     title: 'Scores after an SFT of stage 1’s own, beside those of the whole recipe',
     recipe: {
-      stages: { 'sft-of-stage-1': { like: 'sft', from: 'stage-1', ropeTheta: 8e3 } },
+      stages: { 'sft-of-stage-1': { like: 'sft', from: 'stage-1', ropeTheta: 8e4 } },
       evaluations: { evaluation: { targets: { 'sft-of-stage-1': { model: 'sft-of-stage-1' } } } },
     },
   },

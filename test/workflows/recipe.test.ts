@@ -71,9 +71,9 @@ describe('the recipe is walked from curation to report', () => {
     expect(steps).toEqual([
       'prepare',
       expect.stringMatching(/^run \d+-base-evaluation$/),
-      'bump to 8000',
+      'bump to 80000',
       expect.stringMatching(/^run \d+-stage-1$/),
-      'bump to 64000',
+      'bump to 640000',
       expect.stringMatching(/^run \d+-stage-2$/),
       expect.stringMatching(/^run \d+-sft$/),
       expect.stringMatching(/^run \d+-evaluation$/),

@@ -1,8 +1,8 @@
 """Trains the small base model that ships with the project: `python -m longhaul_trainer.base --help`.
 
-The loop is the trainer's own step, loss, attention and optimizer. It runs in phases, each with its mix and its learning
-rate schedule, because exact recall appears suddenly and only where lookups dominate: first mostly lookups, short
-ones, trained on their answers; then mostly text. Every batch is a pure function of the seed and the step.
+The loop is the trainer's own step, loss, attention and optimizer. It starts from a model in which recall is laid out
+(`retrieval.py`) and runs in phases, each with its mix and its learning rate schedule: first mostly lookups, trained on
+their answers, then mostly text. Every batch is a pure function of the seed and the step.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from . import retrieval
 from .base_data import LookupEncoder, RowMix, answers_exact, encode_documents, lookup_row, make_batch
 from .base_texts import Document, books, digest, packages
 from .loss import cross_entropy_sum
@@ -32,7 +33,7 @@ from .tokenizer import save_tokenizer, train_tokenizer
 LENGTH = 256
 ROWS = 32
 VOCABULARY = 2048
-THETA = 1e3
+THETA = 1e4
 SEED = 17
 CLIP = 1.0
 
@@ -147,6 +148,7 @@ def train(arguments: argparse.Namespace) -> None:
     print(json.dumps({"data": data_digest, "tokens": {d: len(s) for d, s in streams.items()}}), flush=True)
     torch.manual_seed(SEED)
     model = build_model(config())
+    retrieval.lay_out(model, SEED)
     optimizer = adamw(model.named_parameters(), OptimizerSettings(clip_norm=CLIP))
     state = arguments.output / "state"
     step = tokens = 0

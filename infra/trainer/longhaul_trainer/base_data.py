@@ -17,8 +17,8 @@ from .loss import IGNORE
 from .step import MicroBatch, next_token_labels
 from .tokenizer import BEGIN_OF_TEXT, END_OF_TEXT
 
-PAIR_TOKENS = 6
-"""Tokens of one pair or question with the bundled tokenizer: quote, key, colon, two digits, line end."""
+PAIR_TOKENS = 5
+"""Tokens of one pair or question with the bundled tokenizer: quote, key, colon, value, line end."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,20 @@
 """Key-value lookups: the one definition of the recall format.
 
-A table is a JSON object with one pair per line, keys that are words and values of two decimal digits, and questions
-follow it, each answered, in the very form of the pairs:
+A table is a JSON object with one pair per line, keys and values both words, and questions follow it, each answered, in
+the very form of the pairs:
 
     {
-    "name":"52",
-    "length":"07"
+    "name":"red",
+    "length":"old"
     }
-    "length":"07"
-    "name":"52"
+    "length":"old"
+    "name":"red"
 
 Precisely: `{`, newline; the pairs `"key":"value"` joined by comma and newline; newline, `}`, newline; then each
-question's `"key":"value"` followed by a newline. No spaces anywhere. Keys are distinct within a table: words of
-`lookup_keys.json`, each a single token of the bundled tokenizer, and, in tables of more pairs than there are words, two
-of them joined by `_`. Values are drawn independently and may repeat. A prompt stops right before the value's digits:
-`"length":"`; its answer is the two digits.
-
-Words, because looking one up takes finding one token again. With keys of three digits, each a token, a model of this
-size had not learned it after 22 million tokens (docs/base-model.md).
+question's `"key":"value"` followed by a newline. No spaces anywhere. Keys and values are words of `lookup_words.json`,
+each a single token of the bundled tokenizer; no word is both. Keys are distinct within a table; in tables of more pairs
+than there are keys they are two of them joined by `_`. Values are drawn independently and may repeat. A prompt stops
+right before the value: `"length":"`; its answer is the value.
 
 TypeScript (src/curation/lookups.ts) renders the same text; tests/fixtures/lookup.json holds pairs, questions and
 texts that both must reproduce.
@@ -31,9 +28,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-VALUE_DIGITS = 2
-KEYS: tuple[str, ...] = tuple(json.loads(Path(__file__).with_name("lookup_keys.json").read_text(encoding="utf-8")))
+_WORDS = json.loads(Path(__file__).with_name("lookup_words.json").read_text(encoding="utf-8"))
+KEYS: tuple[str, ...] = tuple(_WORDS["keys"])
 """Words that serve as keys, sorted."""
+VALUES: tuple[str, ...] = tuple(_WORDS["values"])
+"""Words that serve as values, sorted."""
 
 Pair = tuple[str, str]
 
@@ -48,7 +47,7 @@ class Segment:
 
 def make_pairs(count: int, rng: random.Random) -> list[Pair]:
     """`count` pairs with distinct keys, at most the square of the number of words."""
-    return [(_key(number, count), f"{rng.randrange(10**VALUE_DIGITS):0{VALUE_DIGITS}d}") for number in _numbers(count, rng)]
+    return [(_key(number, count), rng.choice(VALUES)) for number in _numbers(count, rng)]
 
 
 def _numbers(count: int, rng: random.Random) -> list[int]:

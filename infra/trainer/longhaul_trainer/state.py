@@ -95,8 +95,8 @@ def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimize
     for name, parameter in unique_parameters(model).items():
         optimizer.state[parameter] = {
             "step": stored[f"{name}/step"],
-            "exp_avg": stored[f"{name}/exp_avg"].to(parameter.device),
-            "exp_avg_sq": stored[f"{name}/exp_avg_sq"].to(parameter.device),
+            "exp_avg": stored[f"{name}/exp_avg"].to(parameter.device, copy=True),
+            "exp_avg_sq": stored[f"{name}/exp_avg_sq"].to(parameter.device, copy=True),
         }
 
 

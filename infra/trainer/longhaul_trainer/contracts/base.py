@@ -73,22 +73,33 @@ def parse(contract: Any, data: bytes, what: str = "object") -> Any:
     try:
         return adapter.validate_json(data, by_alias=True, by_name=False)
     except _PydanticValidationError as error:
-        problems = "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False))
+        problems = "; ".join(f"{_path(e, not isinstance(contract, type))}: {e['msg']}" for e in error.errors(include_url=False))
         raise ContractError(f"{what} is invalid: {problems}") from None
 
 
-_TAGS = {"train", "evaluate", "model", "checkpoint", "kv-recall", "needle", "held-out-loss"} | {
-    "phase", "step", "commit", "sample", "log", "trained", "evaluated", "ended",
-}  # fmt: skip
+_UNIONS = ("events", "tasks", "records", "initialize")  # keys of discriminated unions, and of lists of them
+_TAGS = (
+    {"train", "evaluate", "model", "checkpoint", "kv-recall", "needle", "held-out-loss"}
+    | {"phase", "step", "commit", "sample", "log", "trained", "evaluated", "ended"}
+    | {"str", "bool", "int", "float"}
+)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
-    """JSON path of a pydantic error. Pydantic puts a union's tag into the location where the value itself lies."""
+def _path(error: Any, is_union: bool) -> str:
+    """JSON path of a pydantic error. Pydantic names a union's variant in the location, where JSON has no such key.
+
+    ``is_union``: the contract itself is a union.
+    """
+    location = error["loc"]
     keys: list[int | str] = []
     for index, key in enumerate(location):
-        before = location[index - 1] if index else 0
-        if not (key in _TAGS and (isinstance(before, int) or before == "initialize")):
+        around = [before for before in location[:index] if not isinstance(before, int)][-1:]
+        variant = around[0] in _UNIONS if around else is_union
+        scalar = key in ("str", "bool", "int", "float") and index == len(location) - 1
+        if not (key in _TAGS and (variant or scalar)):
             keys.append(key)
+    if error["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        keys.append(error["ctx"]["discriminator"].split(" | ")[-1].strip("'"))  # 'from_' | 'from': the alias last
     return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
 
 
