@@ -9,19 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load as load_tensors
+from transformers.models.llama.configuration_llama import LlamaConfig
+
 from longhaul_trainer.artifacts import publish_model
+from longhaul_trainer.checkpoint import load_commit
 from longhaul_trainer.contracts import (
-    CheckpointManifest,
     DatasetManifest,
     DatasetRef,
     EventFile,
+    Head,
     HeadCommit,
     ModelRef,
     Outcome,
@@ -30,15 +36,20 @@ from longhaul_trainer.contracts import (
     parse,
 )
 from longhaul_trainer.export import config_json, json_bytes, model_files
+from longhaul_trainer.job import Job, Trained
 from longhaul_trainer.layout import StageUrls
 from longhaul_trainer.model import build_model
 from longhaul_trainer.store import Store, sha256_digest
-from protocol_support import claim, commit_of
+from longhaul_trainer.train import Stage
+from longhaul_trainer.train import run as run_train
+from protocol_support import claim, commit_of, head_of
 from trainer_support import small_config
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TOKENIZER = REPOSITORY / "models" / "base-tiny"
 RECIPE = sha256_digest(b"recipe")
+LENGTH, ROWS, STEPS = 128, 4, 6
+"""Tokens of a row, rows of a step and steps of the stages that tests make."""
 
 # --- datasets ---------------------------------------------------------------------------------------------------------
 
@@ -62,7 +73,7 @@ def samples(
         steps = np.where(random.random(length) < 0.2, random.integers(0, vocabulary, length), 1)
         cuts = sorted({0, length, *random.integers(1, length, documents - 1).tolist()})
         mask = (random.random(length) < 0.5).astype(np.uint8) if masked else None
-        made.append(Sample(np.cumsum(steps) % vocabulary, list(zip(cuts, cuts[1:], strict=False)), mask))
+        made.append(Sample(np.cumsum(steps) % vocabulary, list(pairwise(cuts)), mask))
     return made
 
 
@@ -144,13 +155,15 @@ def publish_dataset(
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
-def publish_small_model(store: Store, prefix: str, length: int = 128, tied: bool = True) -> tuple[ModelRef, bytes]:
-    """A model folder with random weights and the shipped tokenizer, and its config.json."""
-    config = small_config(length=length, tied=tied)
+def publish_small_model(
+    store: Store, prefix: str, config: LlamaConfig, spoil: Callable[[dict[str, torch.Tensor]], object]
+) -> ModelRef:
+    """A model folder with random weights, changed by `spoil`, and the shipped tokenizer."""
     torch.manual_seed(7)
-    return publish_model(store, prefix, model_files(build_model(config), TOKENIZER), "base"), json_bytes(
-        config_json(config)
-    )
+    model = build_model(config)
+    with torch.no_grad():
+        spoil(dict(model.named_parameters()))
+    return publish_model(store, prefix, model_files(model, TOKENIZER), "base")
 
 
 def publish_folder(store: Store, prefix: str, folder: Path) -> ModelRef:
@@ -200,6 +213,17 @@ def spec_of(
     }
 
 
+@contextmanager
+def numerics_restored() -> Iterator[None]:
+    """A job sets threads and determinism for its process; other tests of this process keep their own."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
+
+
 @dataclass
 class StageRun:
     """A stage in the store: launches attempts at it as processes, and reads what they leave."""
@@ -215,7 +239,15 @@ class StageRun:
 
     def write_spec(self) -> None:
         """Stores the spec as it is now."""
-        self.store.put(self.urls.spec, dump(TrainSpec.model_validate(self.spec)))
+        self.store.put(self.urls.spec, dump(self.spec_model()))
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Changes the spec, which a control plane never does."""
+        set_paths(self.spec, changes)
+        self.write_spec()
+
+    def spec_model(self) -> TrainSpec:
+        return TrainSpec.model_validate(self.spec)
 
     def start(self, grace_seconds: float = 20.0) -> subprocess.Popen[bytes]:
         """Claims the next epoch and launches the wrapper for it."""
@@ -242,6 +274,28 @@ class StageRun:
         """One attempt to its end; its outcome. Prints the attempt's output, which pytest shows of a test that fails."""
         return self.finish(self.start())
 
+    def run_inside(self) -> Trained:
+        """One attempt inside this process, without the wrapper. Raises what the job raises."""
+        with self._job() as job:
+            return run_train(job.spec, job)
+
+    def load_inside(self, scratch: Path) -> Stage:
+        """An attempt that has loaded and not yet taken a step."""
+        with self._job() as job:
+            stage = Stage(job.spec, job, scratch)
+            stage.load()
+            return stage
+
+    @contextmanager
+    def _job(self) -> Iterator[Job]:
+        job = Job(self.spec_model(), claim(self.store, self.urls), self.store, grace_seconds=20)
+        job.events.start()
+        try:
+            with numerics_restored():
+                yield job
+        finally:
+            assert job.events.close(20)
+
     def finish(self, process: subprocess.Popen[bytes]) -> Any:
         """Waits for an attempt and returns its outcome."""
         output, _ = process.communicate(timeout=120)
@@ -255,12 +309,24 @@ class StageRun:
     def outcome(self, epoch: int) -> Any:
         return parse(Outcome, self.store.get(self.urls.outcome(epoch)).data)
 
+    def head(self) -> Head:
+        return head_of(self.store, self.urls)
+
     def commit(self) -> HeadCommit:
         return commit_of(self.store, self.urls)
 
-    def manifest(self, commit: str) -> CheckpointManifest:
-        found: CheckpointManifest = parse(CheckpointManifest, self.store.get(self.urls.manifest(commit)).data)
-        return found
+    def tensors(self, file: str) -> dict[str, torch.Tensor]:
+        """A safetensors file of the newest checkpoint."""
+        restored, problems = load_commit(self.store, self.urls, self.commit(), None)
+        assert restored is not None, problems
+        data = restored.files[file]
+        assert isinstance(data, memoryview)
+        return load_tensors(bytes(data))
+
+    def config_of(self, model: ModelRef) -> dict[str, Any]:
+        """config.json of an export."""
+        config: dict[str, Any] = json.loads(self.store.get(f"{model.url}/config.json").data)
+        return config
 
     def events(self, epoch: int | None = None) -> list[Any]:
         prefix = f"{self.urls.attempt(self.epoch() if epoch is None else epoch)}/events"
@@ -296,6 +362,45 @@ class StageRun:
 StageMaker = Callable[..., StageRun]
 
 
-def unique(prefix: str) -> str:
-    """A fresh stage prefix."""
-    return f"{prefix}/runs/{secrets.token_hex(4)}/stages/01-stage"
+def make_stage(
+    store: Store,
+    prefix: str,
+    bytecode: Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    rows: Sequence[Sample] | None = None,
+    initialize: dict[str, Any] | None = None,
+    config: LlamaConfig | None = None,
+    vocabulary: int = 64,
+    spoil: Callable[[dict[str, torch.Tensor]], object] = lambda weights: None,
+) -> StageRun:
+    """A stage of the small model with its own model, data and config.
+
+    `changes`: values of the spec by dotted path, `{"data.steps": 4}`. `initialize`: instead of the small model.
+    """
+    url = f"{prefix}/runs/{secrets.token_hex(4)}/stages/01-stage"
+    config = config or small_config(length=LENGTH)
+    model = publish_small_model(store, f"{url}-model", config, spoil)
+    rows = rows if rows is not None else samples(ROWS * STEPS, LENGTH, documents=3)
+    data = {
+        "dataset": publish_dataset(store, f"{url}-data", rows, vocabulary).model_dump(mode="json", by_alias=True),
+        "sequenceLengthTokens": LENGTH,
+        "globalBatchTokens": ROWS * LENGTH,
+        "steps": STEPS,
+    }
+    start = initialize or {"from": "model", "model": model.model_dump(mode="json")}
+    spec = spec_of(url, start, json_bytes(config_json(config)), store, model, data)
+    return StageRun(store, set_paths(spec, changes or {}), bytecode)
+
+
+def from_checkpoint(run: StageRun, moments: str) -> dict[str, Any]:
+    """`initialize` of a stage that starts from the newest checkpoint of `run`."""
+    commit = run.commit()
+    checkpoint = {"stageUrl": run.urls.url, "commit": commit.id, "manifestDigest": commit.manifest_digest}
+    return {"from": "checkpoint", "checkpoint": checkpoint, "moments": moments}
+
+
+def trained_tokens(row: Sample) -> int:
+    """Masked-in tokens that have a predecessor in their document, counted one by one."""
+    assert row.mask is not None
+    return sum(int(row.mask[at]) for start, end in row.bounds for at in range(start + 1, end))

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import torch
+
+from conftest import S3Server
 from job_support import (
+    LENGTH,
+    ROWS,
+    STEPS,
     TOKENIZER,
     Sample,
     StageMaker,
     StageRun,
+    from_checkpoint,
+    make_stage,
     publish_dataset,
     publish_folder,
-    publish_small_model,
     samples,
-    set_paths,
     spec_of,
-    unique,
+    trained_tokens,
 )
 from longhaul_trainer.artifacts import fetch_model
+from longhaul_trainer.contracts import EXIT_CODES
+from longhaul_trainer.errors import DataFailure, UserFailure
 from longhaul_trainer.export import read_config
-from longhaul_trainer.checkpoint import load_commit
 from longhaul_trainer.model import build_model, hidden_states
+from longhaul_trainer.optim import Schedule, learning_rate
 from longhaul_trainer.state import MOMENTS, WEIGHTS, read_weights, weights_digest
 from longhaul_trainer.store import Store
-from safetensors.torch import load as load_tensors
+from protocol_support import tamper
+from trainer_support import small_config
 
-LENGTH, ROWS, STEPS = 128, 4, 6
+KINDS = ("carry", "fresh")
+LONG_STEPS = 150
+LONG = {"data.steps": LONG_STEPS, "checkpoints.everySteps": 20}
+
+
+def long_rows() -> list[Sample]:
+    """Enough for a job that can be caught in the middle."""
+    return samples(ROWS * LONG_STEPS, LENGTH, documents=3)
 
 
 @pytest.fixture(scope="session")
@@ -44,26 +64,11 @@ def store(prefix: str) -> Store:
 
 @pytest.fixture
 def stage(prefix: str, store: Store, bytecode: Path) -> Iterator[StageMaker]:
-    """Makes stages of the small model: `stage({"data.steps": 4}, rows=…, initialize=…)`."""
+    """Makes stages, as `job_support.make_stage` does, and leaves no process of theirs behind."""
     made: list[StageRun] = []
 
-    def make(
-        changes: dict[str, Any] | None = None,
-        rows: list[Sample] | None = None,
-        initialize: dict[str, Any] | None = None,
-    ) -> StageRun:
-        url = unique(prefix)
-        model, config = publish_small_model(store, f"{url}-model", LENGTH)
-        rows = rows if rows is not None else samples(ROWS * STEPS, LENGTH, documents=3)
-        data = {
-            "dataset": publish_dataset(store, f"{url}-data", rows).model_dump(mode="json", by_alias=True),
-            "sequenceLengthTokens": LENGTH,
-            "globalBatchTokens": ROWS * LENGTH,
-            "steps": STEPS,
-        }
-        start = initialize or {"from": "model", "model": model.model_dump(mode="json")}
-        spec = spec_of(url, start, config, store, model, data)
-        made.append(StageRun(store, set_paths(spec, changes or {}), bytecode))
+    def make(*arguments: Any, **options: Any) -> StageRun:
+        made.append(make_stage(store, prefix, bytecode, *arguments, **options))
         return made[-1]
 
     yield make
@@ -104,13 +109,166 @@ class TestTrainedModel:
         text = "def f(x):\n    return 1234\n"
         tokens = torch.tensor([tokenizer.encode(text)])
         assert tokenizer.decode(tokens[0], skip_special_tokens=True) == text
-        restored, problems = load_commit(store, run.urls, run.commit(), None)
-        assert restored is not None, problems
         ours = build_model(config).eval()
-        read_weights(load_tensors(bytes(restored.files[WEIGHTS])), ours)
+        read_weights(run.tensors(WEIGHTS), ours)
         assert weights_digest(dict(ours.named_parameters())) == outcome.weights_digest
         with torch.no_grad():
             logits = hidden_states(ours, tokens, None) @ ours.lm_head.weight.T
             torch.testing.assert_close(plain(tokens).logits, logits, atol=1e-4, rtol=1e-4)
             ours.config._attn_implementation = plain.config._attn_implementation
             assert torch.equal(plain(tokens).logits, ours(tokens).logits)
+
+
+class TestStartingPoint:
+    def test_carried_moments_are_the_checkpoints_and_counters_start_anew(
+        self, stage: StageMaker, tmp_path: Path
+    ) -> None:
+        first = stage()
+        trained = first.run_inside()
+        following = stage(initialize=from_checkpoint(first, "carry"))
+        loaded = following.load_inside(tmp_path)
+        stored = first.tensors(MOMENTS)
+        assert weights_digest(dict(loaded.model.named_parameters())) == trained.weights_digest
+        for name, parameter in loaded.model.named_parameters():
+            assert stored[f"{name}/step"] == STEPS
+            for key, value in loaded.optimizer.state[parameter].items():
+                assert torch.equal(value, stored[f"{name}/{key}"]), (name, key)
+        assert (loaded.counters.step, loaded.counters.tokens, loaded.counters.next_sample) == (0, 0, 0)
+
+    def test_fresh_moments_start_empty_from_the_same_weights(self, stage: StageMaker, tmp_path: Path) -> None:
+        first = stage()
+        trained = first.run_inside()
+        loaded = stage(initialize=from_checkpoint(first, "fresh")).load_inside(tmp_path)
+        assert weights_digest(dict(loaded.model.named_parameters())) == trained.weights_digest
+        assert not loaded.optimizer.state
+
+    def test_carried_and_fresh_moments_lead_to_different_weights(self, stage: StageMaker) -> None:
+        first = stage()
+        first.run_inside()
+        digests = {stage(initialize=from_checkpoint(first, kind)).run_inside().weights_digest for kind in KINDS}
+        assert len(digests) == len(KINDS)
+
+    def test_a_longer_stage_with_another_rope_base_continues_a_shorter_one(self, stage: StageMaker) -> None:
+        first = stage()
+        first.run_inside()
+        longer = stage(
+            {"data.sequenceLengthTokens": 2 * LENGTH, "data.steps": 2},
+            rows=samples(ROWS, 2 * LENGTH, documents=2),
+            initialize=from_checkpoint(first, "carry"),
+            config=small_config(length=2 * LENGTH, theta=8e4),
+        )
+        trained = longer.run_inside()
+        assert trained.commit.step == 2
+        assert longer.config_of(trained.model)["rope_parameters"]["rope_theta"] == 8e4
+
+
+class TestObjective:
+    def test_sft_counts_only_masked_in_tokens(self, stage: StageMaker) -> None:
+        rows = samples(ROWS * 2, LENGTH, documents=2, masked=True)
+        run = stage({"objective": "masked-tokens", "data.steps": 2}, rows=rows)
+        run.run_inside()
+        expected = [sum(trained_tokens(row) for row in rows[at : at + ROWS]) for at in (0, ROWS)]
+        assert [step.valid_tokens for step in run.steps()] == expected
+
+    def test_documents_of_a_row_are_one_when_masking_is_off(self, stage: StageMaker) -> None:
+        rows = samples(ROWS, LENGTH, documents=3)
+        losses, valid = [], []
+        for masking in (True, False):
+            run = stage({"data.documentMasking": masking, "data.steps": 1}, rows=rows)
+            run.run_inside()
+            (step,) = run.steps()
+            losses.append(step.loss)
+            valid.append(step.valid_tokens)
+        assert losses[0] != losses[1]
+        assert valid == [ROWS * LENGTH - sum(len(row.bounds) for row in rows), ROWS * (LENGTH - 1)]
+
+    def test_the_rate_of_every_step_follows_the_schedule_by_tokens(self, stage: StageMaker) -> None:
+        run = stage()
+        run.run_inside()
+        schedule = Schedule(**run.spec_model().schedule.model_dump())
+        assert [step.learning_rate for step in run.steps()] == [
+            learning_rate(schedule, number * ROWS * LENGTH) for number in range(1, STEPS + 1)
+        ]
+
+
+class TestRefusal:
+    def test_numbers_that_are_not_finite_end_the_attempt_as_numerics_without_a_commit(self, stage: StageMaker) -> None:
+        run = stage(spoil=lambda weights: weights["model.norm.weight"].fill_(float("inf")))
+        outcome = run.run()
+        assert (outcome.result, outcome.class_) == ("ended", "numerics")
+        assert outcome.step == 0
+        assert run.head().commit is None
+
+    def test_another_dataset_manifest_on_resume_is_refused(self, stage: StageMaker) -> None:
+        run = stage({"data.steps": 2})
+        run.run_inside()
+        other = publish_dataset(run.store, f"{run.urls.url}-other", samples(ROWS * STEPS, LENGTH, seed=1))
+        run.change({"data.dataset": other.model_dump(mode="json", by_alias=True), "data.steps": 4})
+        with pytest.raises(UserFailure, match="another dataset manifest"):
+            run.run_inside()
+
+    def test_every_way_in_which_a_dataset_does_not_fit_is_named_at_once(self, stage: StageMaker) -> None:
+        run = stage({"objective": "masked-tokens", "data.steps": 100}, rows=samples(ROWS, LENGTH // 2), vocabulary=65)
+        with pytest.raises(UserFailure) as refusal:
+            run.run_inside()
+        for problem in ("64 tokens, the stage needs 128", "4 rows, the stage consumes 400", "65 tokens", "no mask"):
+            assert problem in str(refusal.value)
+
+    def test_a_shard_that_is_not_what_its_manifest_says_ends_the_attempt_as_data(self, stage: StageMaker) -> None:
+        run = stage()
+        tamper(run.store, f"{run.urls.url}-data/shard.00001.mds", lambda data: data[:-1] + b"\x01")
+        with pytest.raises(DataFailure, match=r"shard\.00001\.mds does not have the digest"):
+            run.run_inside()
+
+    def test_rows_longer_than_the_config_allows_are_refused(self, stage: StageMaker) -> None:
+        with pytest.raises(UserFailure, match="max_position_embeddings is 64"):
+            stage(config=small_config(length=64)).run_inside()
+
+
+class TestInterruption:
+    """However an attempt ends, the next one goes on from its commit, to the bits an undisturbed run ends with."""
+
+    @pytest.fixture(scope="class")
+    def undisturbed(self, s3_server: S3Server, bytecode: Path) -> Any:
+        run = make_stage(Store.from_environment(), "s3://test/undisturbed", bytecode, LONG, rows=long_rows())
+        try:
+            outcome = run.run()
+        finally:
+            run.end()
+        assert outcome.result == "trained", outcome
+        return outcome
+
+    def test_sigterm_saves_within_the_grace_and_the_next_attempt_ends_in_equal_weights(
+        self, stage: StageMaker, undisturbed: Any
+    ) -> None:
+        run = stage(LONG, rows=long_rows())
+        process = run.start()
+        run.wait_for_step(LONG_STEPS // 3, process)
+        process.send_signal(signal.SIGTERM)
+        stopped = run.finish(process)
+        assert (stopped.result, stopped.class_) == ("ended", "preempted")
+        assert process.returncode == EXIT_CODES["preempted"]
+        assert run.commit().step == stopped.step > 0
+        outcome = run.run()
+        assert outcome.result == "trained", outcome
+        assert run.steps()[0].step == stopped.step + 1
+        assert outcome.weights_digest == undisturbed.weights_digest
+        assert (outcome.first_loss, outcome.last_loss) == (undisturbed.first_loss, undisturbed.last_loss)
+
+    def test_sigkill_at_any_moment_loses_no_commit_and_changes_no_bit(
+        self, stage: StageMaker, undisturbed: Any
+    ) -> None:
+        seed = int(os.environ.get("LONGHAUL_TEST_SEED", secrets.randbits(32)))
+        print(f"LONGHAUL_TEST_SEED={seed}")
+        random = Random(seed)
+        run = stage(LONG, rows=long_rows())
+        for step in sorted(random.sample(range(1, LONG_STEPS), 2)):
+            process = run.start()
+            run.wait_for_step(step, process)
+            time.sleep(random.random() * 0.1)
+            run.kill(process)
+        before = run.head().commit
+        outcome = run.run()
+        assert outcome.result == "trained", outcome
+        assert run.steps()[0].step == (before.step if before else 0) + 1
+        assert outcome.weights_digest == undisturbed.weights_digest
