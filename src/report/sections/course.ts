@@ -156,7 +156,7 @@ function pair(
 export function planSection(data: ReportData): Markup {
   const columns = [
     { name: 'Step' },
-    ...['Steps', 'Tokens', 'FLOPs', 'Seconds'].flatMap((name) => [
+    ...['Steps', 'Tokens', 'FLOPs', 'Job time'].flatMap((name) => [
       { name: `${name}, planned`, number: true },
       { name: 'actual', number: true },
     ]),
@@ -169,7 +169,7 @@ export function planSection(data: ReportData): Markup {
     ...pair(seconds, duration, false),
   ]);
   const explanation = markup`<p class="soft small">FLOPs of the model alone: recomputation is not counted. Actual FLOPs follow from the lengths of
-    the documents that were read; planned seconds from the recipe’s own cost figures. In brackets: actual as a share of planned.</p>`;
+    the documents that were read; planned time from the recipe’s own cost figures. In brackets: actual as a share of planned.</p>`;
   return section(
     'plan',
     'Planned and actual',
