@@ -1,0 +1,166 @@
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from '../../../src/config.js';
+import { startFormLink, workflowLink } from '../../../src/cli/links.js';
+import { progressLine, statusLines } from '../../../src/cli/run-text.js';
+import { plainView } from '../../../src/cli/run-view.js';
+import { withProgress } from '../../../src/cli/run-watcher.js';
+import { newRunName } from '../../../src/cli/start-run.js';
+import type { RunStatus, StageStatus } from '../../../src/domain/status.js';
+
+const now = Date.parse('2026-01-01T00:01:00.000Z');
+
+const waiting: StageStatus = {
+  folder: '04-stage-1',
+  title: 'Stage 1, 1K',
+  kind: 'training',
+  state: 'waiting',
+  step: null,
+  steps: 50,
+  tokens: null,
+  loss: null,
+  tokensPerSecond: null,
+  secondsLeft: null,
+  attempts: 0,
+  startedAt: null,
+  endedAt: null,
+  note: '',
+};
+
+const running: StageStatus = {
+  ...waiting,
+  state: 'running',
+  step: 20,
+  tokens: 327_680,
+  loss: 3.25,
+  tokensPerSecond: 7512.4,
+  secondsLeft: 65,
+  attempts: 1,
+  startedAt: '2026-01-01T00:00:30.000Z',
+  note: 'step',
+};
+
+const statusOf = (...stages: StageStatus[]): RunStatus => ({
+  run: 'tiny-1',
+  preset: 'tiny',
+  state: 'running',
+  stages,
+  runUrl: 's3://longhaul/dev/runs/tiny-1',
+  recipeDigest: 'sha256:0',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  endedAt: null,
+  reportUrl: null,
+  problems: [],
+});
+
+describe('a run in the terminal', () => {
+  it('shows stage, step, tokens, loss, speed and time left', () => {
+    expect(progressLine(statusOf(running), now)).toBe(
+      'Stage 1, 1K  step 20/50  328K tokens  loss 3.250  7,512 tokens/s  1 min 5 s left  step',
+    );
+  });
+
+  it('lists every stage under the run’s name, state and time', () => {
+    const lines = statusLines(statusOf(running, { ...waiting, title: 'Stage 2, 4K' }), now);
+    expect(lines[0]).toBe('tiny-1  running  1 min 0 s');
+    expect(lines[1]).toMatch(/^ {2}▶ Stage 1, 1K +step 20\/50/);
+    expect(lines[2]).toBe('  · Stage 2, 4K');
+  });
+
+  it('shows every problem', () => {
+    const failed: RunStatus = { ...statusOf(), state: 'failed', problems: ['a\nb', 'c'] };
+    expect(statusLines(failed, now).slice(1)).toEqual(['  ✗ a', '    b', '  ✗ c']);
+  });
+
+  it('is one line per change where there is no terminal, and one every few seconds', () => {
+    const lines: string[] = [];
+    let clock = now;
+    const view = plainView(
+      (line) => lines.push(line.trim().split('  ')[0] ?? ''),
+      () => clock,
+    );
+    view.show(undefined);
+    view.show(undefined);
+    for (const [seconds, stage] of [
+      [0, waiting],
+      [1, running],
+      [2, running],
+      [7, running],
+      [8, { ...running, state: 'done', endedAt: '2026-01-01T00:01:08.000Z' }],
+    ] as const) {
+      clock = now + seconds * 1000;
+      view.show(statusOf(stage));
+    }
+    expect(lines).toEqual([
+      'waiting for a worker …',
+      '▶ Stage 1, 1K',
+      'Stage 1, 1K',
+      'Stage 1, 1K',
+      '✓ Stage 1, 1K: done',
+    ]);
+  });
+});
+
+describe('progress from a running attempt', () => {
+  const progress = {
+    epoch: 1,
+    phase: 'step',
+    step: 21,
+    steps: 50,
+    tokens: 344_064,
+    loss: 3.2,
+    learningRate: 1e-3,
+    tokensPerSecond: 7000,
+    secondsLeft: 60,
+    commit: null,
+  };
+
+  it('is shown when it is newer than what the workflow knows', () => {
+    expect(withProgress(running, progress)).toMatchObject({ step: 21, loss: 3.2 });
+  });
+
+  it('is passed by when it is older, or of a superseded attempt', () => {
+    expect(withProgress(running, { ...progress, step: 19 })).toEqual(running);
+    expect(withProgress({ ...running, attempts: 2 }, progress)).toMatchObject({ attempts: 2, step: 20 });
+  });
+});
+
+describe('links into the Temporal UI', () => {
+  const config = loadConfig({ LONGHAUL_TEMPORAL_UI: 'http://127.0.0.1:8233/' });
+
+  it('open a run, and the start form filled in', () => {
+    expect(workflowLink(config, 'tiny-1/04-stage-1', 'id')).toBe(
+      'http://127.0.0.1:8233/namespaces/default/workflows/tiny-1%2F04-stage-1/id',
+    );
+    expect(startFormLink(config, 'tiny-2')).toBe(
+      'http://127.0.0.1:8233/namespaces/default/workflows/start-workflow' +
+        '?workflowType=recipe&taskQueue=longhaul&workflowId=tiny-2',
+    );
+  });
+
+  it('use run names that tell what runs since when', () => {
+    expect(newRunName('tiny', new Date('2026-11-24T05:06:07.890Z'))).toBe('tiny-20261124-050607');
+  });
+});
+
+describe('the configuration', () => {
+  it('has a default for everything', () => {
+    const config = loadConfig({}, '/repo');
+    expect(config.s3.rootUrl).toBe('s3://longhaul/dev');
+    expect(config.trainerPython).toBe('/repo/.longhaul/venv/bin/python');
+  });
+
+  it('names every problem at once', () => {
+    const environment = {
+      LONGHAUL_S3_ENDPOINT: 'nonsense',
+      LONGHAUL_TEMPORAL_ADDRESS: 'host',
+      LONGHAUL_BACKEND: 'x',
+    };
+    expect(() => loadConfig(environment)).toThrow(
+      /LONGHAUL_TEMPORAL_ADDRESS: expected host:port[^]*LONGHAUL_S3_ENDPOINT: expected an http\(s\) URL[^]*LONGHAUL_BACKEND/,
+    );
+  });
+
+  it('takes an empty variable as unset', () => {
+    expect(loadConfig({ LONGHAUL_S3_BUCKET: '' }).s3.bucket).toBe('longhaul');
+  });
+});
