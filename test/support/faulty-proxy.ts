@@ -37,7 +37,8 @@ export async function startFaultyProxy(
 ): Promise<FaultyProxy> {
   let atOnce = 0;
   let mostAtOnce = 0;
-  const server = createServer((request, response) => {
+  // Idle connections stay: only the rule breaks any, however slow the machine.
+  const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
     atOnce += 1;
     mostAtOnce = Math.max(mostAtOnce, atOnce);
     response.once('close', () => (atOnce -= 1));
