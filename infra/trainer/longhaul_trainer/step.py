@@ -38,7 +38,9 @@ class StepResult:
     gradient_norm: float
 
 
-def next_token_labels(tokens: torch.Tensor, documents: DocumentLayout, mask: torch.Tensor | None = None) -> torch.Tensor:
+def next_token_labels(
+    tokens: torch.Tensor, documents: DocumentLayout, mask: torch.Tensor | None = None
+) -> torch.Tensor:
     """Labels [B, T]: each position's next token within its document.
 
     A document's last position has no label (the first token of the next one is not predictable from it), nor, with a

@@ -199,7 +199,7 @@ def spec_of(
         "stage": url.rsplit("/", 1)[1],
         "stageUrl": url,
         "recipeDigest": RECIPE,
-        "runtime": {"device": "cpu", "precision": "float32", "strict": True, "threads": 2},
+        "runtime": {"device": "cpu", "precision": "float32", "strict": True, "threads": 1},
         "events": {"flushSeconds": 0.05, "flushBytes": 1048576},
         "initialize": initialize,
         "config": {"url": f"{url}/config.json", "digest": sha256_digest(config)},
@@ -298,7 +298,7 @@ class StageRun:
 
     def finish(self, process: subprocess.Popen[bytes]) -> Any:
         """Waits for an attempt and returns its outcome."""
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=600)
         print(output.decode(errors="replace"))
         return self.outcome(self.epoch())
 
@@ -341,7 +341,7 @@ class StageRun:
 
     def wait_for_step(self, step: int, process: subprocess.Popen[bytes]) -> None:
         """Until the attempt has reported `step`, or has ended."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while process.poll() is None and time.monotonic() < until:
             if any(event.step >= step for event in self.steps()):
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from longhaul_trainer.attention import attend, document_layout
 from longhaul_trainer.loss import IGNORE
 from longhaul_trainer.model import hidden_states
@@ -70,7 +71,9 @@ class TestDocumentsAreStrangers:
 
 
 class TestBadBounds:
-    @pytest.mark.parametrize("bounds", [[(0, 4), (5, 6)], [(0, 4)], [(0, 4), (3, 6)], [(0, 0), (0, 6)], [(0, 4), (4, 7)]])
+    @pytest.mark.parametrize(
+        "bounds", [[(0, 4), (5, 6)], [(0, 4)], [(0, 4), (3, 6)], [(0, 0), (0, 6)], [(0, 4), (4, 7)]]
+    )
     def test_bounds_that_do_not_cover_the_row_are_refused(self, bounds: list[tuple[int, int]]) -> None:
         with pytest.raises(ValueError, match="row 0"):
             document_layout([bounds], 6)

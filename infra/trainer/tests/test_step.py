@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
+
 from longhaul_trainer import loss as loss_module
 from longhaul_trainer.errors import NumericsFailure
 from longhaul_trainer.loss import IGNORE, cross_entropy_sum
 from longhaul_trainer.optim import OptimizerSettings, Schedule, adamw, learning_rate
 from longhaul_trainer.state import weights_digest
 from longhaul_trainer.step import StepInterrupted, train_step
-from torch.nn import functional as F
 from trainer_support import batch, small_model
+
+FIXTURE = Path(__file__).with_name("fixtures") / "schedule.json"
 
 
 def rows(count: int = 4, seed: int = 1) -> tuple[torch.Tensor, list[list[tuple[int, int]]]]:
@@ -80,11 +86,17 @@ class TestLoss:
 class TestSchedule:
     schedule = Schedule(peak=1e-3, floor=1e-4, warmup_tokens=100, total_tokens=1100)
 
-    @pytest.mark.parametrize(
-        ("tokens", "rate"), [(50, 5e-4), (100, 1e-3), (600, 5.5e-4), (1100, 1e-4), (5000, 1e-4)]
-    )
+    @pytest.mark.parametrize(("tokens", "rate"), [(50, 5e-4), (100, 1e-3), (600, 5.5e-4), (1100, 1e-4), (5000, 1e-4)])
     def test_it_warms_up_linearly_and_falls_as_a_cosine_to_its_floor(self, tokens: int, rate: float) -> None:
         assert learning_rate(self.schedule, tokens) == pytest.approx(rate)
+
+    @pytest.mark.parametrize("case", json.loads(FIXTURE.read_text(encoding="utf-8")), ids=lambda case: case["name"])
+    def test_it_is_the_schedule_that_plans_show(self, case: dict[str, Any]) -> None:
+        """`test/unit/domain/schedule.test.ts` holds `src/domain/schedule.ts` to the same fixture."""
+        values = case["schedule"]
+        schedule = Schedule(values["peak"], values["floor"], values["warmupTokens"], values["totalTokens"])
+        for point in case["points"]:
+            assert learning_rate(schedule, point["tokens"]) == pytest.approx(point["learningRate"], rel=1e-12)
 
     def test_without_warm_up_it_starts_at_the_peak(self) -> None:
         assert learning_rate(Schedule(1e-3, 1e-4, 0, 1000), 0) == 1e-3

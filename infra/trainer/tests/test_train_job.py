@@ -185,7 +185,7 @@ class TestObjective:
     def test_the_rate_of_every_step_follows_the_schedule_by_tokens(self, stage: StageMaker) -> None:
         run = stage()
         run.run_inside()
-        schedule = Schedule(**run.spec_model().schedule.model_dump())
+        schedule = Schedule(**vars(run.spec_model().schedule))
         assert [step.learning_rate for step in run.steps()] == [
             learning_rate(schedule, number * ROWS * LENGTH) for number in range(1, STEPS + 1)
         ]
