@@ -11,7 +11,7 @@ import argparse
 import json
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from . import retrieval
+from .attention import document_layout
 from .base_data import LookupEncoder, RowMix, answers_exact, encode_documents, lookup_row, make_batch
 from .base_texts import Document, books, digest, packages
 from .loss import cross_entropy_sum
-from .model import build_model, compute_type, hidden_states
+from .model import build_model, hidden_states
 from .optim import OptimizerSettings, Schedule, adamw, learning_rate
 from .state import Counters, load_counters, load_moments, load_weights, save_state
 from .step import train_step
@@ -100,8 +101,6 @@ def evaluate(model: LlamaForCausalLM, streams: dict[str, np.ndarray], encoder: L
     rng = random.Random("evaluation")
     rows = [lookup_row(encoder, LENGTH, LENGTH, rng) for _ in range(32)]
     tokens = torch.tensor([row[0] for row in rows])
-    from .attention import document_layout
-
     layout = document_layout([row[2] for row in rows], LENGTH)
     predicted = (hidden_states(model, tokens, layout) @ model.lm_head.weight.T).argmax(-1)
     right, asked = answers_exact(predicted, tokens, [row[1] for row in rows])
@@ -145,7 +144,9 @@ def train(arguments: argparse.Namespace) -> None:
     phases = read_phases(arguments.phases)
     streams, held, tokenizer, data_digest = prepare(arguments)
     encoder = LookupEncoder(tokenizer)
-    print(json.dumps({"data": data_digest, "tokens": {d: len(s) for d, s in streams.items()}}), flush=True)
+    data = {"data": data_digest, "tokens": {d: len(s) for d, s in streams.items()}}
+    print(json.dumps(data), flush=True)
+    (arguments.output / "data.json").write_text(json.dumps(data) + "\n", encoding="utf-8")
     torch.manual_seed(SEED)
     model = build_model(config())
     retrieval.lay_out(model, SEED)
@@ -205,5 +206,3 @@ def parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     train(parser().parse_args())
-
-_ = (asdict, compute_type)

@@ -71,7 +71,13 @@ class LookupEncoder:
         ids = [self._begin, *self._open]
         for index, (key, value) in enumerate(pairs):
             last = index == len(pairs) - 1
-            ids += [*self._quote, *self._ids(key), *self._between, *self._ids(value), *(self._close if last else self._next)]
+            ids += [
+                *self._quote,
+                *self._ids(key),
+                *self._between,
+                *self._ids(value),
+                *(self._close if last else self._next),
+            ]
         answers = [0] * len(ids)
         for key, value in questions:
             before, answer = [*self._quote, *self._ids(key), *self._between], self._ids(value)
@@ -99,7 +105,9 @@ def lookup_row(
     return ids[:length], answers[:length], bounds
 
 
-def text_row(streams: Mapping[str, np.ndarray], domains: Mapping[str, float], length: int, rng: random.Random) -> list[int]:
+def text_row(
+    streams: Mapping[str, np.ndarray], domains: Mapping[str, float], length: int, rng: random.Random
+) -> list[int]:
     """A window at a random place of a random domain's stream."""
     (domain,) = rng.choices(list(domains), weights=list(domains.values()))
     stream = streams[domain]
@@ -143,4 +151,13 @@ def answers_exact(predicted: torch.Tensor, tokens: torch.Tensor, answers: Sequen
     return right, asked
 
 
-__all__ = ["IGNORE", "LookupEncoder", "RowMix", "answers_exact", "encode_documents", "lookup_row", "make_batch", "text_row"]
+__all__ = [
+    "IGNORE",
+    "LookupEncoder",
+    "RowMix",
+    "answers_exact",
+    "encode_documents",
+    "lookup_row",
+    "make_batch",
+    "text_row",
+]

@@ -73,7 +73,9 @@ def parse(contract: Any, data: bytes, what: str = "object") -> Any:
     try:
         return adapter.validate_json(data, by_alias=True, by_name=False)
     except _PydanticValidationError as error:
-        problems = "; ".join(f"{_path(e, not isinstance(contract, type))}: {e['msg']}" for e in error.errors(include_url=False))
+        problems = "; ".join(
+            f"{_path(e, not isinstance(contract, type))}: {e['msg']}" for e in error.errors(include_url=False)
+        )
         raise ContractError(f"{what} is invalid: {problems}") from None
 
 
