@@ -239,8 +239,14 @@ export function parseJson<T>(url: string, data: Uint8Array, schema: z.ZodType<T>
   }
   const result = schema.safeParse(json);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${formatJsonPath(path)}: ${message}`);
+  const problems = result.error.issues.map((issue) => `${pathsOf(issue).join(', ')}: ${issue.message}`);
   throw new StoreError('invalid-object', url, `is invalid: ${problems.join('; ')}`);
+}
+
+/** Where an issue lies; for keys that should not be there, each of them. */
+function pathsOf(issue: z.core.$ZodIssue): string[] {
+  const path = formatJsonPath(issue.path);
+  return issue.code === 'unrecognized_keys' ? issue.keys.map((key) => `${path}.${key}`) : [path];
 }
 
 function formatJsonPath(path: readonly PropertyKey[]): string {
