@@ -56,10 +56,11 @@ const stages: RecipeSource['stages'] = {
   },
 };
 
+/** Verdicts resample contexts: below six, no difference can be told from noise (docs/evaluation.md). */
 const recallLengths = [
   { lengthTokens: 256, contexts: 16 },
-  { lengthTokens: STAGE_1_TOKENS, contexts: 8 },
-  { lengthTokens: STAGE_2_TOKENS, contexts: 3 },
+  { lengthTokens: STAGE_1_TOKENS, contexts: 12 },
+  { lengthTokens: STAGE_2_TOKENS, contexts: 8 },
 ];
 const depths = [0, 0.25, 0.5, 0.75, 1];
 const TASKS = ['kv-recall', 'needle', 'held-out-loss'];
