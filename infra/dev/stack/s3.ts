@@ -57,13 +57,18 @@ export async function isS3Ready(endpoint: string): Promise<boolean> {
   }
 }
 
-/** Makes sure of the bucket. */
+/** Makes sure of the bucket. Without credentials the AWS SDK looks for some, in the environment first. */
 export async function createBucket(
   endpoint: string,
-  credentials: S3Credentials,
+  credentials: S3Credentials | undefined,
   bucket: string,
 ): Promise<void> {
-  const client = new S3Client({ endpoint, region: REGION, credentials, forcePathStyle: true });
+  const client = new S3Client({
+    endpoint,
+    region: REGION,
+    forcePathStyle: true,
+    ...(credentials === undefined ? {} : { credentials }),
+  });
   try {
     await client.send(new CreateBucketCommand({ Bucket: bucket }));
   } catch (error) {
