@@ -26,7 +26,7 @@ const PATIENCE_MS = 240_000;
 const server = useS3Server();
 let store: ObjectStore;
 let stageUrl: string;
-const jobs: Trainer[] = [];
+const stops: (() => Promise<unknown>)[] = [];
 
 /** The control plane's part before a launch: `HEAD` and `spec.json`. */
 beforeEach(async () => {
@@ -36,10 +36,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const job of jobs.splice(0)) {
-    job.kill('SIGKILL');
-    await job;
-  }
+  for (const stop of stops.splice(0)) await stop();
 });
 
 function specOf(url: string) {
@@ -89,10 +86,12 @@ function startTrainer(behaviour: 'finish' | 'until_stopped', epoch: Epoch) {
       reject: false,
     },
   );
-  jobs.push(job);
+  stops.push(() => {
+    job.kill('SIGKILL');
+    return job;
+  });
   return job;
 }
-type Trainer = ReturnType<typeof startTrainer>;
 
 async function untilStepsOf(epoch: Epoch): Promise<void> {
   for (;;) {

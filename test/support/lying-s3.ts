@@ -45,7 +45,7 @@ async function answer(
   const key = new URL(request.url ?? '/', 'http://s3').pathname;
   const body = await buffer(request);
   const found = objects.get(key);
-  switch (request.method) {
+  switch (request.method ?? 'GET') {
     case 'PUT':
       if (!holds(lie, request, found)) {
         if (lie === 'keeps-another') objects.set(key, body);
