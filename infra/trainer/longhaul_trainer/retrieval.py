@@ -5,7 +5,7 @@ that circuit late and suddenly (`docs/base-model.md` tells how late). Here it is
 training: two heads of the first layer look one and two tokens back, a head of the second layer attends where the token two
 back is the query's token one back, and copies. Training sharpens it, and learns everything else, as from any start.
 
-RoPE decides where content can be compared at all: a pair of dimensions that turns far within the sequence length scrambles it.
+RoPE decides where content can be compared at all: a pair of dimensions that turns far within the sequence scrambles it.
 So positions are matched in the pairs that turn fastest, and content in those that hardly turn.
 """
 
