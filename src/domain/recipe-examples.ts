@@ -1,5 +1,10 @@
 /** Recipes that the reference page shows. Each is valid; a test parses them. */
 import type { JsonObject } from './json.js';
+import { TINY } from './preset-tiny.js';
+
+/** The tiny preset's own RoPE bases: of its base model, and of stage 1. */
+const baseTheta = TINY.base.ropeTheta;
+const stageOneTheta = TINY.evaluations['base-evaluation'].targets['base-at-stage-1-theta'].ropeTheta;
 
 /** A recipe and what it is for. */
 export interface RecipeExample {
@@ -22,7 +27,11 @@ export const RECIPE_EXAMPLES: readonly RecipeExample[] = [
     title: 'An ablation: RoPE base kept as it is (Table 18)',
     recipe: {
       name: 'no-rope-bump',
-      stages: { 'stage-1': { ropeTheta: 1e4 }, 'stage-2': { ropeTheta: 1e4 }, sft: { ropeTheta: 1e4 } },
+      stages: {
+        'stage-1': { ropeTheta: baseTheta },
+        'stage-2': { ropeTheta: baseTheta },
+        sft: { ropeTheta: baseTheta },
+      },
     },
   },
   {
@@ -55,7 +64,7 @@ export const RECIPE_EXAMPLES: readonly RecipeExample[] = [
   {
     title: 'Scores after an SFT of stage 1’s own, beside those of the whole recipe',
     recipe: {
-      stages: { 'sft-of-stage-1': { like: 'sft', from: 'stage-1', ropeTheta: 8e4 } },
+      stages: { 'sft-of-stage-1': { like: 'sft', from: 'stage-1', ropeTheta: stageOneTheta } },
       evaluations: { evaluation: { targets: { 'sft-of-stage-1': { model: 'sft-of-stage-1' } } } },
     },
   },

@@ -59,7 +59,7 @@ const cases: readonly (readonly [string, unknown, readonly (readonly [string, Re
   [
     'a RoPE base that goes down',
     { stages: { 'stage-2': { ropeTheta: 4e3 }, sft: { ropeTheta: 4e3 } } },
-    [['stages.stage-2.ropeTheta', /goes down, from 8e4 of "stage-1" to 4e3/]],
+    [['stages.stage-2.ropeTheta', /goes down, from .* of "stage-1" to 4e3/]],
   ],
   [
     'SFT on texts without assistant turns',
@@ -83,7 +83,7 @@ const cases: readonly (readonly [string, unknown, readonly (readonly [string, Re
   ],
   [
     'stages that start from each other',
-    { stages: { 'stage-1': { from: 'sft', ropeTheta: 6.4e5 } } },
+    { stages: { 'stage-1': { from: 'sft' } } },
     [
       ['stages.stage-1.from', /starts from itself: stage-1 ← sft ← stage-2 ← stage-1/],
       ['stages.stage-2.from', /starts from itself/],
