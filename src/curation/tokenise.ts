@@ -39,7 +39,7 @@ export interface TokeniseOptions {
 /** Changes whenever the same inputs come to give other tokens. */
 const VERSION = 1;
 /** Text tokenised at a time, characters. */
-const BATCH_CHARACTERS = 256 * 1024;
+const BATCH_CHARACTERS = 128 * 1024;
 /** Bad files that a manifest names; the rest are counted in one more entry. */
 const NAMED_BAD_FILES = 100;
 

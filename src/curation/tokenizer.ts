@@ -20,9 +20,9 @@ const SPECIAL = {
 export type SpecialIds = Readonly<Record<keyof typeof SPECIAL, number>>;
 
 /** Longest piece of a document that is encoded at once, characters: pieces are encoded in parallel. */
-const PIECE_CHARACTERS = 16_384;
+const PIECE_CHARACTERS = 8_192;
 /** Text that is encoded at a time, characters. */
-const WINDOW_CHARACTERS = 16 * PIECE_CHARACTERS;
+const WINDOW_CHARACTERS = 8 * PIECE_CHARACTERS;
 
 const tokenizerFileSchema = z.looseObject({
   added_tokens: z.array(z.looseObject({ id: z.int().nonnegative(), content: z.string() })),
