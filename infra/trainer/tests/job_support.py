@@ -230,7 +230,6 @@ class StageRun:
 
     store: Store
     spec: dict[str, Any]
-    bytecode: Path
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -256,8 +255,6 @@ class StageRun:
             "LONGHAUL_EPOCH": str(claim(self.store, self.urls)),
             "LONGHAUL_GRACE_SECONDS": str(grace_seconds),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
-            # Compile imports once for all these processes, whatever the environment says about it.
-            "PYTHONPYCACHEPREFIX": str(self.bytecode),
             "PYTHONDONTWRITEBYTECODE": "",
         }
         process = subprocess.Popen(
@@ -365,7 +362,6 @@ StageMaker = Callable[..., StageRun]
 def make_stage(
     store: Store,
     prefix: str,
-    bytecode: Path,
     changes: Mapping[str, Any] | None = None,
     *,
     rows: Sequence[Sample] | None = None,
@@ -390,7 +386,7 @@ def make_stage(
     }
     start = initialize or {"from": "model", "model": model.model_dump(mode="json")}
     spec = spec_of(url, start, json_bytes(config_json(config)), store, model, data)
-    return StageRun(store, set_paths(spec, changes or {}), bytecode)
+    return StageRun(store, set_paths(spec, changes or {}))
 
 
 def from_checkpoint(run: StageRun, moments: str) -> dict[str, Any]:

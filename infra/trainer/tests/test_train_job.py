@@ -52,23 +52,18 @@ def long_rows() -> list[Sample]:
     return samples(ROWS * LONG_STEPS, LENGTH, documents=3)
 
 
-@pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bytecode")
-
-
 @pytest.fixture
 def store(prefix: str) -> Store:
     return Store.from_environment()
 
 
 @pytest.fixture
-def stage(prefix: str, store: Store, bytecode: Path) -> Iterator[StageMaker]:
+def stage(prefix: str, store: Store) -> Iterator[StageMaker]:
     """Makes stages, as `job_support.make_stage` does, and leaves no process of theirs behind."""
     made: list[StageRun] = []
 
     def make(*arguments: Any, **options: Any) -> StageRun:
-        made.append(make_stage(store, prefix, bytecode, *arguments, **options))
+        made.append(make_stage(store, prefix, *arguments, **options))
         return made[-1]
 
     yield make
@@ -78,7 +73,7 @@ def stage(prefix: str, store: Store, bytecode: Path) -> Iterator[StageMaker]:
 
 class TestTrainedModel:
     def test_the_shipped_base_trains_and_plain_transformers_reloads_it_with_equal_logits(
-        self, prefix: str, store: Store, bytecode: Path, tmp_path: Path
+        self, prefix: str, store: Store, tmp_path: Path
     ) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -95,9 +90,7 @@ class TestTrainedModel:
         }
         start = {"from": "model", "model": base.model_dump(mode="json")}
         url = f"{prefix}/runs/r/stages/01-stage"
-        run = StageRun(
-            store, spec_of(url, start, (TOKENIZER / "config.json").read_bytes(), store, base, data), bytecode
-        )
+        run = StageRun(store, spec_of(url, start, (TOKENIZER / "config.json").read_bytes(), store, base, data))
         outcome = run.run()
         assert outcome.result == "trained", outcome
         assert (outcome.step, outcome.tokens) == (4, 8 * length)
@@ -229,8 +222,8 @@ class TestInterruption:
     """However an attempt ends, the next one goes on from its commit, to the bits an undisturbed run ends with."""
 
     @pytest.fixture(scope="class")
-    def undisturbed(self, s3_server: S3Server, bytecode: Path) -> Any:
-        run = make_stage(Store.from_environment(), "s3://test/undisturbed", bytecode, LONG, rows=long_rows())
+    def undisturbed(self, s3_server: S3Server) -> Any:
+        run = make_stage(Store.from_environment(), "s3://test/undisturbed", LONG, rows=long_rows())
         try:
             outcome = run.run()
         finally:
