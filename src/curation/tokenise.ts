@@ -96,14 +96,21 @@ async function makeSpools(domain: OpenDomain, folder: string, options: TokeniseO
     }
     const summary: Summary = { ...spools.close(), counts, badCounts };
     await writeFile(join(partial, 'summary.json'), JSON.stringify(summary));
-    await rm(folder, { recursive: true, force: true });
-    await rename(partial, folder);
+    await keep(partial, folder);
     return summary;
   } catch (error) {
     await spools.abandon();
     await rm(partial, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Another curation may have finished the same entry meanwhile, and be reading it: then that one stays. */
+async function keep(partial: string, folder: string): Promise<void> {
+  const other = await readSummary(folder);
+  if (other !== undefined) return rm(partial, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true });
+  await rename(partial, folder);
 }
 
 async function readSource(

@@ -15,7 +15,7 @@ export interface TrainingDatasetPlan {
   readonly masked: boolean;
 }
 
-/** Rows of held-out text for a task at one length; each row is the start of one document at least as long. */
+/** Rows of held-out text for a task at one length; each row is a piece of one document at least as long. */
 export interface HeldOutDatasetPlan {
   readonly purpose: 'held-out';
   /** Task and length: "needle-1k". */
