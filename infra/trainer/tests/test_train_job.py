@@ -44,12 +44,19 @@ from trainer_support import small_config
 
 KINDS = ("carry", "fresh")
 LONG_STEPS = 150
-LONG = {"data.steps": LONG_STEPS, "checkpoints.everySteps": 20}
+LONG_BATCH = 12
+"""Rows of a step in the stages that are interrupted: long enough to be caught in the middle."""
+LONG = {
+    "data.steps": LONG_STEPS,
+    "data.globalBatchTokens": LONG_BATCH * LENGTH,
+    "schedule.totalTokens": LONG_STEPS * LONG_BATCH * LENGTH,
+    "checkpoints.everySteps": 20,
+}
 
 
 def long_rows() -> list[Sample]:
-    """Enough for a job that can be caught in the middle."""
-    return samples(ROWS * LONG_STEPS, LENGTH, documents=3)
+    """Rows of the stages that are interrupted."""
+    return samples(LONG_BATCH * LONG_STEPS, LENGTH, documents=3)
 
 
 @pytest.fixture
@@ -69,6 +76,18 @@ def stage(prefix: str, store: Store) -> Iterator[StageMaker]:
     yield make
     for run in made:
         run.end()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(s3_server: S3Server) -> Any:
+    """The outcome of the long stage when nothing interrupts it."""
+    run = make_stage(Store.from_environment(), "s3://test/undisturbed", LONG, rows=long_rows())
+    try:
+        outcome = run.run()
+    finally:
+        run.end()
+    assert outcome.result == "trained", outcome
+    return outcome
 
 
 class TestTrainedModel:
@@ -221,16 +240,6 @@ class TestRefusal:
 class TestInterruption:
     """However an attempt ends, the next one goes on from its commit, to the bits an undisturbed run ends with."""
 
-    @pytest.fixture(scope="class")
-    def undisturbed(self, s3_server: S3Server) -> Any:
-        run = make_stage(Store.from_environment(), "s3://test/undisturbed", LONG, rows=long_rows())
-        try:
-            outcome = run.run()
-        finally:
-            run.end()
-        assert outcome.result == "trained", outcome
-        return outcome
-
     def test_sigterm_saves_within_the_grace_and_the_next_attempt_ends_in_equal_weights(
         self, stage: StageMaker, undisturbed: Any
     ) -> None:
@@ -244,7 +253,7 @@ class TestInterruption:
         assert run.commit().step == stopped.step > 0
         outcome = run.run()
         assert outcome.result == "trained", outcome
-        assert run.steps()[0].step == stopped.step + 1
+        assert [event.step for event in run.steps()] == list(range(stopped.step + 1, LONG_STEPS + 1))
         assert outcome.weights_digest == undisturbed.weights_digest
         assert (outcome.first_loss, outcome.last_loss) == (undisturbed.first_loss, undisturbed.last_loss)
 
@@ -263,5 +272,6 @@ class TestInterruption:
         before = run.head().commit
         outcome = run.run()
         assert outcome.result == "trained", outcome
-        assert run.steps()[0].step == (before.step if before else 0) + 1
+        committed = before.step if before is not None else 0
+        assert [event.step for event in run.steps()] == list(range(committed + 1, LONG_STEPS + 1))
         assert outcome.weights_digest == undisturbed.weights_digest
