@@ -244,38 +244,33 @@ function greatestCommonDivisor(a: number, b: number): number {
 
 function planEvaluation(recipe: Recipe, step: EvaluationStep): EvaluationPlan {
   const { architecture } = recipe.base;
-  const parts = step.tasks.flatMap(({ settings }) => samplesOf(settings));
+  const readings = step.tasks.flatMap(({ settings }) => readingsOf(settings));
   const targets = step.targets.length;
-  const forward = (length: number) => {
-    const { matmul, attention } = trainingFlopsPerToken(architecture, length);
-    return FORWARD_SHARE * (matmul + attention);
-  };
-  const tokens = parts.reduce((sum, part) => sum + part.samples * part.lengthTokens, 0);
-  const flops = parts.reduce(
-    (sum, part) => sum + part.samples * part.lengthTokens * forward(part.lengthTokens),
-    0,
-  );
+  const flops = sumOf(readings, ({ lengthTokens, contexts }) => {
+    const { matmul, attention } = trainingFlopsPerToken(architecture, lengthTokens);
+    return contexts * lengthTokens * FORWARD_SHARE * (matmul + attention);
+  });
   return {
     name: step.evaluation,
     folder: step.folder,
     targets: step.targets.map((target) => target.name),
     tasks: step.tasks.map((task) => task.name),
-    samples: targets * parts.reduce((sum, part) => sum + part.samples, 0),
-    tokens: targets * tokens,
+    samples: targets * sumOf(readings, ({ contexts, questions }) => contexts * questions),
+    tokens: targets * sumOf(readings, ({ contexts, lengthTokens }) => contexts * lengthTokens),
     effort: effortOf(recipe, targets * flops, recipe.cost.mfu),
   };
 }
 
-function samplesOf(task: RecipeTask): readonly { lengthTokens: number; samples: number }[] {
+/** What one model reads for a task. A context is read once, whatever the number of questions about it. */
+function readingsOf(
+  task: RecipeTask,
+): readonly { lengthTokens: number; contexts: number; questions: number }[] {
   switch (task.task) {
     case 'kv-recall':
     case 'needle':
-      return task.lengths.map(({ lengthTokens, contexts }) => ({
-        lengthTokens,
-        samples: contexts * task.depths.length,
-      }));
+      return task.lengths.map((length) => ({ ...length, questions: task.depths.length }));
     case 'held-out-loss':
-      return task.lengths.map(({ lengthTokens, rows }) => ({ lengthTokens, samples: rows }));
+      return task.lengths.map(({ lengthTokens, rows }) => ({ lengthTokens, contexts: rows, questions: 1 }));
   }
 }
 
