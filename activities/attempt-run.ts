@@ -10,7 +10,7 @@ import { ProgressTracker } from '../src/domain/progress.js';
 import { isStoreError } from '../src/store/errors.js';
 import { stageLayout } from '../src/store/layout.js';
 import { encodeJson } from '../src/store/object-store.js';
-import type { AttemptDependencies, AttemptEnd, RunAttemptInput } from './attempts.js';
+import type { AttemptDependencies, AttemptEnd, RunAttemptInput } from './attempt-types.js';
 import { fateOf } from './cancellation.js';
 import type { JobFate } from './cancellation.js';
 import { ProgressReporter } from './progress-reporter.js';

@@ -3,7 +3,7 @@ import type { Backend } from '../src/backends/backend.js';
 import type { SourceRoots } from '../src/curation/sources/index.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { createAttemptActivities } from './attempts.js';
-import type { JobSettings } from './attempts.js';
+import type { JobSettings } from './attempt-types.js';
 import { createCurateActivities } from './curate.js';
 import { createPrepareActivities } from './prepare.js';
 import { createReportActivities } from './report.js';

@@ -46,9 +46,13 @@ export class ProgressReporter {
     if (execution === undefined || performance.now() - this.#lastSignal < wait) return;
     this.#lastSignal = performance.now();
     this.#signals += 1;
-    this.context.client.workflow
-      .getHandle(execution.workflowId, execution.runId)
-      .signal<[AttemptProgress]>(PROGRESS_SIGNAL, this.tracker.progress)
-      .catch((error: unknown) => this.context.log.warn('progress was not taken', { error }));
+    this.#send(execution.workflowId, execution.runId).catch((error: unknown) => {
+      this.context.log.warn('progress was not taken', { error });
+    });
+  }
+
+  async #send(workflowId: string, runId: string): Promise<void> {
+    const handle = this.context.client.workflow.getHandle(workflowId, runId);
+    await handle.signal<[AttemptProgress]>(PROGRESS_SIGNAL, this.tracker.progress);
   }
 }

@@ -2,7 +2,7 @@
 import { outcomeSchema } from '../src/contracts/index.js';
 import { isStoreError } from '../src/store/errors.js';
 import type { ObjectStore } from '../src/store/object-store.js';
-import type { FinishedOutcome } from './attempts.js';
+import type { FinishedOutcome } from './attempt-types.js';
 
 /** Where a stage's result lies. */
 export function resultUrl(stageUrl: string): string {

@@ -1,6 +1,6 @@
 /** Attempts of one stage's job until it is done: claim, run, react. Shared by training and evaluation. */
 import { ApplicationFailure, sleep, workflowInfo } from '@temporalio/workflow';
-import type { AttemptEnd, FinishedOutcome } from '../activities/attempts.js';
+import type { AttemptEnd, FinishedOutcome } from '../activities/attempt-types.js';
 import type { JobSpec } from '../src/contracts/job-spec.js';
 import { reactTo } from '../src/domain/attempt-policy.js';
 import type { AttemptBudgets, AttemptRecord } from '../src/domain/attempt-policy.js';

@@ -5,7 +5,7 @@ import type {
   FinishedOutcome,
   OpenAttemptInput,
   RunAttemptInput,
-} from '../../activities/attempts.js';
+} from '../../activities/attempt-types.js';
 import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
 import type { PreparedRun, PrepareInput } from '../../activities/prepare.js';
 import type { ConfigRef, RopeBumpInput } from '../../activities/rope-bump.js';

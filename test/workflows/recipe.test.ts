@@ -3,7 +3,7 @@ import { ApplicationFailure, TerminatedFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AttemptEnd } from '../../activities/attempts.js';
+import type { AttemptEnd } from '../../activities/attempt-types.js';
 import { TINY_SMOKE } from '../../src/domain/presets.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { statusQuery } from '../../workflows/messages.js';

@@ -183,10 +183,7 @@ def _read_encoder(folder: Path) -> TextEncoder:
 def _finish(spec: EvaluateSpec, job: Job, records: Records, reused: int) -> Evaluated:
     """Write `results.json`: a function of the records alone, so that writing it again changes nothing."""
     names = {
-        (key, sample)
-        for target in spec.targets
-        for _, unit, key in _units(spec, target)
-        for sample in unit.samples
+        (key, sample) for target in spec.targets for _, unit, key in _units(spec, target) for sample in unit.samples
     }
     gathered = records.gather(sorted(names))
     gathered.sort(key=lambda record: (record.target, record.task, record.length_tokens, record.sample))

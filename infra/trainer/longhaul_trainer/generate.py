@@ -163,10 +163,7 @@ class Context:
             log_probability = self._answer_log_probability(answer, last, cache)
             _rewind(cache, after)
             output = self._decode(last, output_tokens, cache)
-        return [
-            Reply(tuple(row), total)
-            for row, total in zip(output.tolist(), log_probability.tolist(), strict=True)
-        ]
+        return [Reply(tuple(row), total) for row, total in zip(output.tolist(), log_probability.tolist(), strict=True)]
 
     def _answer_log_probability(self, answer: torch.Tensor, last: torch.Tensor, cache: Cache) -> torch.Tensor:
         """Log-probabilities [B] of `answer` [B, Ta], given the logits [B, 1, V] after the question."""

@@ -117,7 +117,7 @@ class RecallUnit:
         chosen = [(s, p) for s, p in zip(self.samples, prompts, strict=True) if s in wanted]
         context = Context(subject.model, prompts[0].tokens[:shared], subject.precision)
         questions = [Question(prompt.tokens[shared:], prompt.answer) for _, prompt in chosen]
-        longest = max(len(prompt.answer) for _, prompt in chosen)
+        longest = max(len(prompt.answer) for prompt in prompts)
         replies = context.ask(questions, longest + CLOSING_TOKENS)
         for (sample, prompt), reply in zip(chosen, replies, strict=True):
             output = subject.encoder.decode(reply.output).split(CLOSING)[0]

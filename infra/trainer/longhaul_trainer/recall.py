@@ -79,7 +79,7 @@ def kv_recall_prompts(
         excess = max(len(prompt.tokens) + len(prompt.answer) for prompt in prompts) - length_tokens
         if excess <= 0:
             return prompts
-        count -= 1 + excess // 16
+        count -= 1 + excess * count // length_tokens
     raise UserFailure(f"kv-recall: no table fits {length_tokens} tokens")
 
 
@@ -92,7 +92,7 @@ def _estimated_pairs(encoder: Encoder, length_tokens: int, name: str) -> int:
     for most in (len(lookup.KEYS), max(length_tokens, len(lookup.KEYS) + 1)):
         pairs = lookup.make_pairs(most, random.Random(name))[:256]
         tokens = sum(len(encoder.encode(f'"{key}":"{value}",\n')) for key, value in pairs)
-        count = int(length_tokens * len(pairs) / tokens)
+        count = int(1.02 * length_tokens * len(pairs) / tokens) + 2
         if count <= len(lookup.KEYS):
             return count
     return count
@@ -149,9 +149,7 @@ def _needle_question(encoder: Encoder, pair: lookup.Pair) -> tuple[tuple[int, ..
 
 def _hide(encoder: Encoder, text: list[int], needles: Sequence[list[int]], depths: Sequence[float]) -> list[int]:
     """`text` with each needle put in at its depth, at the nearest start of a line where there is one close by."""
-    places = sorted(
-        (_line_start(encoder, text, round(depth * len(text))), index) for index, depth in enumerate(depths)
-    )
+    places = sorted((_line_start(encoder, text, round(depth * len(text))), index) for index, depth in enumerate(depths))
     body: list[int] = []
     before = 0
     for place, index in places:
