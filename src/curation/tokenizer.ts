@@ -141,9 +141,9 @@ async function encodePrefixed(binding: Tokenizer, texts: readonly PrefixedText[]
 }
 
 /**
- * Cuts a text where no tokenizer can tell: between a line break and the character after it, both of them alone (no white space
- * before or after). The pre-tokenisers of GPT-2, GPT-4 and Llama-3 all split there, so the ids of the pieces are the ids of
- * the whole. A text without such a place in 16 pieces' length is cut at the piece's end.
+ * Cuts a text where no tokenizer can tell: before a single space between a visible character and a letter, or after a single
+ * line break between two visible characters. The pre-tokenisers of GPT-2, GPT-4 and Llama-3 all split there, so the ids of
+ * the pieces are the ids of the whole. A text without such a place in 16 pieces' length is cut at the piece's end.
  */
 export function cutIntoPieces(text: string): string[] {
   const pieces: string[] = [];
@@ -157,10 +157,13 @@ export function cutIntoPieces(text: string): string[] {
   return pieces;
 }
 
+const PLACE = /\S(?: (?=\p{L})|\n(?=\S))/u;
+
 function placeToCut(text: string, from: number): number {
-  const limit = Math.min(text.length, from + 16 * PIECE_CHARACTERS);
-  for (let at = text.indexOf('\n', from); at !== -1 && at < limit; at = text.indexOf('\n', at + 1)) {
-    if (/^\S\n\S$/.test(text.slice(at - 1, at + 2))) return at + 1;
+  const place = PLACE.exec(text.slice(from - 1, from + 16 * PIECE_CHARACTERS));
+  if (place !== null) {
+    const end = from - 1 + place.index + place[0].length;
+    return place[0].endsWith(' ') ? end - 1 : end;
   }
   // A cut between the two halves of a surrogate pair would break a character.
   const code = text.charCodeAt(from - 1);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Tokenizer } from 'tokenizers';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { renderChats } from '../../../src/curation/chat-template.js';
@@ -42,6 +43,42 @@ describe.each(['gpt2-style', 'llama3-style'] as const)('tokenisation agrees with
     const [ids] = await (await tokenizer(style)).encode([book]);
     expect(ids?.length).toBe(macbeth.tokens);
     expect(ids?.reduce((sum, token, at) => sum + (at + 1) * token, 0)).toBe(macbeth.weighted);
+  });
+
+  test('pieces of any text have the ids of the whole', async () => {
+    const json = z.looseObject({}).parse(JSON.parse(new TextDecoder().decode(await tokenizerJson(style))));
+    const binding = Tokenizer.fromString(JSON.stringify({ ...json, added_tokens: [], post_processor: null }));
+    const loaded = await tokenizer(style);
+    const words = fc.constantFrom(
+      'word',
+      'Ünï',
+      "it's",
+      '42',
+      ' ',
+      '  ',
+      '\n',
+      '\n\n',
+      '\n  - ',
+      '\t',
+      '(x);',
+      '"',
+      '🙂',
+      '.',
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(words, { minLength: 30, maxLength: 60 }), async (parts) => {
+        const text = `${parts.join('')}. A word.\nA line.`.repeat(Math.ceil(20_000 / parts.join('').length));
+        const whole = await binding.encode(text, null, { addSpecialTokens: false });
+        const [ids] = await loaded.encode([text]);
+        expect(cutIntoPieces(text).length).toBeGreaterThan(1);
+        expect(
+          Buffer.from(Uint32Array.from(whole.getIds()).buffer).equals(
+            Buffer.from(ids?.buffer ?? new ArrayBuffer(0)),
+          ),
+        ).toBe(true);
+      }),
+      { numRuns: 25 },
+    );
   });
 
   test('dialogues, as the chat template renders them', async () => {
