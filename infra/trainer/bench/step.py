@@ -69,11 +69,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), nargs="+", default=["float32"])
+    parser.add_argument("--case", default="", help="only cases whose name contains this")
     parser.add_argument("--fast", action="store_true", help="without deterministic kernels")
     arguments = parser.parse_args()
     for precision in arguments.precision:
         configure(Runtime(device="cpu", precision=precision, strict=not arguments.fast, threads=arguments.threads), 0)
         for name, (length, documents) in CASES.items():
+            if arguments.case not in name:
+                continue
             walls, processors = zip(*seconds(length, documents, precision, arguments.repeats), strict=True)
             wall, processor = statistics.median(walls), statistics.median(processors)
             speed = f"{MICRO_BATCH_TOKENS / wall:9,.0f} tokens/s  {wall:6.3f} s  {processor:6.3f} processor s"

@@ -31,10 +31,12 @@ from longhaul_trainer.contracts import (
     HeadCommit,
     ModelRef,
     Outcome,
+    StepEvent,
     TrainSpec,
     dump,
     parse,
 )
+from longhaul_trainer.errors import Stopped
 from longhaul_trainer.export import config_json, json_bytes, model_files
 from longhaul_trainer.job import Job, Trained
 from longhaul_trainer.layout import StageUrls
@@ -271,9 +273,20 @@ class StageRun:
         """One attempt to its end; its outcome. Prints the attempt's output, which pytest shows of a test that fails."""
         return self.finish(self.start())
 
-    def run_inside(self) -> Trained:
-        """One attempt inside this process, without the wrapper. Raises what the job raises."""
+    def run_inside(self, stop_after: int | None = None) -> Trained:
+        """One attempt inside this process, without the wrapper. Raises what the job raises.
+
+        `stop_after`: the step after which it is asked to stop.
+        """
         with self._job() as job:
+            done = job.step_done
+
+            def step_done(event: StepEvent) -> None:
+                done(event)
+                if event.step == stop_after:
+                    job.request_stop(Stopped("stopped by the test"))
+
+            job.step_done = step_done  # type: ignore[method-assign]
             return run_train(job.spec, job)
 
     def load_inside(self, scratch: Path) -> Stage:

@@ -33,7 +33,7 @@ from job_support import (
 )
 from longhaul_trainer.artifacts import fetch_model
 from longhaul_trainer.contracts import EXIT_CODES
-from longhaul_trainer.errors import DataFailure, UserFailure
+from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
 from longhaul_trainer.export import read_config
 from longhaul_trainer.model import build_model, hidden_states
 from longhaul_trainer.optim import Schedule, learning_rate
@@ -239,6 +239,18 @@ class TestRefusal:
 
 class TestInterruption:
     """However an attempt ends, the next one goes on from its commit, to the bits an undisturbed run ends with."""
+
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    def test_it_goes_on_in_either_precision_as_if_nothing_had_happened(self, stage: StageMaker, precision: str) -> None:
+        changes = {"runtime.precision": precision, "checkpoints.everySteps": STEPS}
+        whole = stage(changes).run_inside()
+        run = stage(changes)
+        with pytest.raises(Stopped):
+            run.run_inside(stop_after=STEPS // 2)
+        assert run.commit().step == STEPS // 2
+        resumed = run.run_inside()
+        assert resumed.weights_digest == whole.weights_digest
+        assert (resumed.first_loss, resumed.last_loss) == (whole.first_loss, whole.last_loss)
 
     def test_sigterm_saves_within_the_grace_and_the_next_attempt_ends_in_equal_weights(
         self, stage: StageMaker, undisturbed: Any
