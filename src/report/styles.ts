@@ -57,7 +57,7 @@ table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabu
 th, td { text-align: left; vertical-align: top; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; color: var(--soft); font-size: 12.5px; white-space: nowrap; }
 tbody th { color: var(--text); font-size: 13.5px; }
-td.number, th.number { text-align: right; }
+td.number, th.number { text-align: right; white-space: nowrap; }
 td.wrap { overflow-wrap: anywhere; min-width: 22ch; }
 .verdict { font-size: 12px; white-space: nowrap; display: block; color: var(--soft); }
 .verdict.better { color: var(--good); font-weight: 600; }

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from protocol_support import RECIPE, claim
-from trainer_support import small_model
 
 from longhaul_trainer import evaluate, measure, records
 from longhaul_trainer.artifacts import publish_model
@@ -33,6 +31,8 @@ from longhaul_trainer.generate import token_losses
 from longhaul_trainer.job import Evaluated, Job
 from longhaul_trainer.store import Store, sha256_digest
 from longhaul_trainer.tokenizer import save_tokenizer, train_tokenizer
+from protocol_support import RECIPE, claim
+from trainer_support import small_model
 
 LENGTH = 192
 TEXT = [

@@ -29,7 +29,7 @@ class WordyEncoder(CharacterEncoder):
     """A tokenizer that would swallow the answer's first digit."""
 
     def encode(self, text: str) -> list[int]:
-        return [ord(character) for character in re.sub(r'":"\d', "#", text)]
+        return [ord(character) for character in re.sub(r'":"\w', "#", text)]
 
 
 def text_of(tokens: Sequence[int]) -> str:
@@ -45,12 +45,12 @@ class TestKeyValueRecall:
     def test_prompt_and_answer_fit_the_length_and_leave_little_of_it_empty(self, length: int) -> None:
         prompts = kv_recall_prompts(CharacterEncoder(), length, DEPTHS, 7, 0)
         longest = max(len(prompt.tokens) + len(prompt.answer) for prompt in prompts)
-        assert length - 64 < longest <= length
+        assert 0.98 * length - 64 < longest <= length
 
     def test_answers_lie_at_their_depths(self) -> None:
         for prompt in kv_recall_prompts(CharacterEncoder(), 2000, DEPTHS, 7, 0):
             table, question = text_of(prompt.tokens).split("}\n")
-            pairs = re.findall(r'"(\w+)":"(\d\d)"', table)
+            pairs = re.findall(r'"(\w+)":"(\w+)"', table)
             key = re.fullmatch(r'"(\w+)":"', question).group(1)  # type: ignore[union-attr]
             assert dict(pairs)[key] == prompt.expected == text_of(prompt.answer)
             place = [pair[0] for pair in pairs].index(key) / (len(pairs) - 1)
@@ -87,7 +87,7 @@ class TestNeedle:
         for prompt in prompts:
             assert 990 < len(prompt.tokens) + len(prompt.answer) <= 1000
             text = text_of(prompt.tokens)
-            assert len(re.findall(r'\n"\w+":"\d\d"\n', text)) == len(DEPTHS)
+            assert len(re.findall(r'\n"\w+":"\w+"\n', text)) == len(DEPTHS)
 
     def test_the_question_is_for_the_needle_at_its_depth_on_a_line_of_its_own(self) -> None:
         for prompt in needle_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0, haystack(1000)):
@@ -100,7 +100,7 @@ class TestNeedle:
     def test_the_text_begins_once_and_its_order_is_kept(self) -> None:
         prompt = needle_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0, haystack(1000))[0]
         assert prompt.tokens[0] == 1 and 1 not in prompt.tokens[1:]
-        without = re.sub(r'\n"\w+":"\d\d"\n', "", text_of(prompt.tokens)).rsplit("\n", 1)[0]
+        without = re.sub(r'\n"\w+":"\w+"\n', "", text_of(prompt.tokens)).rsplit("\n", 1)[0]
         assert text_of(haystack(1000)).startswith(without)
 
     def test_refuses_text_that_is_too_short_and_a_length_without_room_for_text(self) -> None:

@@ -56,15 +56,15 @@ function scoreTable(data: ReportData, task: RecallTask, metric: RecallMetric): M
   const lengths = recallLengths(data, task);
   const columns = [
     { name: 'Model' },
+    ...lengths.map((tokens) => ({ name: `${length(tokens)} tokens` })),
     { name: 'Trained up to' },
     { name: 'RoPE base' },
-    ...lengths.map((tokens) => ({ name: `${length(tokens)} tokens` })),
   ];
   const rows = modelsWithRecall(data, task).map((model) => [
     model.label,
+    ...lengths.map((tokens) => scoreCell(data, model, task, metric, tokens)),
     model.trainedLengthTokens === null ? GAP_CELL : length(model.trainedLengthTokens),
     model.ropeTheta === null ? GAP_CELL : theta(model.ropeTheta),
-    ...lengths.map((tokens) => scoreCell(data, model, task, metric, tokens)),
   ]);
   return table(columns, rows);
 }
