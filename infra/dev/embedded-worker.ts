@@ -37,8 +37,8 @@ export function startEmbeddedWorker(logDir: string): EmbeddedWorker {
       return `The worker ended (${how}). The end of its log, ${logFile}:\n${tail}`;
     }),
     async stop() {
+      if (child.exitCode === null && child.signalCode === null && !stopping) child.kill('SIGTERM');
       stopping = true;
-      child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), STOP_SECONDS * 1000);
       await exited;
       clearTimeout(timer);

@@ -77,12 +77,17 @@ async function withStack(
   if (worker === undefined)
     write(dim(`Process ${String(stack.ownedBy)} runs the servers and a worker here already.`));
   interrupt.onSecond(() => worker?.kill());
+  // The connection closes last: servers that end under a call of it would make that call try again.
+  const stopAll = async (): Promise<void> => {
+    if (worker !== undefined) await stopWorker(worker);
+    await stack.stop();
+  };
   try {
     return await withClient(config, (client) =>
-      runAndWait(client, config, given, options, { stack, worker, interrupt }),
+      runAndWait(client, config, given, options, { stack, worker, interrupt }).finally(stopAll),
     );
   } finally {
-    if (worker !== undefined) await stopWorker(worker);
+    await stopAll();
   }
 }
 

@@ -30,9 +30,10 @@ export async function followRun(
 ): Promise<RunEnd> {
   const watcher = new RunWatcher(client, run);
   let end: Outcome | undefined;
+  // A call that is under way when its connection closes throws where nobody can catch it.
   const leave = new AbortController();
-  void outcomeOf(client, run, leave.signal).then((outcome) => {
-    end = outcome;
+  const outcome = outcomeOf(client, run, leave.signal).then((result) => {
+    end = result;
   });
   try {
     while (end === undefined) {
@@ -43,6 +44,7 @@ export async function followRun(
     return await endOf(end, watcher);
   } finally {
     leave.abort();
+    await outcome;
     view.close();
   }
 }
@@ -55,7 +57,7 @@ type Outcome =
 async function outcomeOf(client: Client, run: string, leave: AbortSignal): Promise<Outcome | undefined> {
   while (!leave.aborted) {
     try {
-      await client.workflow.getHandle(run).result();
+      await client.withAbortSignal(leave, () => client.workflow.getHandle(run).result());
       return { state: 'completed' };
     } catch (error) {
       if (error instanceof WorkflowFailedError) {
