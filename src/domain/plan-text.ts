@@ -1,5 +1,5 @@
 /** A plan as text for a terminal, the Temporal UI and summaries. */
-import type { EvaluationPlan, PartPlan, Plan, StagePlan } from './plan.js';
+import type { EvaluationPlan, PartPlan, Plan, StagePlan } from './plan-types.js';
 import { formatBytes, formatCount, formatLength, formatScientific } from './quantities.js';
 import { textTable, wrapText } from './text-table.js';
 
