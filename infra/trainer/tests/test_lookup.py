@@ -7,9 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+
 from longhaul_trainer import lookup
 from longhaul_trainer.base_data import LookupEncoder
-from tokenizers import Tokenizer
 
 HERE = Path(__file__).resolve().parent
 CASES = json.loads((HERE / "fixtures/lookup.json").read_text(encoding="utf-8"))["cases"]
