@@ -51,9 +51,12 @@ async function startFromUi(page: Page, run: string, recipe: unknown): Promise<vo
 const resultOf = (run: string) => live.client.workflow.getHandle(run).result() as Promise<RecipeResult>;
 const statusOf = (run: string) => live.client.workflow.getHandle(run).query<RunStatus>('status');
 
+/** Whether a folder is that of a stage, and not of the RoPE bump before it. */
+const isFolderOf = (folder: string, stage: string): boolean => folder.replace(/^\d+-/, '') === stage;
+
 /** Folder of a stage by the name it has in the recipe. */
 async function folderOf(run: string, stage: string): Promise<string> {
-  const found = (await statusOf(run)).stages.find(({ folder: name }) => name.endsWith(`-${stage}`));
+  const found = (await statusOf(run)).stages.find(({ folder: name }) => isFolderOf(name, stage));
   if (found === undefined) throw new Error(`${run} has no stage ${stage}`);
   return found.folder;
 }
@@ -201,7 +204,7 @@ describe('no committed step is lost', () => {
         .poll(
           () =>
             statusOf(OTHER)
-              .then(({ stages }) => stages.find(({ folder: name }) => name.endsWith('-stage-1'))?.state)
+              .then(({ stages }) => stages.find(({ folder: name }) => isFolderOf(name, 'stage-1'))?.state)
               .catch(() => ''),
           { timeout: 5 * MINUTES, interval: 500 },
         )
