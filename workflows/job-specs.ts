@@ -1,4 +1,5 @@
 /** From a step of the recipe to the spec of its job. Pure: the same recipe and inputs give the same spec, byte for byte. */
+import type { ConfigRef } from '../activities/rope-bump.js';
 import type {
   CheckpointRef,
   DatasetRef,
@@ -12,12 +13,6 @@ import { heldOutDatasetName } from '../src/domain/datasets.js';
 import { stepsOf } from '../src/domain/recipe-schema.js';
 import type { Recipe, RecipeTask, TrainingStage } from '../src/domain/recipe-schema.js';
 import type { EvaluationStep, ModelSource, TrainingStep } from '../src/domain/walk.js';
-
-/** A model's config.json, by content. */
-export interface ConfigRef {
-  readonly url: string;
-  readonly digest: Digest;
-}
 
 /** What a finished training stage leaves for the stages after it. */
 export interface TrainedModel {

@@ -11,6 +11,7 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { ConfigRef } from '../activities/rope-bump.js';
 import type { DatasetRef, Digest, ModelRef } from '../src/contracts/index.js';
 import { digestSchema } from '../src/contracts/common.js';
 import { digestOf } from '../src/domain/digest.js';
@@ -24,7 +25,7 @@ import { bumpRopeBase, prepareRun, writeReport } from './activity-proxies.js';
 import { curation } from './curation.js';
 import { evaluation } from './evaluation.js';
 import { evaluateSpec, stageUrl, trainSpec } from './job-specs.js';
-import type { ConfigRef, Inputs, TrainedModel } from './job-specs.js';
+import type { Inputs, TrainedModel } from './job-specs.js';
 import { planQuery, stageProgressSignal, statusQuery } from './messages.js';
 import { RunBoard } from './run-board.js';
 import type { StageOutline } from './run-board.js';

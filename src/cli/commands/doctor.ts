@@ -7,6 +7,7 @@ import { describeEnvironment } from '../../config.js';
 import type { Config } from '../../config.js';
 import { TASK_QUEUE } from '../../domain/task-queues.js';
 import { textTable } from '../../domain/text-table.js';
+import { rootLayout } from '../../store/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
 import { probeConditionalWrites } from '../../store/race-probe.js';
 import { withClient } from '../client.js';
@@ -108,7 +109,7 @@ async function checkWorkers({ temporal }: Config, client: Client): Promise<Findi
 async function checkStore(config: Config): Promise<Finding> {
   const store = ObjectStore.connect(config.s3);
   try {
-    await probeConditionalWrites(store, `${config.s3.rootUrl}/probes`);
+    await probeConditionalWrites(store, rootLayout(config.s3.rootUrl).probes);
     return { ok: true, found: `${config.s3.rootUrl}, conditional writes hold` };
   } finally {
     store.close();
