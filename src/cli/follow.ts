@@ -1,6 +1,7 @@
 /** Follows a run to its end. */
 import { CancelledFailure, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunStatus } from '../domain/status.js';
 import { RunWatcher } from './run-watcher.js';
@@ -32,6 +33,8 @@ export async function followRun(
   let end: Outcome | undefined;
   // A call that is under way when its connection closes throws where nobody can catch it.
   const leave = new AbortController();
+  // Each long poll of the client listens anew, for as long as the run is followed.
+  setMaxListeners(0, leave.signal);
   const outcome = outcomeOf(client, run, leave.signal).then((result) => {
     end = result;
   });
