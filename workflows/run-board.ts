@@ -36,6 +36,9 @@ export class RunBoard {
       endedAt: null,
       reportUrl: null,
       problems: [],
+      parked: null,
+      waitingFor: null,
+      ledger: { records: 0, tip: null },
     };
     upsertSearchAttributes([{ key: PRESET, value: outline.preset }]);
     this.#publish();

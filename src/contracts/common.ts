@@ -1,5 +1,6 @@
 /** Building blocks shared by every contract: digests, URLs, references to datasets, models and checkpoints. */
 import { z } from 'zod';
+import { COMMIT_ID } from '../domain/job-names.js';
 
 /** A SHA-256 digest in the form `sha256:<64 lower-case hex digits>`. */
 export const digestSchema = z
@@ -29,7 +30,7 @@ export type Epoch = z.infer<typeof epochSchema>;
 /** Name of a checkpoint, `<step>-<epoch>-<nonce>`, which is also the name of its prefix below `checkpoints/`. */
 export const commitIdSchema = z
   .string()
-  .regex(/^\d{8}-\d{4,}-[0-9a-f]{8}$/, 'expected <step, 8 digits>-<epoch, 4 digits>-<nonce, 8 hex digits>')
+  .regex(COMMIT_ID, 'expected <step, 8 digits>-<epoch, 4 digits>-<nonce, 8 hex digits>')
   .brand('CommitId')
   .describe('<step>-<epoch>-<nonce>');
 export type CommitId = z.infer<typeof commitIdSchema>;

@@ -4,6 +4,9 @@ import { sha256OfText } from './digest.js';
 /** What a run's name, which is its workflow id, may be made of. */
 export const RUN_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
+/** Name of a checkpoint: `<step, 8 digits>-<epoch, 4 digits>-<nonce, 8 hex digits>`. */
+export const COMMIT_ID = /^\d{8}-\d{4,}-[0-9a-f]{8}$/;
+
 /** Longest job name: a Kubernetes label. */
 const LONGEST = 63;
 

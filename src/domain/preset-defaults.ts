@@ -22,6 +22,15 @@ export const DEFAULT_ATTEMPTS: Readonly<Record<FailureClass, number>> = {
   'user-error': 0,
 };
 
+/** How jobs are run and rerun, where a preset says nothing else. */
+export const DEFAULT_EXECUTION = {
+  backend: 'local',
+  attempts: DEFAULT_ATTEMPTS,
+  onFailure: 'park',
+  approvals: [] as string[],
+  numerics: { spikeFactor: 2, spikeWindowSteps: 20, skipSteps: 1 },
+} as const;
+
 /** Table 9: AdamW, weight decay 0.1, β1 0.9, β2 0.95. Clipping and epsilon are the published scripts'. */
 export const ADAMW = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clipNorm: 1 } as const;
 

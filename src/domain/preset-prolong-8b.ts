@@ -4,7 +4,7 @@
  * overrides take the other one.
  */
 import type { JsonObject } from './json.js';
-import { ADAMW, DEFAULT_ATTEMPTS, stageOneMix, stageTwoMix } from './preset-defaults.js';
+import { ADAMW, DEFAULT_EXECUTION, stageOneMix, stageTwoMix } from './preset-defaults.js';
 import type { RecipeSource } from './recipe-schema.js';
 
 const LENGTH_64K = 65_536;
@@ -138,7 +138,7 @@ export const PROLONG_8B = {
     },
   },
   runtime: { device: 'cuda', precision: 'bfloat16', strict: false, threads: 8 },
-  execution: { backend: 'local', graceSeconds: 120, attempts: DEFAULT_ATTEMPTS },
+  execution: { ...DEFAULT_EXECUTION, graceSeconds: 120 },
   cost: {
     gpu: 'H100 SXM, bfloat16',
     peakTeraflops: 989,

@@ -2,7 +2,7 @@
  * `tiny`: the stages and shares of Table 9, scaled down to run in minutes on two CPU cores from the small base model that
  * ships with the project. Every share is a whole number of rows: 800 rows in stage 1, 200 in stage 2, 160 in SFT.
  */
-import { ADAMW, DEFAULT_ATTEMPTS, stageOneMix, stageTwoMix } from './preset-defaults.js';
+import { ADAMW, DEFAULT_EXECUTION, stageOneMix, stageTwoMix } from './preset-defaults.js';
 import type { RecipeSource } from './recipe-schema.js';
 import { TINY_SOURCES } from './tiny-sources.js';
 
@@ -116,7 +116,7 @@ export const TINY = {
     },
   },
   runtime: { device: 'cpu', precision: 'bfloat16', strict: true, threads: 2 },
-  execution: { backend: 'local', graceSeconds: 10, attempts: DEFAULT_ATTEMPTS },
+  execution: { ...DEFAULT_EXECUTION, graceSeconds: 10 },
   cost: {
     gpu: 'two CPU cores',
     // About 0.1 TFLOP/s come out of two idle cores, in training and in evaluation alike.

@@ -21,6 +21,7 @@ export function checkRecipe(recipe: Recipe): CrossProblem[] {
     ...checkNames(recipe),
     ...Object.entries(recipe.tasks).flatMap(([name, task]) => checkTask(recipe, name, task)),
     ...checkEvaluations(recipe),
+    ...checkApprovals(recipe),
     ...checkCost(recipe),
   ];
 }
@@ -32,6 +33,21 @@ function problem(
   involves: readonly string[] = [],
 ): CrossProblem {
   return { path, message, accepted, involves };
+}
+
+function checkApprovals({ execution, stages }: Recipe): CrossProblem[] {
+  const names = Object.keys(stages);
+  return execution.approvals.flatMap((name, index) =>
+    names.includes(name)
+      ? []
+      : [
+          problem(
+            `execution.approvals[${index}]`,
+            `there is no stage ${JSON.stringify(name)} to approve`,
+            names.join(', '),
+          ),
+        ],
+  );
 }
 
 function checkBase({ base, tokenizer, stages }: Recipe): CrossProblem[] {

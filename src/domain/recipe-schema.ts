@@ -256,6 +256,30 @@ const executionSchema = z
       .describe(
         'Per failure class, how often a stage is relaunched without progress in between before it parks',
       ),
+    onFailure: z
+      .enum(['park', 'fail'])
+      .describe(
+        'What becomes of a run whose stage has used up a budget. park: it waits for an operator; fail: it ends (scripts and tests)',
+      ),
+    approvals: z
+      .array(nameSchema)
+      .describe('Stages before which the run waits for an operator’s approval; none by default'),
+    numerics: z
+      .strictObject({
+        spikeFactor: z
+          .number()
+          .gt(1)
+          .nullable()
+          .describe('A loss of more than so many times the recent median is a spike; null: only NaN counts'),
+        spikeWindowSteps: z.int().min(2).describe('Steps that the recent median is taken over'),
+        skipSteps: z
+          .int()
+          .positive()
+          .describe(
+            'Steps of data that are left out from a spike or NaN on, after rolling back to a checkpoint',
+          ),
+      })
+      .describe('When a loss counts as broken, and how much data is skipped then'),
   })
   .describe('How jobs are run and rerun');
 

@@ -3,6 +3,7 @@
  * command line, the report and the workflow's own current details all read. Plain JSON; instants are ISO 8601 in UTC.
  */
 import { z } from 'zod';
+import { FAILURE_CLASSES } from './failure-class.js';
 
 /** What kind of work a stage is. */
 export const STAGE_KINDS = ['curation', 'rope-bump', 'training', 'sft', 'evaluation', 'report'] as const;
@@ -21,8 +22,16 @@ export const STAGE_STATES = [
 ] as const;
 export type StageState = (typeof STAGE_STATES)[number];
 
-/** Where a run stands. `parked`: a stage waits for an operator. */
-export const RUN_STATES = ['running', 'paused', 'parked', 'completed', 'failed', 'cancelled'] as const;
+/** Where a run stands. `parked`: a stage waits for an operator; `waiting`: a gate of the recipe waits for approval. */
+export const RUN_STATES = [
+  'running',
+  'waiting',
+  'paused',
+  'parked',
+  'completed',
+  'failed',
+  'cancelled',
+] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
 const instant = z.iso.datetime({ precision: 3 });
@@ -55,6 +64,26 @@ export const stageStatusSchema = z.strictObject({
 });
 export type StageStatus = z.infer<typeof stageStatusSchema>;
 
+/** Why a run is parked, and what an operator can do about it. */
+export const parkedSchema = z.strictObject({
+  folder: z.string().min(1).describe('The stage that is parked'),
+  class: z.enum(FAILURE_CLASSES).describe('Failure class of the last attempt'),
+  message: z.string().describe('What went wrong, in the job’s or the scheduler’s words'),
+  why: z.string().describe('Why it was not simply tried again'),
+  attempts: z.int().nonnegative().describe('Attempts so far'),
+  newestCheckpoint: z.string().nullable().describe('Where a retry would begin; null: at the start'),
+  logTail: z.array(z.string()).describe('Last lines of the job’s log'),
+  choices: z.array(z.string()).describe('What can be done, one sentence each'),
+});
+export type Parked = z.infer<typeof parkedSchema>;
+
+/** How far the run's ledger goes. */
+export const ledgerTipSchema = z.strictObject({
+  records: z.int().nonnegative().describe('Records in the chain'),
+  tip: z.string().nullable().describe('sha256:… of the newest record’s bytes; null: there is none'),
+});
+export type LedgerTip = z.infer<typeof ledgerTipSchema>;
+
 /** The whole run. */
 export const runStatusSchema = z.strictObject({
   run: z.string().min(1).describe('Run name: the workflow id and the last component of the run’s prefix'),
@@ -67,6 +96,11 @@ export const runStatusSchema = z.strictObject({
   endedAt: instant.nullable(),
   reportUrl: z.string().nullable().describe('s3:// URL of report/index.html once it is written'),
   problems: z.array(z.string()).describe('Why the run failed or is parked, one sentence each, with its path'),
+  parked: parkedSchema.nullable().describe('What is parked; null: nothing is'),
+  waitingFor: z.string().nullable().describe('What a paused or waiting run waits for, in one sentence'),
+  ledger: ledgerTipSchema.describe(
+    'The chain’s tip as the workflow knows it: rewriting the store alone is noticed',
+  ),
 });
 export type RunStatus = z.infer<typeof runStatusSchema>;
 

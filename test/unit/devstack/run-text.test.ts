@@ -50,6 +50,9 @@ const statusOf = (...stages: StageStatus[]): RunStatus => ({
   endedAt: null,
   reportUrl: null,
   problems: [],
+  parked: null,
+  waitingFor: null,
+  ledger: { records: 0, tip: null },
 });
 
 describe('a run in the terminal', () => {

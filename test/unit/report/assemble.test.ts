@@ -60,6 +60,9 @@ const status = runStatusSchema.parse({
   startedAt: at(0),
   endedAt: null,
   reportUrl: null,
+  parked: null,
+  waitingFor: null,
+  ledger: { records: 0, tip: null },
   problems: [],
 });
 
