@@ -1,5 +1,6 @@
 /** Everything that crosses a language or process border. */
 export * from './common.js';
+export * from './attempt.js';
 export * from './checkpoint.js';
 export * from './dataset.js';
 export * from './evaluation.js';

@@ -92,10 +92,24 @@ export const trainSpecSchema = z.strictObject({
   }),
   seed: z.int().nonnegative(),
   checkpoints: z.strictObject({
-    everySteps: z.int().positive().describe('A checkpoint every so many steps, and one after the last'),
+    everySteps: z
+      .union([z.int().positive(), z.literal('auto')])
+      .describe(
+        'A checkpoint every so many steps, and one after the last; auto: as often as measured costs and measured interruptions make best (Young/Daly)',
+      ),
     keepLast: z.int().positive().describe('The newest k are kept'),
     keepEvery: z.int().nonnegative().describe('Every n-th step is kept too; 0: none'),
   }),
+  numerics: z
+    .strictObject({
+      spikeFactor: z
+        .number()
+        .gt(1)
+        .describe('A step whose loss exceeds so many times the median of the steps before it is a spike'),
+      spikeWindowSteps: z.int().positive().describe('How many steps before it the median is taken over'),
+    })
+    .optional()
+    .describe('When a loss counts as a spike, which ends the attempt before the update; absent: never'),
 });
 export type TrainSpec = z.infer<typeof trainSpecSchema>;
 

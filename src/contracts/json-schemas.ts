@@ -1,5 +1,6 @@
 /** The contracts by name, and their JSON Schemas, for whoever brings a training container in another language. */
 import { z } from 'zod';
+import { attemptSchema } from './attempt.js';
 import {
   checkpointManifestSchema,
   headSchema,
@@ -20,6 +21,7 @@ import { outcomeSchema } from './outcome.js';
  * `longhaul_trainer.contracts.CONTRACTS` has the same names.
  */
 export const CONTRACTS: Readonly<Record<string, z.ZodType>> = {
+  attempt: attemptSchema,
   'checkpoint-manifest': checkpointManifestSchema,
   'dataset-manifest': datasetManifestSchema,
   'evaluation-record': evaluationRecordSchema,

@@ -64,6 +64,8 @@ export const stageLayout = (stageUrl: string) => {
     pin: (commit: CommitId, name: string) => `${checkpoint(commit)}/pins/${name}.json`,
     attempts: `${stageUrl}/attempts`,
     attempt,
+    /** What the control plane tells an attempt, before its launch. */
+    attemptFile: (epoch: Epoch) => `${attempt(epoch)}/attempt.json`,
     events: (epoch: Epoch) => `${attempt(epoch)}/events`,
     /** Event file; numbered from 1. */
     eventFile: (epoch: Epoch, index: number) =>

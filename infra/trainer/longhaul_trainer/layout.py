@@ -40,6 +40,10 @@ class StageUrls:
     def attempt(self, epoch: int) -> str:
         return f"{self.url}/attempts/{epoch:04d}"
 
+    def attempt_file(self, epoch: int) -> str:
+        """What the control plane tells an attempt, before its launch."""
+        return f"{self.attempt(epoch)}/attempt.json"
+
     def event_file(self, epoch: int, index: int) -> str:
         return f"{self.attempt(epoch)}/events/{index:06d}.json"
 

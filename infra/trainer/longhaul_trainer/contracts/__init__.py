@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .attempt import AttemptFile, StepWindow
 from .base import (
     CommitId,
     Contract,
@@ -90,6 +91,7 @@ from .job_spec import (
     JobSpec,
     KvRecallTask,
     NeedleTask,
+    Numerics,
     Optimizer,
     Runtime,
     Schedule,
@@ -107,6 +109,7 @@ from .outcome import (
 )
 
 CONTRACTS: dict[str, Any] = {
+    "attempt": AttemptFile,
     "checkpoint-manifest": CheckpointManifest,
     "dataset-manifest": DatasetManifest,
     "evaluation-record": EvaluationRecord,
@@ -128,6 +131,7 @@ __all__ = [
     "EXIT_CODES",
     "HEAD_ANCESTORS",
     "PART_BYTES",
+    "AttemptFile",
     "BadFile",
     "CheckpointManifest",
     "CheckpointPolicy",
@@ -176,6 +180,7 @@ __all__ = [
     "NeedleTask",
     "NonNegative",
     "Number",
+    "Numerics",
     "ObjectUrl",
     "Optimizer",
     "Outcome",
@@ -195,6 +200,7 @@ __all__ = [
     "Shard",
     "SourceCount",
     "StepEvent",
+    "StepWindow",
     "StoredFile",
     "Text",
     "Topology",

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, field_validator, model_serializer
 
 from .base import Contract, Digest, Fraction, Natural, NonNegative, ObjectUrl, Positive, PositiveNumber, Text
 from .common import CheckpointRef, DatasetRef, ModelRef
+
+
+def absent_not_null(value: object) -> object:
+    """For keys that may be left out: zod's ``optional`` does not take null either."""
+    if value is None:
+        raise ValueError("leave the key out instead of null")
+    return value
 
 
 class Runtime(Contract):
@@ -90,16 +97,33 @@ class Schedule(Contract):
     total_tokens: Positive
 
 
+def _is_text(value: object) -> str:
+    return "str" if isinstance(value, str) else "int"
+
+
+EverySteps = Annotated[
+    Annotated[Positive, Tag("int")] | Annotated[Literal["auto"], Tag("str")], Discriminator(_is_text)
+]
+"""A number of steps, or as often as measured costs and measured interruptions make best."""
+
+
 class CheckpointPolicy(Contract):
     """When to save, and what retention keeps."""
 
-    every_steps: Positive
+    every_steps: EverySteps
     keep_last: Positive
     keep_every: Natural
 
 
+class Numerics(Contract):
+    """When a loss is a spike: above ``spike_factor`` × the median of the ``spike_window_steps`` losses before it."""
+
+    spike_factor: Annotated[float, Field(gt=1)]
+    spike_window_steps: Positive
+
+
 class TrainSpec(_JobSpec):
-    """A training job: continued training or SFT."""
+    """A training job: continued training or SFT. ``numerics`` is left out of the JSON when None: no loss is a spike."""
 
     kind: Literal["train"]
     initialize: Initialize
@@ -111,6 +135,19 @@ class TrainSpec(_JobSpec):
     schedule: Schedule
     seed: Natural
     checkpoints: CheckpointPolicy
+    numerics: Numerics | None = None
+
+    @field_validator("numerics", mode="before")
+    @classmethod
+    def _absent_not_null(cls, value: object) -> object:
+        return absent_not_null(value)
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.numerics is None:
+            del written["numerics"]
+        return written
 
 
 class _RecallTask(Contract):
@@ -157,9 +194,7 @@ class EvaluationTarget(Contract):
     @field_validator("rope_theta", "max_position_embeddings", mode="before")
     @classmethod
     def _absent_not_null(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("leave the key out instead of null")
-        return value
+        return absent_not_null(value)
 
     @model_serializer(mode="wrap")
     def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

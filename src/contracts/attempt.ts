@@ -1,0 +1,39 @@
+/**
+ * `attempts/<epoch>/attempt.json`, create-only, written by the control plane before it launches the attempt's job: what
+ * holds for this attempt alone. A job reads it at its start; without one, nothing is skipped and nothing is known.
+ */
+import { z } from 'zod';
+import { headCommitSchema } from './checkpoint.js';
+import { epochSchema, instantSchema } from './common.js';
+
+/** Optimizer steps, both ends included, whose data is consumed and whose update is left out. */
+export const stepWindowSchema = z
+  .strictObject({
+    first: z.int().positive().describe('First optimizer step left out, from 1'),
+    last: z.int().positive().describe('Last optimizer step left out; not before first'),
+  })
+  .refine(({ first, last }) => last >= first, { path: ['last'], error: 'last must not be before first' })
+  .describe('Optimizer steps, inclusive, whose data is consumed but whose update is left out');
+export type StepWindow = z.infer<typeof stepWindowSchema>;
+
+/** What the control plane tells one attempt. */
+export const attemptSchema = z.strictObject({
+  schema: z.literal('longhaul.attempt/1'),
+  epoch: epochSchema,
+  owner: z.string().describe('Token of the claim that made this epoch'),
+  startedFrom: headCommitSchema
+    .nullable()
+    .describe('The commit that HEAD named when the epoch was claimed; null: none'),
+  skipSteps: z
+    .array(stepWindowSchema)
+    .describe(
+      'Data windows recorded after NaN or a loss spike; the same for every later attempt of the stage',
+    ),
+  meanSecondsBetweenInterruptions: z
+    .number()
+    .positive()
+    .nullable()
+    .describe('Measured over the run; null: unknown. Decides how often everySteps "auto" saves'),
+  createdAt: instantSchema,
+});
+export type AttemptFile = z.infer<typeof attemptSchema>;
