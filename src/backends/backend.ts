@@ -44,3 +44,12 @@ export interface Backend {
   /** Names of every job the backend remembers. */
   list(): Promise<string[]>;
 }
+
+/** What the world outside does to a running job's processes. */
+export type JobSignal = 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT';
+
+/** A backend whose jobs can be signalled past its own bookkeeping, as a machine's owner would. For drills. */
+export interface SignalsJobs {
+  /** Signals all processes of a running job. False: it does not run. */
+  signal(name: string, signal: JobSignal): Promise<boolean>;
+}

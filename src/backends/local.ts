@@ -9,7 +9,7 @@ import { randomUUID } from 'node:crypto';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import type { Backend, JobObservation, JobRequest, Submission } from './backend.js';
+import type { Backend, JobObservation, JobRequest, JobSignal, SignalsJobs, Submission } from './backend.js';
 import { isSameProcessAlive } from './process-identity.mjs';
 
 const SHIM = fileURLToPath(new URL('./local-shim.mjs', import.meta.url));
@@ -26,7 +26,7 @@ type Started = z.infer<typeof startedSchema>;
 const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 
 /** Runs jobs on this machine, with their state below `folder`. */
-export class LocalBackend implements Backend {
+export class LocalBackend implements Backend, SignalsJobs {
   constructor(private readonly folder: string) {}
 
   async submit(request: JobRequest): Promise<Submission> {
@@ -75,6 +75,13 @@ export class LocalBackend implements Backend {
     } else if (started.job !== null && isSameProcessAlive(started.job)) {
       signal(-started.job.pid, graceSeconds > 0 ? 'SIGTERM' : 'SIGKILL');
     }
+  }
+
+  async signal(name: string, signalName: JobSignal): Promise<boolean> {
+    const job = (await this.spawned(name))?.job ?? null;
+    if (job === null || !isSameProcessAlive(job)) return false;
+    signal(-job.pid, signalName);
+    return true;
   }
 
   async logs(name: string, lines: number): Promise<string[]> {
@@ -146,7 +153,7 @@ function isMissing(error: unknown): boolean {
 }
 
 /** Signals a process or, negative, a process group; it may have ended in between. */
-function signal(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
+function signal(pid: number, name: JobSignal): void {
   try {
     process.kill(pid, name);
   } catch (error) {

@@ -113,6 +113,24 @@ describe('a job outlives the worker that started it', () => {
   });
 });
 
+describe('a job that is signalled from outside', () => {
+  it('stands still while it is frozen, goes on when it is thawed, and ends when it is killed', async () => {
+    await backend.submit(job('a', 'let n = 0; setInterval(() => console.log("tick " + ++n), 10)'));
+    await logged('a', 'tick 3');
+    expect(await backend.signal('a', 'SIGSTOP')).toBe(true);
+    await sleep(50);
+    const [frozen] = await backend.logs('a', 1);
+    await sleep(100);
+    expect(await backend.logs('a', 1)).toEqual([frozen]);
+    expect((await backend.observe('a')).state).toBe('running');
+    await backend.signal('a', 'SIGCONT');
+    while ((await backend.logs('a', 1))[0] === frozen) await sleep(20);
+    await backend.signal('a', 'SIGKILL');
+    expect((await ended('a')).exitCode).toBe(137);
+    expect(await backend.signal('a', 'SIGKILL')).toBe(false);
+  });
+});
+
 describe('a job that is asked to stop', () => {
   it('is killed after its grace when it ignores SIGTERM', async () => {
     await backend.submit(
