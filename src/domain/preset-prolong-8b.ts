@@ -138,7 +138,23 @@ export const PROLONG_8B = {
     },
   },
   runtime: { device: 'cuda', precision: 'bfloat16', strict: false, threads: 8 },
-  execution: { ...DEFAULT_EXECUTION, graceSeconds: 120 },
+  execution: {
+    ...DEFAULT_EXECUTION,
+    graceSeconds: 120,
+    watchdog: {
+      factor: 5,
+      // Cold images, 96 GB of checkpoint, collectives that come up, contexts of 512K: minutes each, and tens on a bad day.
+      floorSeconds: {
+        import: 900,
+        load: 3600,
+        'first-step': 3600,
+        step: 900,
+        save: 1800,
+        evaluate: 3600,
+        export: 3600,
+      },
+    },
+  },
   cost: {
     gpu: 'H100 SXM, bfloat16',
     peakTeraflops: 989,

@@ -116,7 +116,23 @@ export const TINY = {
     },
   },
   runtime: { device: 'cpu', precision: 'bfloat16', strict: true, threads: 2 },
-  execution: { ...DEFAULT_EXECUTION, graceSeconds: 10 },
+  execution: {
+    ...DEFAULT_EXECUTION,
+    graceSeconds: 10,
+    watchdog: {
+      factor: 5,
+      // A laptop that is busy otherwise is slow, and not hung.
+      floorSeconds: {
+        import: 120,
+        load: 120,
+        'first-step': 120,
+        step: 60,
+        save: 120,
+        evaluate: 120,
+        export: 120,
+      },
+    },
+  },
   cost: {
     gpu: 'two CPU cores',
     // About 0.1 TFLOP/s come out of two idle cores, in training and in evaluation alike.

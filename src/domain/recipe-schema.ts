@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { FAILURE_CLASSES } from './failure-class.js';
+import { JOB_PHASES } from './job-phase.js';
 import { lengthSchema, tokenCountSchema } from './quantities.js';
 import { sourceSchema } from './sources.js';
 
@@ -280,6 +281,19 @@ const executionSchema = z
           ),
       })
       .describe('When a loss counts as broken, and how much data is skipped then'),
+    watchdog: z
+      .strictObject({
+        factor: z
+          .number()
+          .gt(1)
+          .describe('A phase may take so many times the slowest of what the run has measured of it lately'),
+        floorSeconds: z
+          .record(z.enum(JOB_PHASES), z.number().positive().describe('Seconds that are always allowed'))
+          .describe(
+            'Per phase of a job, the limit while nothing is measured, which no measurement lowers. Events come in every 5 s or so: a shorter limit for steps takes every pause for a hang',
+          ),
+      })
+      .describe('When a job that is alive but does not advance is replaced'),
   })
   .describe('How jobs are run and rerun');
 
