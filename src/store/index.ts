@@ -7,6 +7,7 @@ export * from './errors.js';
 export * from './head.js';
 export * from './layout.js';
 export * from './lease.js';
+export * from './ledger.js';
 export * from './models.js';
 export * from './object-store.js';
 export * from './race-probe.js';

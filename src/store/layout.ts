@@ -1,6 +1,7 @@
 /** Every key and prefix in the object store, in one place. All values are `s3://bucket/key` URLs. */
 import { commitIdSchema } from '../contracts/index.js';
 import type { CommitId, Digest, Epoch } from '../contracts/index.js';
+import { recordName } from '../domain/ledger-chain.js';
 import { shortDigest } from './digest.js';
 
 /** Bucket and key of an object or prefix. */
@@ -36,14 +37,18 @@ export const rootLayout = (rootUrl: string) => ({
 export const runLayout = (runUrl: string) => ({
   recipe: `${runUrl}/recipe.json`,
   owner: `${runUrl}/owner.json`,
+  /** Chain of the run's own ledger. */
   ledger: `${runUrl}/ledger`,
-  /** Record of the ledger; numbered from 1. */
-  ledgerRecord: (index: number) => `${runUrl}/ledger/${String(index).padStart(6, '0')}.json`,
   stages: `${runUrl}/stages`,
   /** `folder`: `<nn-name>`. */
   stage: (folder: string) => `${runUrl}/stages/${folder}`,
   report: `${runUrl}/report/index.html`,
 });
+
+/** Record of a ledger's chain; numbered from 1. */
+export function ledgerRecordUrl(chainUrl: string, index: number): string {
+  return `${chainUrl}/${recordName(index)}`;
+}
 
 /** What lies below a stage's prefix. */
 export const stageLayout = (stageUrl: string) => {
@@ -53,8 +58,12 @@ export const stageLayout = (stageUrl: string) => {
     spec: `${stageUrl}/spec.json`,
     head: `${stageUrl}/HEAD`,
     lease: `${stageUrl}/lease.json`,
+    /** Chain of the stage's ledger. */
+    ledger: `${stageUrl}/ledger`,
     config: `${stageUrl}/config.json`,
     bump: `${stageUrl}/bump.json`,
+    /** The outcome that a finished stage is adopted by. */
+    result: `${stageUrl}/result.json`,
     results: `${stageUrl}/results.json`,
     checkpoints: `${stageUrl}/checkpoints`,
     checkpoint,

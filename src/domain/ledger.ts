@@ -1,0 +1,122 @@
+/**
+ * The ledger: what happened to a run, in order, as hash-chained create-only objects. One chain per workflow, each object one
+ * record under its number, `000001.json`. Shapes and checks only; `src/store/ledger.ts` reads and writes them.
+ */
+import { z } from 'zod';
+import { FAILURE_CLASSES } from './failure-class.js';
+import { COMMIT_ID } from './job-names.js';
+import { STAGE_KINDS, ledgerTipSchema } from './status.js';
+
+const text = z.string().min(1);
+const digest = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256:<64 hex digits>')
+  .describe('SHA-256, sha256:<64 lower-case hex digits>');
+const instant = z.iso.datetime({ precision: 3 }).describe('ISO 8601, UTC, milliseconds');
+const commitId = z.string().regex(COMMIT_ID, 'expected <step>-<epoch>-<nonce>');
+const folder = text.describe('Stage folder, <nn-name>');
+const epoch = z.int().positive().describe('Epoch of the attempt');
+
+/** Seconds of an attempt by what they went into. The first seven are the trainer's own, the others what was seen from outside. */
+export const attemptSecondsSchema = z.strictObject({
+  import: z.number().nonnegative(),
+  load: z.number().nonnegative(),
+  firstStep: z.number().nonnegative(),
+  step: z.number().nonnegative().describe('Steps after the first'),
+  save: z.number().nonnegative().describe('Training stalled by saving'),
+  evaluate: z.number().nonnegative(),
+  export: z.number().nonnegative(),
+  queued: z.number().nonnegative().describe('Submitted, not started yet'),
+  hung: z.number().nonnegative().describe('Without progress before the watchdog stopped it'),
+  stopping: z.number().nonnegative().describe('From being told to stop to its end'),
+});
+export type AttemptSeconds = z.infer<typeof attemptSecondsSchema>;
+
+/** Something a stage made, by content. */
+export const artifactSchema = z.strictObject({
+  kind: z.enum(['dataset', 'checkpoint', 'model', 'results', 'config', 'report']),
+  url: text.describe('s3:// URL: of a model or checkpoint its prefix, of anything else the object'),
+  digest: digest.describe("SHA-256 of the object's bytes; of a prefix, of its manifest.json's"),
+});
+export type Artifact = z.infer<typeof artifactSchema>;
+
+/** How a stage ended, or stopped for the time being. */
+export const STAGE_RESULTS = [
+  'done',
+  'adopted',
+  'parked',
+  'skipped',
+  'paused',
+  'cancelled',
+  'failed',
+] as const;
+export type StageResult = (typeof STAGE_RESULTS)[number];
+
+/** One thing that happened. `run-…`, `stage-started`, `stage-ended` and `action` stand in the run's chain, the others in a stage's. */
+export const ledgerEntrySchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z
+      .literal('run-opened')
+      .describe('A workflow began: at the start, after a reset, or in a second run of the name'),
+    run: text,
+    recipeDigest: digest,
+    namespace: text,
+    workflowId: text,
+    runId: text,
+  }),
+  z.strictObject({ type: z.literal('stage-started'), folder, kind: z.enum(STAGE_KINDS), title: text }),
+  z.strictObject({
+    type: z.literal('stage-ended'),
+    folder,
+    result: z.enum(STAGE_RESULTS),
+    why: z.string(),
+    chain: ledgerTipSchema.nullable().describe("Seal of the stage's own chain; null: it has none"),
+    artifacts: z.array(artifactSchema),
+  }),
+  z.strictObject({
+    type: z.literal('action'),
+    action: z.enum(['pause', 'resume', 'retryStage', 'skipStage', 'abort', 'approve', 'setBudget']),
+    actor: text,
+    actorKind: z.enum(['asserted', 'authenticated']).describe('Whether somebody vouches for the name'),
+    reason: text,
+    detail: z.record(z.string(), z.unknown()).describe('What else the operator said'),
+  }),
+  z.strictObject({ type: z.literal('run-ended'), state: text, why: z.string() }),
+  z.strictObject({
+    type: z.literal('attempt-opened'),
+    epoch,
+    job: text.describe("The job's name at the backend"),
+    from: commitId.nullable().describe('Checkpoint it begins at; null: the start'),
+    previousOwner: z.string().describe('Token of the claim before; empty: none'),
+    why: z.string(),
+  }),
+  z.strictObject({
+    type: z.literal('attempt-ended'),
+    epoch,
+    class: z.enum([...FAILURE_CLASSES, 'done']),
+    message: z.string(),
+    signature: z.string().describe('Equal signatures are the same failure again'),
+    step: z.int().nonnegative().describe('Last optimizer step done; of an evaluation, samples done'),
+    tokens: z.int().nonnegative(),
+    seconds: attemptSecondsSchema,
+    wallSeconds: z.number().nonnegative().describe("From the job's start to its end"),
+    commits: z.array(z.strictObject({ id: commitId, step: z.int().nonnegative() })),
+    node: z.string().nullable().describe("Where it ran; null: the backend doesn't say"),
+    note: z.string(),
+  }),
+  z.strictObject({ type: z.literal('stage-adopted'), why: z.string(), digest }),
+]);
+export type LedgerEntry = z.infer<typeof ledgerEntrySchema>;
+/** An entry of one type. */
+export type EntryOf<T extends LedgerEntry['type']> = Extract<LedgerEntry, { type: T }>;
+
+/** `ledger/<6 digits>.json`, create-only. */
+export const ledgerRecordSchema = z.strictObject({
+  schema: z.literal('longhaul.ledger/1'),
+  index: z.int().positive().describe('Number of the record, from 1; also its name'),
+  id: text.describe('Owner token, "#", and what: an append that is repeated has the same'),
+  previous: digest.nullable().describe('SHA-256 of the object before this one; null: this is the first'),
+  at: instant,
+  entry: ledgerEntrySchema,
+});
+export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
