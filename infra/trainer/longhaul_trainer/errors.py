@@ -30,7 +30,7 @@ class CheckpointFailure(JobFailure):
 
 
 class NumericsFailure(JobFailure):
-    """Loss or gradients are not finite, or exploded."""
+    """Loss or gradients are not finite, or the loss is a spike by the spec's measure."""
 
     failure_class = "numerics"
 

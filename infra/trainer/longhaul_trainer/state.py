@@ -25,12 +25,14 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Counters:
-    """Where training stands: optimizer steps done, tokens consumed, the next row to read, and every step's loss."""
+    """Where training stands: optimizer steps done, tokens consumed, the next row to read, the loss of every step that
+    was taken, and the steps that were left out."""
 
     step: int
     tokens: int
     next_sample: int
     losses: list[float] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
 
 
 def unique_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .attention import DocumentLayout
+from .contracts import Numerics
 from .errors import NumericsFailure
 from .loss import IGNORE, cross_entropy_sum
 from .model import Precision, compute_type, hidden_states
@@ -56,6 +58,13 @@ def next_token_labels(
     return labels
 
 
+def loss_limit(numerics: Numerics | None, losses: Sequence[float]) -> float:
+    """The loss above which the next step is a spike, judged by the `losses` before it; infinite until there are enough."""
+    if numerics is None or len(losses) < numerics.spike_window_steps:
+        return math.inf
+    return numerics.spike_factor * median(losses[-numerics.spike_window_steps :])
+
+
 def train_step(
     model: LlamaForCausalLM,
     optimizer: torch.optim.Optimizer,
@@ -64,11 +73,13 @@ def train_step(
     clip_norm: float,
     precision: Precision = "float32",
     interrupted: Callable[[], bool] = lambda: False,
+    loss_limit: float = math.inf,
 ) -> StepResult:
     """Takes one optimizer step with learning rate `rate`.
 
     The loss is the sum over all micro-batches' valid tokens divided by their number, so it doesn't depend on how the
-    global batch is cut up. Raises StepInterrupted (nothing changed) or NumericsFailure (nothing changed).
+    global batch is cut up. Raises StepInterrupted, or NumericsFailure for numbers that are not finite and for a loss
+    above `loss_limit`; either way nothing has changed.
     """
     optimizer.zero_grad(set_to_none=True)
     valid = sum(int((batch.labels != IGNORE).sum()) for batch in micro_batches)
@@ -86,6 +97,9 @@ def train_step(
     if not (math.isfinite(total) and math.isfinite(norm)):
         optimizer.zero_grad(set_to_none=True)
         raise NumericsFailure(f"loss {total}, gradient norm {norm}: not finite; weights were not changed")
+    if total > loss_limit:
+        optimizer.zero_grad(set_to_none=True)
+        raise NumericsFailure(f"loss {total:.4f} is a spike, above {loss_limit:.4f}; weights were not changed")
     set_learning_rate(optimizer, rate)
     optimizer.step()
     return StepResult(loss=total, valid_tokens=valid, gradient_norm=norm)

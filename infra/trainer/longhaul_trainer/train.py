@@ -16,6 +16,7 @@ from safetensors.torch import save
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .artifacts import fetch_model, publish_model, read_contract, read_verified
+from .attempt import AttemptTerms, read_attempt
 from .checkpoint import CheckpointManager, Restored, Snapshot, load_checkpoint
 from .contracts import (
     HeadCommit,
@@ -29,6 +30,7 @@ from .contracts import (
 from .data import Dataset, make_micro_batch
 from .errors import CheckpointFailure, UserFailure
 from .export import TOKENIZER_FILES, load_model_folder, model_files, read_config
+from .interval import SaveSchedule
 from .job import Job, Trained
 from .model import build_model
 from .numerics import configure, fingerprint
@@ -45,11 +47,14 @@ from .state import (
     load_weights,
     weights_digest,
 )
-from .step import MicroBatch, StepInterrupted, train_step
+from .step import MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
 from .store import Store
 
 MICRO_BATCH_TOKENS = 16_384
 """Most tokens of a micro-batch, unless one row has more. It decides how sums are cut, so it is in the fingerprint."""
+
+NOT_TAKEN = StepResult(loss=0.0, valid_tokens=0, gradient_norm=0.0)
+"""What events say of a step that was left out: nothing was learned from any of its tokens."""
 
 
 def run(spec: TrainSpec, job: Job) -> Trained:
@@ -71,12 +76,14 @@ class Stage:
         self.micro_batch_rows = max(1, MICRO_BATCH_TOKENS // spec.data.sequence_length_tokens)
         self.counters = Counters(0, 0, 0)
         self.committed_step = -1
+        self.terms = AttemptTerms()
 
     # --- load ---
 
     def load(self) -> None:
         """Model, optimizer and counters: from this stage's newest commit, else from what the spec starts from."""
         spec, job = self.spec, self.job
+        self.terms = read_attempt(job.store, job.urls, job.epoch)
         self.device = configure(spec.runtime, spec.seed)
         facts = fingerprint(spec.runtime, self.micro_batch_rows)
         self.manager: CheckpointManager = job.checkpoint_manager(spec, fingerprint=facts)
@@ -118,6 +125,9 @@ class Stage:
         manifest = restored.manifest
         if (self.counters.step, self.counters.next_sample) != (manifest.step, manifest.data_position.next_sample):
             raise CheckpointFailure(f"checkpoint {restored.commit.id}: its counters and its manifest disagree")
+        problem = self.terms.contradiction(self.counters.step, self.counters.skipped)
+        if problem:
+            self.job.events.log(f"checkpoint {restored.commit.id} is not of this attempt's terms: {problem}", "warning")
         self.committed_step = self.counters.step
         self.job.set_progress(self.counters.step, self.counters.tokens)
 
@@ -141,22 +151,29 @@ class Stage:
     def train(self) -> None:
         """Takes the steps that are left, saving as the spec's policy says."""
         spec, job = self.spec, self.job
+        schedule = SaveSchedule(spec.checkpoints, spec.data.steps, self.terms.mean_seconds_between_interruptions)
         job.phase("first-step")
         while self.counters.step < spec.data.steps:
             started = time.monotonic()
+            saving = self.manager.saving
             try:
-                self._step(started)
+                taken = self._advance(started)
             except StepInterrupted:
                 job.save_before_stopping(self.manager, self._unsaved)
                 raise job.stopped() from None
+            if taken:
+                schedule.step_done(time.monotonic() - started, saving=saving)
             job.check()
-            if self.counters.step % spec.checkpoints.every_steps == 0 or self.counters.step == spec.data.steps:
-                self._save()
+            if schedule.due(self.counters.step, self.manager.save_seconds):
+                schedule.saved(self._save())
         if self.committed_step != self.counters.step:
             self._save()
 
-    def _step(self, started: float) -> None:
+    def _advance(self, started: float) -> bool:
+        """Consumes the next step's rows: takes an optimizer step, or leaves it out (False) as the attempt's terms say."""
         spec, before = self.spec, self.counters
+        if self.job.stop_requested:
+            raise StepInterrupted
         tokens = before.tokens + spec.data.global_batch_tokens
         rate = learning_rate(
             Schedule(
@@ -167,21 +184,15 @@ class Stage:
             ),
             tokens,
         )
-        result = train_step(
-            self.model,
-            self.optimizer,
-            list(self._micro_batches(before.next_sample)),
-            rate,
-            spec.optimizer.clip_norm,
-            spec.runtime.precision,
-            interrupted=lambda: self.job.stop_requested,
-        )
+        taken = self._step(rate)
         self.counters = Counters(
             step=before.step + 1,
             tokens=tokens,
             next_sample=before.next_sample + self.rows_per_step,
-            losses=[*before.losses, result.loss],
+            losses=[*before.losses, taken.loss] if taken else before.losses,
+            skipped=before.skipped if taken else [*before.skipped, before.step + 1],
         )
+        result = taken or NOT_TAKEN
         self.job.step_done(
             StepEvent(
                 type="step",
@@ -194,6 +205,29 @@ class Stage:
                 gradient_norm=result.gradient_norm,
                 seconds=time.monotonic() - started,
             )
+        )
+        return taken is not None
+
+    def _step(self, rate: float) -> StepResult | None:
+        """One optimizer step; None when it is left out: its rows are not even read, whatever is wrong with them."""
+        spec, before = self.spec, self.counters
+        window = self.terms.window_of(before.step + 1)
+        if window is not None:
+            if before.step + 1 == window.first or not before.skipped or before.skipped[-1] != before.step:
+                self.job.events.log(
+                    f"steps {before.step + 1} to {window.last} are left out: their rows count as consumed, weights stay",
+                    "warning",
+                )
+            return None
+        return train_step(
+            self.model,
+            self.optimizer,
+            list(self._micro_batches(before.next_sample)),
+            rate,
+            spec.optimizer.clip_norm,
+            spec.runtime.precision,
+            interrupted=lambda: self.job.stop_requested,
+            loss_limit=loss_limit(spec.numerics, before.losses),
         )
 
     def _micro_batches(self, first: int) -> Iterator[MicroBatch]:
@@ -210,11 +244,13 @@ class Stage:
 
     # --- save ---
 
-    def _save(self) -> None:
+    def _save(self) -> float:
+        """Begins a save; returns the seconds for which training stood still."""
         started = time.monotonic()
         with self.job.measure("save"):
-            self.manager.save(self._snapshot(), stall_started=started)
+            stall = self.manager.save(self._snapshot(), stall_started=started)
         self.committed_step = self.counters.step
+        return stall
 
     def _unsaved(self) -> Snapshot | None:
         return None if self.counters.step in (0, self.committed_step) else self._snapshot()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,27 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 def prefix(s3_server: S3Server) -> str:
     """A fresh prefix in the test bucket."""
     return f"s3://test/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def store(prefix: str) -> Any:
+    """The store that the environment names."""
+    from longhaul_trainer.store import Store
+
+    return Store.from_environment()
+
+
+@pytest.fixture
+def stage(prefix: str, store: Any) -> Iterator[Any]:
+    """Makes stages, as `job_support.make_stage` does, and leaves no process of theirs behind."""
+    from job_support import StageRun, make_stage
+
+    made: list[StageRun] = []
+
+    def make(*arguments: Any, **options: Any) -> StageRun:
+        made.append(make_stage(store, prefix, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for run in made:
+        run.end()

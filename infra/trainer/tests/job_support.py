@@ -24,6 +24,7 @@ from transformers.models.llama.configuration_llama import LlamaConfig
 from longhaul_trainer.artifacts import publish_model
 from longhaul_trainer.checkpoint import load_commit
 from longhaul_trainer.contracts import (
+    AttemptFile,
     DatasetManifest,
     DatasetRef,
     EventFile,
@@ -34,6 +35,7 @@ from longhaul_trainer.contracts import (
     StepEvent,
     TrainSpec,
     dump,
+    now,
     parse,
 )
 from longhaul_trainer.errors import Stopped
@@ -232,6 +234,8 @@ class StageRun:
 
     store: Store
     spec: dict[str, Any]
+    terms: dict[str, Any] = field(default_factory=dict)
+    """What attempt.json says of every attempt (`skipSteps`, ...); empty: there is none."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -250,11 +254,30 @@ class StageRun:
     def spec_model(self) -> TrainSpec:
         return TrainSpec.model_validate(self.spec)
 
+    def claim(self) -> int:
+        """What the control plane does before a launch: the next epoch, and its attempt.json."""
+        epoch = claim(self.store, self.urls)
+        if self.terms:
+            said = {"skipSteps": [], "meanSecondsBetweenInterruptions": None, **self.terms}
+            commit = self.head().commit
+            file = AttemptFile.model_validate(
+                {
+                    "schema": "longhaul.attempt/1",
+                    "epoch": epoch,
+                    "owner": "test",
+                    "startedFrom": None if commit is None else commit.model_dump(by_alias=True),
+                    "createdAt": now(),
+                    **said,
+                }
+            )
+            self.store.create(self.urls.attempt_file(epoch), dump(file))
+        return epoch
+
     def start(self, grace_seconds: float = 20.0) -> subprocess.Popen[bytes]:
         """Claims the next epoch and launches the wrapper for it."""
         variables = {
             "LONGHAUL_SPEC_URL": self.urls.spec,
-            "LONGHAUL_EPOCH": str(claim(self.store, self.urls)),
+            "LONGHAUL_EPOCH": str(self.claim()),
             "LONGHAUL_GRACE_SECONDS": str(grace_seconds),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "PYTHONDONTWRITEBYTECODE": "",
@@ -298,7 +321,7 @@ class StageRun:
 
     @contextmanager
     def _job(self) -> Iterator[Job]:
-        job = Job(self.spec_model(), claim(self.store, self.urls), self.store, grace_seconds=20)
+        job = Job(self.spec_model(), self.claim(), self.store, grace_seconds=20)
         job.events.start()
         try:
             with numerics_restored():
@@ -381,6 +404,7 @@ def make_stage(
     initialize: dict[str, Any] | None = None,
     config: LlamaConfig | None = None,
     vocabulary: int = 64,
+    shards: int = 2,
     spoil: Callable[[dict[str, torch.Tensor]], object] = lambda weights: None,
 ) -> StageRun:
     """A stage of the small model with its own model, data and config.
@@ -392,7 +416,9 @@ def make_stage(
     model = publish_small_model(store, f"{url}-model", config, spoil)
     rows = rows if rows is not None else samples(ROWS * STEPS, LENGTH, documents=3)
     data = {
-        "dataset": publish_dataset(store, f"{url}-data", rows, vocabulary).model_dump(mode="json", by_alias=True),
+        "dataset": publish_dataset(store, f"{url}-data", rows, vocabulary, shards).model_dump(
+            mode="json", by_alias=True
+        ),
         "sequenceLengthTokens": LENGTH,
         "globalBatchTokens": ROWS * LENGTH,
         "steps": STEPS,

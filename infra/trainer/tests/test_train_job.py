@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -57,25 +56,6 @@ LONG = {
 def long_rows() -> list[Sample]:
     """Rows of the stages that are interrupted."""
     return samples(LONG_BATCH * LONG_STEPS, LENGTH, documents=3)
-
-
-@pytest.fixture
-def store(prefix: str) -> Store:
-    return Store.from_environment()
-
-
-@pytest.fixture
-def stage(prefix: str, store: Store) -> Iterator[StageMaker]:
-    """Makes stages, as `job_support.make_stage` does, and leaves no process of theirs behind."""
-    made: list[StageRun] = []
-
-    def make(*arguments: Any, **options: Any) -> StageRun:
-        made.append(make_stage(store, prefix, *arguments, **options))
-        return made[-1]
-
-    yield make
-    for run in made:
-        run.end()
 
 
 @pytest.fixture(scope="module")
