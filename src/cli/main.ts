@@ -1,6 +1,7 @@
 /** The `longhaul` command line: commands, their options, and what happens to errors. */
 import { Command } from 'commander';
 import { addDoctorCommand } from './commands/doctor.js';
+import { addDrillCommand } from './commands/drill.js';
 import { addPlanCommand } from './commands/plan.js';
 import { addStartCommand } from './commands/start.js';
 import { addStatusCommand } from './commands/status.js';
@@ -20,6 +21,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     addWatchCommand,
     addWorkerCommand,
     addDoctorCommand,
+    addDrillCommand,
   ]) {
     add(program);
   }

@@ -27,7 +27,15 @@ export interface GivenRecipe {
 export async function readRecipe({ file, preset }: RecipeArguments): Promise<GivenRecipe> {
   const given = file === undefined ? {} : await readJsonFile(file);
   if (!isObject(given)) throw new UserError(`${file ?? ''} holds no JSON object`);
-  const input = preset === undefined ? given : { ...given, preset };
+  return resolveRecipe(preset === undefined ? given : { ...given, preset });
+}
+
+/**
+ * Checks a recipe.
+ *
+ * @throws {UserError} with every problem and its path
+ */
+export function resolveRecipe(input: GivenRecipe['input']): GivenRecipe {
   const parsed = parseRecipe(input);
   if (!parsed.ok) throw new UserError(formatProblems(parsed.problems));
   return { input, recipe: parsed.recipe };

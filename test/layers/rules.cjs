@@ -85,6 +85,12 @@ const rules = [
     'Curation writes through the store.',
   ),
   onlyFrom(
+    'drill-imports-store',
+    'src/drill/',
+    ['src/drill/', 'src/domain/', 'src/contracts/', 'src/store/', 'src/backends/'],
+    'A drill knows the store and the backend; how runs are started it is told.',
+  ),
+  onlyFrom(
     'report-imports-contracts',
     'src/report/',
     ['src/report/', 'src/domain/', 'src/contracts/'],
