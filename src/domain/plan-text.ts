@@ -15,6 +15,7 @@ export function formatPlan(plan: Plan): string {
     section('Learning rate', scheduleTable(plan)),
     section(`Compute on ${plan.gpu}`, computeTable(plan)),
     section('Checkpoints (float32 weights and two Adam moments)', checkpointTable(plan)),
+    section(preemptionTitle(plan), preemptionTable(plan)),
     section(
       'Worth knowing',
       plan.notices.flatMap(({ path, message }) => bullet(`${path}: ${message}`)),
@@ -178,9 +179,9 @@ function evaluationLine({ targets, tasks, samples, tokens }: EvaluationPlan): st
 
 function checkpointTable(plan: Plan): string[] {
   const rows = plan.stages.map(
-    ({ name, checkpoints: { everySteps, count, kept, bytesEach, bytesWritten, bytesKept } }) => [
+    ({ name, checkpoints: { everySteps, auto, count, kept, bytesEach, bytesWritten, bytesKept } }) => [
       name,
-      `${grouped(everySteps)} steps`,
+      `${auto ? 'auto, about ' : ''}${grouped(everySteps)} steps`,
       grouped(count),
       formatBytes(bytesEach),
       formatBytes(bytesWritten),
@@ -204,6 +205,44 @@ function checkpointTable(plan: Plan): string[] {
     ['left', 'right'],
     '  ',
   );
+}
+
+function preemptionTitle({ interruptions: { meanHoursBetween, relaunchSeconds } }: Plan): string {
+  const between = formatHours(meanHoursBetween);
+  return `Preemptions, if there is one every ${between} and ${formatSeconds(relaunchSeconds)} pass until steps go on`;
+}
+
+/** Per stage: what a preemption undoes at most, and the share of the time that lasts. */
+function preemptionTable(plan: Plan): string[] {
+  const rows = byStage(plan, [
+    ['a step takes', ({ preemption }) => formatSeconds(preemption.stepSeconds)],
+    ['a save takes', ({ preemption }) => formatSeconds(preemption.saveSeconds)],
+    [
+      `with ${formatSeconds(plan.graceSeconds)} of grace a save`,
+      ({ preemption }) => (preemption.graceFits ? 'fits' : 'does not fit'),
+    ],
+    [
+      'lost with grace for a save, at most',
+      ({ preemption }) => `the step, ${formatSeconds(preemption.mostLostWithGraceSeconds)}`,
+    ],
+    ['  goodput', ({ preemption }) => percent(preemption.goodputWithGrace)],
+    ['lost without, at most', ({ preemption }) => formatSeconds(preemption.mostLostWithoutGraceSeconds)],
+    ['  goodput', ({ preemption }) => percent(preemption.goodputWithoutGrace)],
+    ['best interval (Young/Daly)', ({ preemption }) => stepCount(preemption.bestEverySteps)],
+    ['  goodput without grace', ({ preemption }) => percent(preemption.bestGoodputWithoutGrace)],
+  ]);
+  return [
+    ...rows,
+    '  Assumed (cost.interruptions), not measured; checkpoints.everySteps "auto" goes by what a run measures',
+  ];
+}
+
+function stepCount(steps: number): string {
+  return steps === 1 ? '1 step' : `${grouped(steps)} steps`;
+}
+
+function formatSeconds(seconds: number): string {
+  return formatHours(seconds / 3600);
 }
 
 function readingLines({ readings }: Plan): string[] {

@@ -2,7 +2,7 @@
 import type { ParameterCount, TokenFlops } from './model-cost.js';
 import type { Reading } from './preset-prolong-8b.js';
 import type { Problem } from './problem.js';
-import type { TrainingStage } from './recipe-schema.js';
+import type { Recipe, TrainingStage } from './recipe-schema.js';
 import type { RopeBump } from './rope.js';
 import type { SchedulePoint } from './schedule.js';
 import type { Step } from './walk.js';
@@ -35,13 +35,33 @@ export interface PartPlan {
 
 /** Checkpoints of a stage. */
 export interface CheckpointPlan {
+  /** As the recipe says, or what "auto" comes to by the recipe's assumptions. */
   readonly everySteps: number;
+  /** Whether the trainer decides by what it measures. */
+  readonly auto: boolean;
   readonly count: number;
   /** How many are there when the stage ends. */
   readonly kept: number;
   readonly bytesEach: number;
   readonly bytesWritten: number;
   readonly bytesKept: number;
+}
+
+/** What a preemption costs, and the share of the time that goes into steps that last. Seconds by the clock. */
+export interface PreemptionPlan {
+  readonly stepSeconds: number;
+  readonly saveSeconds: number;
+  /** Whether a save fits the recipe's grace. */
+  readonly graceFits: boolean;
+  /** With a grace that a save fits in: the step under way. */
+  readonly mostLostWithGraceSeconds: number;
+  /** Killed without a warning: the interval, and the save that was under way. */
+  readonly mostLostWithoutGraceSeconds: number;
+  readonly goodputWithGrace: number;
+  readonly goodputWithoutGrace: number;
+  /** Young's and Daly's interval for the recipe's assumptions. */
+  readonly bestEverySteps: number;
+  readonly bestGoodputWithoutGrace: number;
 }
 
 /** One training stage. */
@@ -71,6 +91,7 @@ export interface StagePlan {
   readonly flopsPerToken: TokenFlops;
   readonly effort: Effort;
   readonly checkpoints: CheckpointPlan;
+  readonly preemption: PreemptionPlan;
 }
 
 /** One evaluation. */
@@ -100,6 +121,10 @@ export interface Plan {
   readonly gpu: string;
   readonly gpus: number;
   readonly pricePerGpuHour: number;
+  /** Between SIGTERM and SIGKILL, seconds. */
+  readonly graceSeconds: number;
+  /** What is assumed of interruptions. */
+  readonly interruptions: Recipe['cost']['interruptions'];
   readonly steps: readonly { readonly folder: string; readonly title: string; readonly kind: Step['kind'] }[];
   readonly stages: readonly StagePlan[];
   readonly evaluations: readonly EvaluationPlan[];

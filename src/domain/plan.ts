@@ -3,6 +3,7 @@ import { mixPartName } from './datasets.js';
 import { FORWARD_SHARE, checkpointBytes, parametersOf, trainingFlopsPerToken } from './model-cost.js';
 import type { TokenFlops } from './model-cost.js';
 import type { CheckpointPlan, Effort, EvaluationPlan, PartPlan, Plan, StagePlan } from './plan-types.js';
+import { intervalNotices, plannedInterval, planPreemption } from './plan-preemption.js';
 import { PROLONG_8B_READINGS } from './preset-prolong-8b.js';
 import { isWhole, recipeNotices } from './recipe-checks.js';
 import { recipeDigest } from './recipe.js';
@@ -38,11 +39,13 @@ export function plan(recipe: Recipe): Plan {
     gpu: cost.gpu,
     gpus: cost.gpus,
     pricePerGpuHour: cost.pricePerGpuHour,
+    graceSeconds: recipe.execution.graceSeconds,
+    interruptions: cost.interruptions,
     steps: steps.map(({ folder, title, kind }) => ({ folder, title, kind })),
     stages,
     evaluations,
     total: totalOf(stages, evaluations),
-    notices: recipeNotices(recipe),
+    notices: [...recipeNotices(recipe), ...intervalNotices(stages)],
     readings: recipe.preset === 'prolong-8b' ? PROLONG_8B_READINGS : [],
   };
 }
@@ -52,6 +55,8 @@ function planStage(recipe: Recipe, step: TrainingStep, steps: readonly Step[]): 
   const bump = steps.find((other) => other.kind === 'rope-bump' && other.stage === step.stage);
   const flopsPerToken = flopsOfMix(recipe, stage);
   const flops = stage.tokens * (flopsPerToken.matmul + flopsPerToken.attention);
+  const effort = effortOf(recipe, flops, recipe.cost.stageMfu[step.stage] ?? recipe.cost.mfu);
+  const stepSeconds = (effort.wallHours * 3600) / stepsOf(stage);
   return {
     name: step.stage,
     folder: step.folder,
@@ -74,8 +79,9 @@ function planStage(recipe: Recipe, step: TrainingStep, steps: readonly Step[]): 
     warmupTokens: scheduleOf(stage).warmupTokens,
     schedule: schedulePoints(stage),
     flopsPerToken,
-    effort: effortOf(recipe, flops, recipe.cost.stageMfu[step.stage] ?? recipe.cost.mfu),
-    checkpoints: planCheckpoints(recipe, stage),
+    effort,
+    checkpoints: planCheckpoints(recipe, stage, plannedInterval(recipe, stage, stepSeconds)),
+    preemption: planPreemption(recipe, stage, stepSeconds, stepsOf(stage)),
   };
 }
 
@@ -107,8 +113,8 @@ function effortOf({ cost }: Recipe, flops: number, mfu: number): Effort {
   return { flops, mfu, gpuHours, wallHours: gpuHours / cost.gpus, cost: gpuHours * cost.pricePerGpuHour };
 }
 
-function planCheckpoints(recipe: Recipe, stage: TrainingStage): CheckpointPlan {
-  const { everySteps, keepLast, keepEvery } = stage.checkpoints;
+function planCheckpoints(recipe: Recipe, stage: TrainingStage, everySteps: number): CheckpointPlan {
+  const { keepLast, keepEvery } = stage.checkpoints;
   const steps = stepsOf(stage);
   const regular = Math.floor(steps / everySteps);
   const last = steps % everySteps === 0 ? 0 : 1;
@@ -116,7 +122,15 @@ function planCheckpoints(recipe: Recipe, stage: TrainingStage): CheckpointPlan {
   const newest = Math.min(keepLast, count);
   const kept = newest + keptBefore(regular - (newest - last), everySteps, keepEvery);
   const bytesEach = checkpointBytes(recipe.base.architecture);
-  return { everySteps, count, kept, bytesEach, bytesWritten: count * bytesEach, bytesKept: kept * bytesEach };
+  return {
+    everySteps,
+    auto: stage.checkpoints.everySteps === 'auto',
+    count,
+    kept,
+    bytesEach,
+    bytesWritten: count * bytesEach,
+    bytesKept: kept * bytesEach,
+  };
 }
 
 /** Of the first `count` regular checkpoints, those at multiples of `keepEvery` steps. */

@@ -141,6 +141,7 @@ export const PROLONG_8B = {
   execution: {
     ...DEFAULT_EXECUTION,
     graceSeconds: 120,
+    leaseSeconds: 900,
     watchdog: {
       factor: 5,
       // Cold images, 96 GB of checkpoint, collectives that come up, contexts of 512K: minutes each, and tens on a bad day.
@@ -163,6 +164,8 @@ export const PROLONG_8B = {
     stageMfu: { 'stage-1': 0.211, 'stage-2': 0.078, sft: 0.211 },
     pricePerGpuHour: 2.5,
     packedDocumentTokens: 4096,
+    // Eight nodes of a spot fleet, each gone once a day; 250 MB/s to the store from each.
+    interruptions: { meanHoursBetween: 3, relaunchSeconds: 600, saveBytesPerSecond: 2e9, stallSeconds: 5 },
   },
 } satisfies RecipeSource;
 

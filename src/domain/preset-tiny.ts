@@ -119,6 +119,7 @@ export const TINY = {
   execution: {
     ...DEFAULT_EXECUTION,
     graceSeconds: 10,
+    leaseSeconds: 60,
     watchdog: {
       factor: 5,
       // A laptop that is busy otherwise is slow, and not hung.
@@ -142,6 +143,8 @@ export const TINY = {
     stageMfu: {},
     pricePerGpuHour: 0,
     packedDocumentTokens: 256,
+    // Measured on a busy machine; preemptions as often as a demonstration needs them.
+    interruptions: { meanHoursBetween: 0.05, relaunchSeconds: 8, saveBytesPerSecond: 5e6, stallSeconds: 0.1 },
   },
 } satisfies RecipeSource;
 

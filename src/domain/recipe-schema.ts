@@ -130,7 +130,11 @@ const scheduleSchema = z
 
 const checkpointsSchema = z
   .strictObject({
-    everySteps: z.int().positive().describe('A checkpoint every so many steps, and one after the last'),
+    everySteps: z
+      .union([z.int().positive(), z.literal('auto')], { error: 'expected a number of steps, or "auto"' })
+      .describe(
+        'A checkpoint every so many steps, and one after the last; "auto": as often as the measured cost of a save and time between interruptions make best (Young/Daly)',
+      ),
     keepLast: z.int().positive().describe('The newest so many are kept'),
     keepEvery: z
       .int()
@@ -252,6 +256,12 @@ const executionSchema = z
   .strictObject({
     backend: z.enum(['local']).describe('Where jobs run'),
     graceSeconds: z.number().positive().describe('Between SIGTERM and SIGKILL, seconds'),
+    leaseSeconds: z
+      .number()
+      .min(10)
+      .describe(
+        'How long a job lives on without anyone watching it (no worker, or a terminated run), seconds',
+      ),
     attempts: z
       .record(z.enum(FAILURE_CLASSES), z.int().nonnegative().describe('Relaunches for this class'))
       .describe(
@@ -311,6 +321,26 @@ const costSchema = z
       .int()
       .positive()
       .describe('Length that short, packed documents are reckoned at when counting attention'),
+    interruptions: z
+      .strictObject({
+        meanHoursBetween: z
+          .number()
+          .positive()
+          .describe('Mean hours between two interruptions of the whole job: one lost node stops all'),
+        relaunchSeconds: z
+          .number()
+          .nonnegative()
+          .describe('From an interruption to the next step: machines, start, load'),
+        saveBytesPerSecond: z
+          .number()
+          .positive()
+          .describe('What all devices together write to the store, bytes per second'),
+        stallSeconds: z
+          .number()
+          .nonnegative()
+          .describe('Training lost per checkpoint, which is uploaded beside it'),
+      })
+      .describe('What is assumed of preemptions'),
   })
   .describe('What the plan reckons with; changes nothing in a run');
 
