@@ -1,5 +1,5 @@
 /** Chains as the tests need them: records with an entry each, written as the store writes them. */
-import { encodeRecord, recordDigest, recordName } from '../../../src/domain/ledger-chain.js';
+import { decodeRecord, encodeRecord, recordDigest, recordName } from '../../../src/domain/ledger-chain.js';
 import type { ChainObject } from '../../../src/domain/ledger-chain.js';
 import type { LedgerEntry, LedgerRecord } from '../../../src/domain/ledger.js';
 
@@ -28,6 +28,7 @@ export function chainOf(entries: readonly LedgerEntry[]): ChainObject[] {
 
 /** The object of a record with something changed about it, in the bytes such a record is written in. */
 export function changed(object: ChainObject, change: Partial<LedgerRecord>): ChainObject {
-  const record: LedgerRecord = JSON.parse(new TextDecoder().decode(object.bytes));
+  const record = decodeRecord(object.bytes);
+  if (typeof record === 'string') throw new Error(record);
   return { name: object.name, bytes: encodeRecord({ ...record, ...change }) };
 }
