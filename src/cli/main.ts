@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addDrillCommand } from './commands/drill.js';
+import { addOperateCommands } from './commands/operate.js';
 import { addPlanCommand } from './commands/plan.js';
 import { addStartCommand } from './commands/start.js';
 import { addStatusCommand } from './commands/status.js';
@@ -19,6 +20,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     addStartCommand,
     addStatusCommand,
     addWatchCommand,
+    addOperateCommands,
     addWorkerCommand,
     addDoctorCommand,
     addDrillCommand,
