@@ -2,6 +2,7 @@
 import { createServer, request as forward } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
  * What becomes of a request.
@@ -10,9 +11,15 @@ import { buffer } from 'node:stream/consumers';
  * - `reset`: the connection breaks before the request gets through
  * - `cut-answer`: half of the answer's body comes
  * - `corrupt-answer`: the answer's first byte is another
+ * - `hang`: not forwarded, and nothing comes back for as long as the proxy runs, as in a partition
+ * - `slow`: passed, a second late
  * - a number: not forwarded, answered with that status
  */
-export type Fault = 'pass' | 'lose-answer' | 'reset' | 'cut-answer' | 'corrupt-answer' | number;
+export type Fault =
+  'pass' | 'lose-answer' | 'reset' | 'cut-answer' | 'corrupt-answer' | 'hang' | 'slow' | number;
+
+/** How late an answer under `slow` is, milliseconds. */
+const SLOW_MS = 1000;
 
 /** A request as the proxy's rule sees it. */
 export interface SeenRequest {
@@ -84,6 +91,8 @@ async function handle(
     return;
   }
   const body = await buffer(request);
+  if (fault === 'hang') return;
+  if (fault === 'slow') await sleep(SLOW_MS);
   if (typeof fault === 'number') {
     response.writeHead(fault, { 'content-type': 'application/xml' });
     response.end(request.method === 'HEAD' ? undefined : '<Error><Code>InternalError</Code></Error>');
@@ -96,7 +105,7 @@ async function handle(
     return;
   }
   response.writeHead(answer.statusCode ?? 502, answer.headers);
-  if (fault === 'pass') {
+  if (fault === 'pass' || fault === 'slow') {
     answer.pipe(response);
     return;
   }

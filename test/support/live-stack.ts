@@ -35,12 +35,12 @@ export class LiveStack {
     return new LiveStack(folder, stack, config, client, new ObjectStore(createS3Client(config.s3)));
   }
 
-  /** Starts a worker process; its log lies in the stack's folder. */
-  worker(): ChildProcess {
+  /** Starts a worker process; its log lies in the stack's folder. `environment`: on top of the stack's. */
+  worker(environment: Readonly<Record<string, string>> = {}): ChildProcess {
     const log = openSync(join(this.folder, 'worker.log'), 'a');
     const worker = spawnWorker({
       stdio: ['ignore', log, log],
-      env: { ...process.env, LONGHAUL_ON_SHUTDOWN: 'stop' },
+      env: { ...process.env, LONGHAUL_ON_SHUTDOWN: 'stop', ...environment },
       detached: true,
     });
     closeSync(log);

@@ -1,0 +1,161 @@
+/** One run of the chaos recipe: where it is, what to strike, and whether it came out as the undisturbed one did. */
+import { WorkflowFailedError } from '@temporalio/client';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { headSchema } from '../../../src/contracts/index.js';
+import type { Epoch, Head, JobEvent, Outcome } from '../../../src/contracts/index.js';
+import { jobName } from '../../../src/domain/job-names.js';
+import { runStatusSchema } from '../../../src/domain/status.js';
+import type { RunStatus } from '../../../src/domain/status.js';
+import { TASK_QUEUE } from '../../../src/domain/task-queues.js';
+import { compareRuns } from '../../../src/drill/compare.js';
+import { readEvidence } from '../../../src/drill/evidence.js';
+import { ledgerProblems } from '../../../src/drill/ledger.js';
+import { readEventFiles, readOutcome } from '../../../src/store/attempt-files.js';
+import { rootLayout, runLayout, stageLayout } from '../../../src/store/layout.js';
+import { pendingUploads } from '../../../src/store/stale-uploads.js';
+import type { ChaosStack } from './chaos-stack.js';
+import { CHAOS_STAGE } from './recipe.js';
+import { processesOfRun } from './processes.js';
+
+const LOOK_MS = 20;
+
+/** A job of the run, at the backend. */
+export interface ChaosJob {
+  readonly name: string;
+  readonly epoch: Epoch;
+}
+
+/** A run under chaos. */
+export class ChaosRun {
+  readonly runUrl: string;
+  readonly stageUrl: string;
+  readonly urls: ReturnType<typeof stageLayout>;
+
+  constructor(
+    private readonly stack: ChaosStack,
+    readonly name: string,
+    stage: string = CHAOS_STAGE,
+  ) {
+    this.runUrl = rootLayout(stack.live.config.s3.rootUrl).run(name);
+    this.stageUrl = runLayout(this.runUrl).stage(stage);
+    this.urls = stageLayout(this.stageUrl);
+  }
+
+  get handle() {
+    return this.stack.live.client.workflow.getHandle(this.name);
+  }
+
+  async start(recipe: unknown): Promise<void> {
+    const { client } = this.stack.live;
+    await client.workflow.start('recipe', {
+      workflowId: this.name,
+      taskQueue: TASK_QUEUE,
+      args: [recipe],
+    });
+  }
+
+  /** Waits until the run is over. @throws WorkflowFailedError when it failed. */
+  async completed(): Promise<void> {
+    await this.handle.result();
+  }
+
+  /** Waits until the run has failed, and returns the messages of the failure and its causes. */
+  async failed(): Promise<string> {
+    const error: unknown = await this.handle.result().catch((reason: unknown) => reason);
+    if (!(error instanceof WorkflowFailedError)) throw new Error(`${this.name} did not fail`);
+    return messagesOf(error);
+  }
+
+  async status(): Promise<RunStatus> {
+    return runStatusSchema.parse(await this.handle.query('status'));
+  }
+
+  /** Waits until `check` holds. */
+  async until<T>(check: () => Promise<T | null>): Promise<T> {
+    for (;;) {
+      const found = await check();
+      if (found !== null) return found;
+      await sleep(LOOK_MS);
+    }
+  }
+
+  /** `HEAD` of the stage once there is one. */
+  head(): Promise<Head> {
+    return this.until(
+      async () => (await this.stack.live.store.findJson(this.urls.head, headSchema))?.value ?? null,
+    );
+  }
+
+  /** Waits until the stage has committed this step or a later one. */
+  committed(step: number): Promise<Head> {
+    return this.until(async () => {
+      const head = await this.head();
+      return (head.commit?.step ?? 0) >= step ? head : null;
+    });
+  }
+
+  /** The job that runs now, once one does; of an epoch later than `after`. */
+  job(after = 0): Promise<ChaosJob> {
+    return this.until(async () => {
+      const { epoch } = await this.head();
+      if (epoch <= after) return null;
+      const name = jobName(this.name, CHAOS_STAGE, epoch);
+      const { state } = await this.stack.backend.observe(name);
+      return state === 'running' ? { name, epoch } : null;
+    });
+  }
+
+  /** The outcome an attempt left, once it has. */
+  outcome(epoch: Epoch): Promise<Outcome> {
+    return this.until(() => readOutcome(this.stack.live.store, this.stageUrl, epoch));
+  }
+
+  /** What an attempt has reported so far. */
+  async events(epoch: Epoch): Promise<JobEvent[]> {
+    const files = await readEventFiles(this.stack.live.store, this.stageUrl, epoch);
+    return files.flatMap(({ events }) => events);
+  }
+
+  /** Epochs that left something in the store. */
+  async epochs(): Promise<number[]> {
+    return (await this.stack.live.store.folders(this.urls.attempts)).map(Number).sort((a, b) => a - b);
+  }
+
+  /** The backend loses sight of a job that goes on: as a node that was cut off, or a machine that was paused. */
+  async loseSightOf({ name }: ChaosJob): Promise<void> {
+    const file = join(this.stack.live.config.dataDir, 'jobs', name, 'started.json');
+    const started = z
+      .looseObject({ shim: z.looseObject({ pid: z.int() }), job: z.looseObject({}) })
+      .parse(JSON.parse(await readFile(file, 'utf8')));
+    const gone = { startTicks: '0' };
+    process.kill(started.shim.pid, 'SIGKILL');
+    await writeFile(
+      file,
+      JSON.stringify({ ...started, shim: { ...started.shim, ...gone }, job: { ...started.job, ...gone } }),
+    );
+  }
+
+  /**
+   * What is not as it should be at the end of a run: bits that differ from the undisturbed run's, samples lost or repeated, a
+   * ledger that does not verify, processes and uploads left behind. Empty: nothing.
+   */
+  async flaws(): Promise<string[]> {
+    const { live, reference } = this.stack;
+    const evidence = await readEvidence(live.store, this.runUrl);
+    const flaws = compareRuns(reference, evidence)
+      .filter(({ passed }) => !passed)
+      .map(({ stage, what, found }) => `${stage ?? 'run'}: ${what}: ${found}`);
+    flaws.push(...(await ledgerProblems(live.store, this.runUrl, evidence)));
+    for await (const { url } of pendingUploads(live.store, this.runUrl)) flaws.push(`upload left: ${url}`);
+    for (const { pid, command } of processesOfRun(this.runUrl)) flaws.push(`process left: ${pid} ${command}`);
+    return flaws;
+  }
+}
+
+/** Messages of an error and its causes. */
+function messagesOf(error: Error): string {
+  return error.cause instanceof Error ? `${error.message}\n${messagesOf(error.cause)}` : error.message;
+}
