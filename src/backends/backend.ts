@@ -13,6 +13,10 @@ export interface JobRequest {
   readonly environment: Readonly<Record<string, string>>;
   /** Seconds between SIGTERM and SIGKILL when the job is asked to stop. */
   readonly graceSeconds: number;
+  /** What the backend keeps with the job for whoever finds it later: whose it is, say. No secrets. Default: none. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Nodes not to run on, as `observe` names them. A backend of one machine has no choice. Default: none. */
+  readonly avoidNodes?: readonly string[];
 }
 
 /** What a backend knows of a job. */
@@ -26,6 +30,8 @@ export type JobObservation =
       /** The scheduler's own word for the end, where it has one. */
       readonly reason?: 'preempted' | 'walltime' | 'out-of-memory' | 'node-failure';
       readonly endedAt: string;
+      /** Where it ran; absent: the backend doesn't say. */
+      readonly node?: string;
     };
 
 /** Whether a submission started the job or found it there. */
@@ -43,6 +49,8 @@ export interface Backend {
   logs(name: string, lines: number): Promise<string[]>;
   /** Names of every job the backend remembers. */
   list(): Promise<string[]>;
+  /** What the job was labelled with; empty for a job without labels, or none of that name. */
+  labels(name: string): Promise<Readonly<Record<string, string>>>;
 }
 
 /** What the world outside does to a running job's processes. */

@@ -3,6 +3,7 @@
  * finds what an earlier one launched.
  */
 import { mkdir, open, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
@@ -23,6 +24,8 @@ const startedSchema = z.strictObject({
   startedAt: z.string(),
 });
 type Started = z.infer<typeof startedSchema>;
+/** What is read back of `job.json`; jobs of earlier versions have no labels. */
+const jobSchema = z.looseObject({ labels: z.record(z.string(), z.string()).default({}) });
 const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 
 /** Runs jobs on this machine, with their state below `folder`. */
@@ -33,9 +36,9 @@ export class LocalBackend implements Backend, SignalsJobs {
     const folder = this.jobFolder(request.name);
     if ((await this.observe(request.name)).state !== 'absent') return 'adopted';
     await mkdir(folder, { recursive: true });
-    const { command, graceSeconds } = request;
+    const { command, graceSeconds, labels = {} } = request;
     const temporary = join(folder, `job.json.${randomUUID()}`);
-    await writeFile(temporary, JSON.stringify({ command, graceSeconds }));
+    await writeFile(temporary, JSON.stringify({ command, graceSeconds, labels }));
     await rename(temporary, join(folder, 'job.json'));
     const errors = await open(join(folder, 'shim.txt'), 'a');
     try {
@@ -55,7 +58,7 @@ export class LocalBackend implements Backend, SignalsJobs {
 
   async observe(name: string): Promise<JobObservation> {
     const ended = await this.read(name, 'ended.json', endedSchema);
-    if (ended !== null) return { state: 'ended', exitCode: ended.exitCode, endedAt: ended.endedAt };
+    if (ended !== null) return { state: 'ended', ...ended, node: hostname() };
     const started = await this.read(name, 'started.json', startedSchema);
     if (started === null) return { state: 'absent' };
     if ([started.shim, started.job].some((identity) => identity !== null && isSameProcessAlive(identity))) {
@@ -63,8 +66,8 @@ export class LocalBackend implements Backend, SignalsJobs {
     }
     // The shim may have written the end between the two reads.
     const late = await this.read(name, 'ended.json', endedSchema);
-    if (late !== null) return { state: 'ended', exitCode: late.exitCode, endedAt: late.endedAt };
-    return { state: 'ended', exitCode: null, endedAt: new Date().toISOString() };
+    if (late !== null) return { state: 'ended', ...late, node: hostname() };
+    return { state: 'ended', exitCode: null, endedAt: new Date().toISOString(), node: hostname() };
   }
 
   async terminate(name: string, graceSeconds: number): Promise<void> {
@@ -108,6 +111,10 @@ export class LocalBackend implements Backend, SignalsJobs {
       if (isMissing(error)) return [];
       throw error;
     }
+  }
+
+  async labels(name: string): Promise<Readonly<Record<string, string>>> {
+    return (await this.read(name, 'job.json', jobSchema))?.labels ?? {};
   }
 
   private jobFolder(name: string): string {

@@ -75,6 +75,19 @@ describe('a job is submitted by name', () => {
   });
 });
 
+describe('labels stay with a job', () => {
+  it('for any worker that finds it, as long as it is remembered', async () => {
+    const labels = { workflowId: 'run/04-stage-1', epoch: '3' };
+    await backend.submit({ ...job('a', ''), labels });
+    await backend.submit(job('b', ''));
+    await ended('a');
+    const other = new LocalBackend(join(folder, 'jobs'));
+    expect(await other.labels('a')).toEqual(labels);
+    expect(await other.labels('b')).toEqual({});
+    expect(await other.labels('c')).toEqual({});
+  });
+});
+
 describe('a job outlives the worker that started it', () => {
   it('is observed and stopped by another backend object over the same folder', async () => {
     await backend.submit(
