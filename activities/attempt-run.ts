@@ -1,158 +1,216 @@
-/** One observed attempt: submits or adopts the job, follows its events, and reads how it ended. */
-import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { JobObservation } from '../src/backends/backend.js';
-import { eventFileSchema, EXIT_CODES, jobSpecSchema, outcomeSchema } from '../src/contracts/index.js';
-import type { JobEvent, JobSpec, Outcome } from '../src/contracts/index.js';
+/** One attempt from its claim to its record in the ledger. */
+import { ApplicationFailure, Context } from '@temporalio/activity';
+import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../src/contracts/index.js';
+import type { Digest, Epoch, Outcome } from '../src/contracts/index.js';
 import { classifyEnd } from '../src/domain/attempt-end.js';
-import { jobName } from '../src/domain/job-names.js';
+import type { EndVerdict } from '../src/domain/attempt-end.js';
+import type { LedgerEntry } from '../src/domain/ledger.js';
 import { ProgressTracker } from '../src/domain/progress.js';
+import type { LedgerTip } from '../src/domain/status.js';
+import { checkpointRef, pinCheckpoint } from '../src/store/checkpoints.js';
 import { isStoreError } from '../src/store/errors.js';
-import { stageLayout } from '../src/store/layout.js';
-import { encodeJson } from '../src/store/object-store.js';
-import type { AttemptDependencies, AttemptEnd, RunAttemptInput } from './attempt-types.js';
-import { fateOf } from './cancellation.js';
+import { commitsOf, readHead } from '../src/store/head.js';
+import { partsOfCommitId, stageLayout } from '../src/store/layout.js';
+import { appendRecord } from '../src/store/ledger.js';
+import { abortUploads } from '../src/store/stale-uploads.js';
+import { claimAttempt } from './attempt-claim.js';
+import type { Claim } from './attempt-claim.js';
+import { AttemptJob } from './attempt-job.js';
+import type { JobEnd } from './attempt-job.js';
+import { figuresOf } from './attempt-figures.js';
+import type { AttemptDependencies, AttemptEnd, FinishedOutcome, RunAttemptInput } from './attempt-types.js';
 import type { JobFate } from './cancellation.js';
 import { ProgressReporter } from './progress-reporter.js';
-import { resultUrl } from './stage-result.js';
+import { saveResult } from './stage-result.js';
 
-/** How often the backend is asked about the job. */
-const OBSERVE_MS = 100;
-/** How often the next event file is asked for. */
-const EVENTS_MS = 1000;
 /** Lines of the job's log that a failure shows. */
 const LOG_LINES = 20;
 /** How long a worker that hands over makes Temporal wait before the next one attaches. */
 const HAND_OVER_DELAY = '20ms';
 
-type Ended = Extract<JobObservation, { state: 'ended' }>;
-
-/** Watches one attempt of a job from wherever it is to its end. */
+/** Makes one attempt, or goes on with one that another worker began. */
 export class AttemptRun {
   readonly #context = Context.current();
-  readonly #name: string;
-  readonly #urls: ReturnType<typeof stageLayout>;
   readonly #reporter: ProgressReporter;
-  #nextEventFile = 1;
-  #progressed = false;
+  readonly #urls: ReturnType<typeof stageLayout>;
+  #ledger: LedgerTip;
 
   constructor(
     private readonly deps: AttemptDependencies,
     private readonly input: RunAttemptInput,
   ) {
-    this.#name = jobName(input.run, input.folder, input.epoch);
-    this.#urls = stageLayout(input.stageUrl);
-    this.#reporter = new ProgressReporter(this.#context, new ProgressTracker(input.epoch, null));
+    this.#reporter = new ProgressReporter(this.#context, new ProgressTracker(1, null));
+    this.#urls = stageLayout(input.spec.stageUrl);
+    this.#ledger = input.ledger;
   }
 
   /**
-   * Runs or adopts the job and watches it to its end.
-   * @throws CancelledFailure when the stage was cancelled and the job is gone; ApplicationFailure, to be retried, when another
-   * worker is to go on watching.
+   * Claims the next epoch, runs or adopts its job and watches it to its end.
+   * @throws ApplicationFailure, to be retried, when another worker is to go on watching; not to be retried, of type
+   * `user-error`, when the stage can't be attempted as asked.
    */
-  async watch(): Promise<AttemptEnd> {
+  async execute(): Promise<AttemptEnd> {
     this.#reporter.startHeartbeat();
     try {
-      const spec = (await this.deps.store.getJson(this.#urls.spec, jobSpecSchema)).value;
-      this.#reporter.tracker = new ProgressTracker(
-        this.input.epoch,
-        spec.kind === 'train' ? spec.data.steps : null,
-      );
-      await this.deps.backend.submit({
-        name: this.#name,
-        command: this.deps.jobs.command,
-        environment: this.#environment(),
-        graceSeconds: this.input.graceSeconds,
-      });
-      return await this.#conclude(spec, await this.#untilEnded());
+      const claim = await claimAttempt(this.deps.store, this.input);
+      if (claim.state === 'finished') return await this.#adopt(claim.outcome, claim.adopted);
+      return await this.#run(claim);
     } finally {
       this.#reporter.stopHeartbeat();
     }
   }
 
-  #environment(): Record<string, string> {
-    const { epoch, graceSeconds } = this.input;
-    return {
-      ...this.deps.jobs.environment,
-      LONGHAUL_SPEC_URL: this.#urls.spec,
-      LONGHAUL_EPOCH: String(epoch),
-      LONGHAUL_GRACE_SECONDS: String(graceSeconds),
+  async #adopt(outcome: FinishedOutcome, adopted: boolean): Promise<AttemptEnd> {
+    if (adopted) {
+      const why = 'a verified result of the same spec is there already';
+      await this.#record('adopted', { type: 'stage-adopted', why, digest: digestIn(outcome) });
+    }
+    return { state: 'done', outcome, adopted, ledger: this.#ledger };
+  }
+
+  async #run(claim: Extract<Claim, { state: 'claimed' }>): Promise<AttemptEnd> {
+    const { epoch } = claim;
+    const { spec, why } = this.input;
+    this.#reporter.tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null);
+    const job = new AttemptJob(this.deps, this.#context, this.input, epoch, this.#reporter);
+    const opened: LedgerEntry = {
+      type: 'attempt-opened',
+      epoch,
+      job: job.name,
+      from: claim.from?.id ?? null,
+      previousOwner: claim.previousOwner,
+      why,
     };
-  }
-
-  async #untilEnded(): Promise<Ended> {
-    let fate: JobFate | null = null;
-    let nextPoll = 0;
-    for (;;) {
-      const observation = await this.deps.backend.observe(this.#name);
-      if (observation.state === 'ended') {
-        if (fate !== null) throw stopped(fate);
-        await this.#readEvents();
-        return observation;
-      }
-      if (fate === null && this.#context.cancellationSignal.aborted) fate = await this.#cancel();
-      if (Date.now() >= nextPoll) {
-        await this.#readEvents();
-        nextPoll = Date.now() + EVENTS_MS;
-      }
-      await sleep(OBSERVE_MS);
-    }
-  }
-
-  /** Asks the job to stop, or throws to leave it to another observer. */
-  async #cancel(): Promise<JobFate> {
-    const fate = await fateOf(this.#context, this.deps.jobs.onShutdown);
-    if (fate.kind === 'detach') throw stopped(fate);
-    await this.deps.backend.terminate(this.#name, this.input.graceSeconds);
-    return fate;
-  }
-
-  /** Takes every event file that is there by now. A store in trouble is not the job's trouble: the next poll tries again. */
-  async #readEvents(): Promise<void> {
-    try {
-      for (;;) {
-        const url = this.#urls.eventFile(this.input.epoch, this.#nextEventFile);
-        const file = await this.deps.store.findJson(url, eventFileSchema);
-        if (file === null) return;
-        this.#nextEventFile += 1;
-        file.value.events.forEach((event) => this.#take(event));
-      }
-    } catch (error) {
-      if (!isStoreError(error, 'unavailable')) throw error;
-    }
-  }
-
-  #take(event: JobEvent): void {
-    if (event.type === 'commit' || event.type === 'sample') this.#progressed = true;
-    this.#reporter.take(event);
+    // The claim stands: the record of it need not hold up the job's start.
+    await Promise.all([job.submit(), this.#record('opened', opened)]);
+    const end = await job.untilEnded(stopped);
+    return this.#conclude(claim, job, end);
   }
 
   /** What the ended job amounts to. The outcome is read until the store answers: guessing would cost a finished stage. */
-  async #conclude(spec: JobSpec, ended: Ended): Promise<AttemptEnd> {
-    const outcome =
-      (await this.deps.store.findJson(this.#urls.outcome(this.input.epoch), outcomeSchema))?.value ?? null;
-    if (outcome !== null && outcome.result !== 'ended') {
-      await this.deps.store.create(resultUrl(spec.stageUrl), encodeJson(outcome));
-      return { state: 'done', outcome };
-    }
-    const verdict = classifyEnd({ ...ended, outcome, exitCodes: EXIT_CODES });
+  async #conclude(claim: Claimed, job: AttemptJob, end: JobEnd): Promise<AttemptEnd> {
+    const { epoch } = claim;
+    const url = this.#urls.outcome(epoch);
+    const outcome = (await this.deps.store.findJson(url, outcomeSchema))?.value ?? null;
+    const done = outcome !== null && outcome.result !== 'ended' ? outcome : null;
+    if (done !== null) await this.#keep(done);
+    await this.#abortUploads(epoch);
+    const verdict = verdictOf(outcome, end);
+    const figures = figuresOf(claim, outcome, job.facts, end);
+    await this.#record('ended', {
+      type: 'attempt-ended',
+      epoch,
+      ...(done === null ? verdict : { class: 'done', message: '', signature: '' }),
+      ...figures,
+      commits: [...job.facts.commits],
+      note: noteOf(end),
+    });
+    if (isForOthers(end)) throw stopped(end.stop);
+    if (done !== null) return { state: 'done', outcome: done, adopted: false, ledger: this.#ledger };
     return {
       state: 'ended',
+      epoch,
       ...verdict,
-      progressed: this.#progressed,
-      logTail: await this.deps.backend.logs(this.#name, LOG_LINES),
-      ...secondsOf(outcome),
+      ...figures,
+      progressed: job.facts.commits.length > 0 || job.facts.samples > 0,
+      checkpoints: await this.#checkpoints(),
+      logTail: await this.deps.backend.logs(job.name, LOG_LINES),
+      watchdog: job.watchdog.learned,
+      ledger: this.#ledger,
     };
+  }
+
+  /** A result is kept: later runs of the stage adopt it, and its checkpoint stays although nothing trains on it now. */
+  async #keep(outcome: FinishedOutcome): Promise<void> {
+    const { store } = this.deps;
+    const { stageUrl } = this.input.spec;
+    if (outcome.result === 'trained') {
+      const pin = { name: 'result', reason: 'the final checkpoint of a finished stage' };
+      await pinCheckpoint(store, checkpointRef(stageUrl, outcome.commit), pin);
+    }
+    await saveResult(store, stageUrl, outcome);
+  }
+
+  /** The job is gone: nobody will finish what it, or one before it, has begun to upload. */
+  async #abortUploads(epoch: Epoch): Promise<void> {
+    const prefix = this.#urls.checkpoints;
+    try {
+      await abortUploads(this.deps.store, prefix, ({ url }) => epochIn(url, prefix) <= epoch);
+    } catch (error) {
+      if (!isStoreError(error)) throw error;
+    }
+  }
+
+  /** Checkpoints that a retry can begin at, newest first. */
+  async #checkpoints(): Promise<string[]> {
+    const { value: head } = await readHead(this.deps.store, this.input.spec.stageUrl);
+    return commitsOf(head).map(({ id }) => id);
+  }
+
+  async #record(what: 'opened' | 'ended' | 'adopted', entry: LedgerEntry): Promise<void> {
+    const { owner } = this.input;
+    const chainUrl = this.#urls.ledger;
+    const id = `${owner}#${what}`;
+    const { index, digest } = await appendRecord(this.deps.store, chainUrl, {
+      id,
+      after: this.#ledger,
+      entry,
+    });
+    this.#ledger = { records: index, tip: digest };
   }
 }
 
-function secondsOf(outcome: Outcome | null): { readonly step: number } {
-  return { step: outcome?.step ?? 0 };
+type Claimed = Extract<Claim, { state: 'claimed' }>;
+
+function digestIn(outcome: FinishedOutcome): Digest {
+  return outcome.result === 'trained' ? outcome.model.digest : outcome.resultsDigest;
+}
+
+/** Epoch of the checkpoint that an object belongs to; 0 for anything else. */
+function epochIn(url: string, checkpointsUrl: string): number {
+  const id = commitIdSchema.safeParse(url.slice(checkpointsUrl.length + 1).split('/')[0]);
+  return id.success ? partsOfCommitId(id.data).epoch : 0;
+}
+
+/** Why the attempt ended without a result. What the observer did comes first: it knows why it stopped the job. */
+function verdictOf(outcome: Outcome | null, end: JobEnd): EndVerdict {
+  const { stop, ended } = end;
+  if (stop?.kind === 'hang') return { class: 'hang', message: stop.why, signature: `hang|${stop.phase}` };
+  if (stop?.why === 'cancelled') {
+    return { class: 'cancelled', message: 'the job was stopped as asked', signature: 'cancelled' };
+  }
+  const own = outcome?.result === 'ended' ? outcome : null;
+  if (own?.class === 'cancelled') {
+    // Only a job that reads an expired lease says this by itself.
+    return { class: 'infrastructure', message: own.message, signature: 'lease' };
+  }
+  return classifyEnd({ ...ended, outcome: own, exitCodes: EXIT_CODES });
+}
+
+/** What a reader of the ledger should know beside the class. */
+function noteOf({ stop }: JobEnd): string {
+  if (stop === null) return '';
+  switch (stop.why) {
+    case 'cancelled':
+      return 'stopped by a pause, an abort or a cancellation of the workflow';
+    case 'paused':
+      return 'the activity was paused from the Temporal UI or its command line';
+    case 'closed':
+      return 'the workflow was closed while its job ran';
+    case 'worker-shutdown':
+      return 'stopped with the worker that watched it';
+    default:
+      return stop.kind === 'hang' ? 'stopped by the watchdog' : '';
+  }
+}
+
+/** Whether the stage's workflow is not to learn of this end from this activity: it is closed, or a later try tells it. */
+function isForOthers(end: JobEnd): end is JobEnd & { readonly stop: JobFate } {
+  return end.stop?.kind === 'stop' && end.stop.why !== 'cancelled';
 }
 
 /** How an activity ends whose job was stopped, or left to others. */
 function stopped(fate: JobFate): Error {
-  if (fate.kind === 'stop' && fate.why === 'cancelled') return new CancelledFailure('the job was stopped');
   return ApplicationFailure.create({
     type: fate.why,
     message:

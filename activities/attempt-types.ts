@@ -1,32 +1,56 @@
 /** What attempts are described with, between workflows, activities and the run that is watched. */
 import type { Backend } from '../src/backends/backend.js';
-import type { Epoch, JobSpec, Outcome } from '../src/contracts/index.js';
+import type { Epoch, JobSpec, Outcome, StepWindow } from '../src/contracts/index.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
+import type { AttemptSeconds } from '../src/domain/ledger.js';
+import type { RetryFrom } from '../src/domain/operator-actions.js';
+import type { LedgerTip } from '../src/domain/status.js';
+import type { WatchdogLearned, WatchdogSettings } from '../src/domain/watchdog.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import type { OnShutdown } from './cancellation.js';
 
 /** An outcome with a result. */
 export type FinishedOutcome = Extract<Outcome, { result: 'trained' | 'evaluated' }>;
+/** An outcome without one. */
+export type EndedOutcome = Extract<Outcome, { result: 'ended' }>;
+
+/** An attempt that did not finish its job. */
+export interface EndedAttempt {
+  readonly state: 'ended';
+  readonly epoch: number;
+  readonly class: FailureClass;
+  readonly message: string;
+  /** Equal signatures are the same failure again. */
+  readonly signature: string;
+  /** Whether the attempt committed a checkpoint or finished a sample. */
+  readonly progressed: boolean;
+  /** Last optimizer step done; of an evaluation, samples done. */
+  readonly step: number;
+  /** Where the job ran; null where the backend doesn't say. */
+  readonly node: string | null;
+  /** Checkpoints that a retry can begin at, newest first. */
+  readonly checkpoints: readonly string[];
+  /** Last lines of the job's log. */
+  readonly logTail: readonly string[];
+  readonly seconds: AttemptSeconds;
+  /** From the job's start to its end, seconds. */
+  readonly wallSeconds: number;
+  /** What the watchdog has measured, for the next attempt. */
+  readonly watchdog: WatchdogLearned;
+  readonly ledger: LedgerTip;
+}
+
+/** A job that has its result. */
+export interface FinishedAttempt {
+  readonly state: 'done';
+  readonly outcome: FinishedOutcome;
+  /** Whether the result was there already, verified, and nothing was run. */
+  readonly adopted: boolean;
+  readonly ledger: LedgerTip;
+}
 
 /** What became of an attempt. */
-export type AttemptEnd =
-  | { readonly state: 'done'; readonly outcome: FinishedOutcome }
-  | {
-      readonly state: 'ended';
-      readonly class: FailureClass;
-      readonly message: string;
-      /** Equal signatures are the same failure again. */
-      readonly signature: string;
-      /** Whether the attempt committed a checkpoint or finished a sample. */
-      readonly progressed: boolean;
-      /** Last lines of the job's log. */
-      readonly logTail: readonly string[];
-    };
-
-/** A claim on a stage, or the result that makes one unnecessary. */
-export type Claim =
-  | { readonly state: 'claimed'; readonly epoch: Epoch }
-  | { readonly state: 'adopted'; readonly outcome: FinishedOutcome };
+export type AttemptEnd = FinishedAttempt | EndedAttempt;
 
 /** How jobs are started, and what becomes of them when the worker goes. */
 export interface JobSettings {
@@ -44,20 +68,41 @@ export interface AttemptDependencies {
   readonly jobs: JobSettings;
 }
 
-/** An attempt to claim. */
-export interface OpenAttemptInput {
-  readonly spec: JobSpec;
-  /** Token of the claim: namespace, workflow id, run id, attempt. The same owner gets the same epoch. */
-  readonly owner: string;
-}
-
-/** An attempt to run. */
+/** An attempt to make. */
 export interface RunAttemptInput {
   readonly run: string;
   /** Stage folder, `<nn-name>`. */
   readonly folder: string;
-  readonly stageUrl: string;
-  readonly epoch: Epoch;
+  readonly spec: JobSpec;
+  /** How often the stage's settings were changed by a retry; names the spec's object. */
+  readonly specRevision: number;
+  /** Token of the claim: namespace, workflow id, run id, attempt. The same owner gets the same epoch. */
+  readonly owner: string;
+  /** Why there is this attempt, in one sentence. */
+  readonly why: string;
+  /** Where it begins. */
+  readonly from: RetryFrom;
+  /** Whether to make the result anew although there is one. */
+  readonly force: boolean;
+  readonly skipSteps: readonly StepWindow[];
+  /** Measured over the stage; null: unknown. */
+  readonly meanSecondsBetweenInterruptions: number | null;
   /** Between SIGTERM and SIGKILL, seconds. */
   readonly graceSeconds: number;
+  /** How long a job lives on without anyone watching it, seconds. */
+  readonly leaseSeconds: number;
+  readonly watchdog: { readonly settings: WatchdogSettings; readonly learned: WatchdogLearned };
+  /** Nodes not to run on. */
+  readonly avoidNodes: readonly string[];
+  /** Tip of the stage's ledger. */
+  readonly ledger: LedgerTip;
+}
+
+/** An attempt that has its epoch. */
+export interface ClaimedAttempt {
+  readonly epoch: Epoch;
+  /** Commit it begins at; null: the start. */
+  readonly from: string | null;
+  readonly previousOwner: string;
+  readonly claimedAt: number;
 }

@@ -5,6 +5,7 @@ import type { ObjectStore } from '../src/store/object-store.js';
 import { createAttemptActivities } from './attempts.js';
 import type { JobSettings } from './attempt-types.js';
 import { createCurateActivities } from './curate.js';
+import { createLedgerActivities } from './ledger.js';
 import { createPrepareActivities } from './prepare.js';
 import { createReportActivities } from './report.js';
 import { createRopeBumpActivities } from './rope-bump.js';
@@ -33,6 +34,7 @@ export function createActivities(deps: ActivityDependencies) {
     ...createCurateActivities(deps),
     ...createRopeBumpActivities(deps),
     ...createAttemptActivities(deps),
+    ...createLedgerActivities(deps),
     ...createReportActivities(deps),
   };
 }

@@ -9,13 +9,14 @@ import {
   jobSpecSchema,
   outcomeSchema,
 } from '../src/contracts/index.js';
-import type { DatasetRef, JobEvent } from '../src/contracts/index.js';
+import type { DatasetRef, Digest, JobEvent } from '../src/contracts/index.js';
 import { assembleReport } from '../src/report/assemble.js';
 import { datasetsOfSpec } from '../src/report/gathered.js';
 import type { GatheredAttempt, GatheredDataset, GatheredStage } from '../src/report/gathered.js';
 import { renderReport } from '../src/report/page.js';
 import { reportDataSchema } from '../src/report/report-data.js';
 import type { ReportRequest } from '../src/report/request.js';
+import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { parseJson } from '../src/store/object-store.js';
@@ -32,6 +33,8 @@ export interface ReportDependencies {
 export interface WrittenReport {
   /** `s3://…/report/index.html`. */
   readonly url: string;
+  /** SHA-256 of the page. */
+  readonly digest: Digest;
 }
 
 /** The activities of this file. */
@@ -55,8 +58,9 @@ export function createReportActivities({ store, runUiUrl }: ReportDependencies) 
       });
       const { report, reportData } = reportUrls(request.runUrl);
       await store.putJson(reportData, reportDataSchema, data);
-      await store.put(report, Buffer.from(renderReport(data)));
-      return { url: report };
+      const page = Buffer.from(renderReport(data));
+      await store.put(report, page);
+      return { url: report, digest: sha256(page) };
     },
   };
 }

@@ -29,3 +29,12 @@ async function isStored(store: ObjectStore, stageUrl: string, outcome: FinishedO
     throw error;
   }
 }
+
+/** Keeps a stage's result. One that was made anew on purpose replaces the one before. */
+export async function saveResult(
+  store: ObjectStore,
+  stageUrl: string,
+  outcome: FinishedOutcome,
+): Promise<void> {
+  await store.putJson(resultUrl(stageUrl), outcomeSchema, outcome);
+}

@@ -1,7 +1,8 @@
 /** Activities as the workflows call them: timeouts and retries, each with its reason. */
-import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { AttemptActivities } from '../activities/attempts.js';
 import type { CurateActivities } from '../activities/curate.js';
+import type { LedgerActivities } from '../activities/ledger.js';
 import type { PrepareActivities } from '../activities/prepare.js';
 import type { ReportActivities } from '../activities/report.js';
 import type { RopeBumpActivities } from '../activities/rope-bump.js';
@@ -14,7 +15,11 @@ const storeOptions = {
 
 export const { prepareRun } = proxyActivities<PrepareActivities>(storeOptions);
 export const { bumpRopeBase } = proxyActivities<RopeBumpActivities>(storeOptions);
-export const { openAttempt } = proxyActivities<AttemptActivities>(storeOptions);
+/** One small conditional write: local, because it is as quick as a workflow task and costs the history one event. */
+export const { appendToLedger } = proxyLocalActivities<LedgerActivities>({
+  startToCloseTimeout: '30s',
+  retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '30s' },
+});
 /** Reads everything a run has left, however long that takes. */
 export const { writeReport } = proxyActivities<ReportActivities>({
   ...storeOptions,

@@ -1,17 +1,11 @@
 /** One evaluation: every task on every target, one durable record per sample. */
-import { allHandlersFinished, condition } from '@temporalio/workflow';
-import { runJob } from './run-job.js';
-import type { JobResult } from './run-job.js';
-import { relayProgress } from './stage-progress.js';
+import { continueAsNew } from '@temporalio/workflow';
+import type { JobEnd } from './run-job.js';
+import { runStage } from './training-stage.js';
 import type { StageInput } from './training-stage.js';
 
-/**
- * Evaluates to the last sample; finished samples of earlier attempts count.
- * @throws ApplicationFailure of the failure class whose budget is used up.
- */
-export async function evaluation(input: StageInput): Promise<JobResult> {
-  relayProgress(input.folder, input.title);
-  const result = await runJob(input);
-  await condition(allHandlersFinished);
-  return result;
+/** Evaluates until it is done, parked or paused; finished samples of earlier attempts count. */
+export async function evaluation(input: StageInput): Promise<JobEnd> {
+  const end = await runStage(input);
+  return end.state === 'continues' ? continueAsNew<typeof evaluation>({ ...input, state: end.with }) : end;
 }

@@ -67,6 +67,7 @@ export function trainSpec(step: TrainingStep, inputs: Inputs): TrainSpec {
     schedule: schedule(settings),
     seed: inputs.recipe.seed,
     checkpoints: settings.checkpoints,
+    ...numerics(inputs.recipe),
   };
 }
 
@@ -108,6 +109,12 @@ function initialize(
 
 function configOf(step: TrainingStep, inputs: Inputs): ConfigRef {
   return step.configFrom === null ? inputs.baseConfig : required(inputs.configs, step.configFrom, 'config');
+}
+
+/** When a finite loss counts as broken; without it only NaN and infinity do. */
+function numerics({ execution }: Recipe): Pick<TrainSpec, 'numerics'> {
+  const { spikeFactor, spikeWindowSteps } = execution.numerics;
+  return spikeFactor === null ? {} : { numerics: { spikeFactor, spikeWindowSteps } };
 }
 
 function modelOf(source: ModelSource, inputs: Inputs): ModelRef {

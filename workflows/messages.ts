@@ -1,5 +1,7 @@
 /** Messages of the workflows: what the Temporal UI and the command line can ask and tell them. */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
+import type { OperatorInput } from '../src/domain/operator-actions.js';
 import type { AttemptProgress } from '../src/domain/progress.js';
 import type { RunStatus } from '../src/domain/status.js';
 
@@ -15,3 +17,18 @@ export const progressSignal = defineSignal<[AttemptProgress]>('progress');
 /** From a stage to the run: newest progress of that stage. */
 export const stageProgressSignal =
   defineSignal<[{ readonly folder: string; readonly progress: AttemptProgress }]>('stageProgress');
+
+/** From the run to a stage: save, stop and return. */
+export const pauseSignal = defineSignal('pauseStage');
+
+/** From the run to a stage: other budgets from now on. */
+export const budgetsSignal = defineSignal<[AttemptBudgets]>('setBudgets');
+
+/** Operator actions, as updates of the run. Each answers with one sentence that says what was done. */
+export const pauseUpdate = defineUpdate<string, [OperatorInput<'pause'>]>('pause');
+export const resumeUpdate = defineUpdate<string, [OperatorInput<'resume'>]>('resume');
+export const retryStageUpdate = defineUpdate<string, [OperatorInput<'retryStage'>]>('retryStage');
+export const skipStageUpdate = defineUpdate<string, [OperatorInput<'skipStage'>]>('skipStage');
+export const abortUpdate = defineUpdate<string, [OperatorInput<'abort'>]>('abort');
+export const approveUpdate = defineUpdate<string, [OperatorInput<'approve'>]>('approve');
+export const setBudgetUpdate = defineUpdate<string, [OperatorInput<'setBudget'>]>('setBudget');

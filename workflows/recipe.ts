@@ -4,33 +4,38 @@
  */
 import {
   ApplicationFailure,
+  CancellationScope,
   allHandlersFinished,
   condition,
-  executeChild,
   isCancellation,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { ConfigRef } from '../activities/rope-bump.js';
-import type { DatasetRef, Digest, ModelRef } from '../src/contracts/index.js';
+import type { Digest, ModelRef } from '../src/contracts/index.js';
 import { digestSchema } from '../src/contracts/common.js';
 import { digestOf } from '../src/domain/digest.js';
 import { RUN_NAME } from '../src/domain/job-names.js';
+import type { Artifact, StageResult } from '../src/domain/ledger.js';
+import type { OperatorInput } from '../src/domain/operator-actions.js';
 import { formatPlan, plan } from '../src/domain/plan.js';
 import { formatProblems, parseRecipe } from '../src/domain/recipe.js';
 import type { Problem, Recipe } from '../src/domain/recipe.js';
-import { walk } from '../src/domain/walk.js';
-import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
-import { bumpRopeBase, prepareRun, writeReport } from './activity-proxies.js';
-import { curation } from './curation.js';
-import { evaluation } from './evaluation.js';
-import { evaluateSpec, stageUrl, trainSpec } from './job-specs.js';
-import type { Inputs, TrainedModel } from './job-specs.js';
+import type { LedgerTip } from '../src/domain/status.js';
+import { neededBy, walk } from '../src/domain/walk.js';
+import type { Step } from '../src/domain/walk.js';
+import { prepareRun } from './activity-proxies.js';
+import { messageOf } from './failures.js';
+import type { TrainedModel } from './job-specs.js';
+import { NEW_JOB } from './job-state.js';
 import { planQuery, stageProgressSignal, statusQuery } from './messages.js';
+import { OperatorDesk, skipNote, startOf } from './operator-desk.js';
+import type { Abortion, Decision } from './operator-desk.js';
 import { RunBoard } from './run-board.js';
 import type { StageOutline } from './run-board.js';
-import type { JobInput, JobResult } from './run-job.js';
-import { trainingStage } from './training-stage.js';
+import type { JobFailure } from './run-job.js';
+import { RunLedger } from './run-ledger.js';
+import { StepRunner } from './step-runner.js';
+import type { StepEnd, Try, Workbench } from './step-runner.js';
 
 /** What a completed run comes to. */
 export interface RecipeResult {
@@ -77,15 +82,15 @@ function refusal(problems: readonly Problem[]): ApplicationFailure {
   });
 }
 
-/** A run of one recipe: its steps, what they have made so far, and its board. */
+/** A run of one recipe: its steps, what they have made so far, its board, its ledger and its operators. */
 class RecipeRun {
   readonly #run = workflowInfo().workflowId;
   readonly #recipe: Recipe;
   readonly #recipeDigest: Digest;
   readonly #steps: readonly Step[];
   readonly #board: RunBoard;
-  readonly #datasets = new Map<string, DatasetRef>();
-  readonly #configs = new Map<string, ConfigRef>();
+  readonly #ledger: RunLedger;
+  readonly #desk: OperatorDesk;
   readonly #trained = new Map<string, TrainedModel>();
 
   constructor(recipe: Recipe) {
@@ -94,19 +99,39 @@ class RecipeRun {
     this.#steps = walk(recipe);
     const outline = { run: this.#run, preset: recipe.preset, runUrl: '', recipeDigest: this.#recipeDigest };
     this.#board = new RunBoard(outline, this.#steps.map(outlineOf));
+    this.#ledger = new RunLedger((tip) => this.#board.ledger(tip));
+    this.#desk = new OperatorDesk(recipe, this.#steps, this.#board, this.#ledger);
     this.#listen();
   }
 
   async execute(): Promise<RecipeResult> {
     try {
-      const result = await this.#walk();
-      this.#board.end('completed', [], result.reportUrl);
-      await condition(allHandlersFinished);
+      const result = await this.#desk.scope.run(() => this.#walk());
+      await this.#end('completed', '', result.reportUrl);
       return result;
     } catch (error) {
-      this.#board.end(isCancellation(error) ? 'cancelled' : 'failed', [messageOf(error)], null);
+      const { aborted } = this.#desk;
+      if (aborted !== null) throw await this.#endAborted(aborted);
+      await this.#end(isCancellation(error) ? 'cancelled' : 'failed', messageOf(error), null);
       throw error;
     }
+  }
+
+  /** The last record, and then the run is over. One that was never prepared has no ledger. */
+  async #end(
+    state: 'completed' | 'failed' | 'cancelled',
+    why: string,
+    reportUrl: string | null,
+  ): Promise<void> {
+    if (this.#board.status.runUrl !== '') await this.#ledger.append({ type: 'run-ended', state, why });
+    this.#board.end(state, why === '' ? [] : [why], reportUrl);
+    await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+  }
+
+  async #endAborted({ actor, reason }: Abortion): Promise<ApplicationFailure> {
+    const message = `aborted by ${actor}: ${reason}`;
+    await this.#end('cancelled', message, null);
+    return ApplicationFailure.create({ type: 'cancelled', nonRetryable: true, message });
   }
 
   #listen(): void {
@@ -122,157 +147,160 @@ class RecipeRun {
   }
 
   async #walk(): Promise<RecipeResult> {
-    const { namespace, workflowId } = workflowInfo();
-    const prepared = await prepareRun({
-      run: this.#run,
-      recipe: this.#recipe,
-      recipeDigest: this.#recipeDigest,
-      namespace,
-      workflowId,
-    });
+    const bench = await this.#prepare();
+    const runner = new StepRunner(bench, this.#desk, this.#board);
+    let reportUrl: string | null = null;
+    for (const step of this.#steps) reportUrl = (await this.#perform(step, runner)) ?? reportUrl;
+    const models = Object.fromEntries([...this.#trained].map(([stage, { model }]) => [stage, model]));
+    return { run: this.#run, runUrl: bench.runUrl, recipeDigest: this.#recipeDigest, reportUrl, models };
+  }
+
+  async #prepare(): Promise<Workbench> {
+    const { namespace, workflowId, runId } = workflowInfo();
+    const identity = { run: this.#run, recipeDigest: this.#recipeDigest, namespace, workflowId };
+    const prepared = await prepareRun({ ...identity, recipe: this.#recipe });
     this.#board.locate(prepared.runUrl);
-    const inputs: Inputs = {
+    this.#ledger.open(prepared.runUrl);
+    await this.#ledger.append({ type: 'run-opened', ...identity, runId });
+    return {
       ...prepared,
       run: this.#run,
       recipe: this.#recipe,
       recipeDigest: this.#recipeDigest,
-      datasets: this.#datasets,
-      configs: this.#configs,
+      datasets: new Map(),
+      configs: new Map(),
       trained: this.#trained,
     };
-    let reportUrl: string | null = null;
-    for (const step of this.#steps)
-      reportUrl = (await this.#perform(step, inputs, prepared.rootUrl)) ?? reportUrl;
-    const models = Object.fromEntries([...this.#trained].map(([stage, { model }]) => [stage, model]));
-    return { run: this.#run, runUrl: prepared.runUrl, recipeDigest: this.#recipeDigest, reportUrl, models };
   }
 
-  /** One step, with its row on the board; the report's URL if it was the report. */
-  async #perform(step: Step, inputs: Inputs, rootUrl: string): Promise<string | null> {
-    this.#board.start(step.folder);
-    try {
-      switch (step.kind) {
-        case 'curation':
-          await this.#curate(step, inputs, rootUrl);
-          return null;
-        case 'rope-bump':
-          await this.#bump(step, inputs);
-          return null;
-        case 'training':
-        case 'sft':
-          await this.#train(step, inputs);
-          return null;
-        case 'evaluation':
-          await this.#evaluate(step, inputs);
-          return null;
-        case 'report':
-          return await this.#report(step, inputs);
+  /** One step, until it is done or left out, through pauses and repairs; the report's URL if it was the report. */
+  async #perform(step: Step, runner: StepRunner): Promise<string | null> {
+    const { folder, kind, title } = step;
+    let how: Try = { job: NEW_JOB, force: false, specRevision: 0 };
+    for (let tries = 0; ; tries += 1) {
+      await this.#desk.clearance(step);
+      const decision = this.#desk.takeDecision(folder);
+      if (decision?.kind === 'skip') return this.#skip(step, skipNote(decision.input), how);
+      if (decision !== null) how = repaired(how, decision.input);
+      this.#board.start(folder);
+      if (tries === 0) await this.#ledger.append({ type: 'stage-started', folder, kind, title });
+      const end = await this.#attempt(step, runner, how);
+      switch (end.state) {
+        case 'done':
+        case 'adopted':
+          this.#board.finish(folder, { ...end.change, state: end.state });
+          await this.#record(folder, end.state, '', end);
+          return end.reportUrl;
+        case 'paused':
+          how = { ...how, job: { ...end.job, why: 'after a pause' } };
+          this.#board.pause(folder, end.job.attempts);
+          await this.#record(folder, 'paused', '', { chain: end.job.ledger });
+          break;
+        case 'parked': {
+          how = { ...how, job: end.job };
+          const choice = await this.#park(step, end);
+          if (choice.kind === 'skip') return this.#skip(step, skipNote(choice.input), how);
+          how = repaired(how, choice.input);
+          break;
+        }
       }
+    }
+  }
+
+  async #attempt(step: Step, runner: StepRunner, how: Try): Promise<StepEnd> {
+    try {
+      return await runner.attempt(step, how);
     } catch (error) {
-      this.#board.fail(
-        step.folder,
-        isCancellation(error) ? 'cancelled' : 'failed',
-        firstLine(messageOf(error)),
-      );
+      const why = this.#desk.aborted === null ? 'the run was cancelled' : 'the run was aborted';
+      this.#board.fail(step.folder, 'cancelled', why);
+      await this.#record(step.folder, 'cancelled', why, { chain: null });
       throw error;
     }
   }
 
-  async #curate(step: CurationStep, inputs: Inputs, rootUrl: string): Promise<void> {
-    const { folder, datasets } = step;
-    const { recipe, tokenizer } = inputs;
-    const made = await executeChild(curation, {
-      ...this.#childOptions(step, `${datasets.length} datasets`),
-      args: [{ folder, recipe, datasets, tokenizer, rootUrl }],
+  async #park(step: Step, { failure, job }: Extract<StepEnd, { state: 'parked' }>): Promise<Decision> {
+    const { folder } = step;
+    const { onFailure } = this.#desk.recipe.execution;
+    const chain = job.ledger.records === 0 ? null : job.ledger;
+    const why = `${failure.message}; ${failure.why}`;
+    await this.#record(folder, onFailure === 'fail' ? 'failed' : 'parked', why, { chain });
+    if (onFailure === 'fail') {
+      this.#board.fail(folder, 'failed', firstLine(failure.message));
+      throw stageFailure(folder, failure);
+    }
+    const { class: failureClass, message, checkpoints, logTail } = failure;
+    this.#board.park({
+      folder,
+      class: failureClass,
+      message,
+      why: failure.why,
+      attempts: job.attempts,
+      checkpoints: [...checkpoints],
+      logTail: [...logTail],
+      choices: choicesFor(step, this.#steps),
     });
-    for (const { name, ref } of made) this.#datasets.set(name, ref);
-    const tokens = made.reduce((sum, dataset) => sum + dataset.tokens, 0);
-    const adopted = made.every((dataset) => dataset.adopted);
-    this.#board.finish(folder, {
-      tokens,
-      note: `${made.length} datasets`,
-      ...(adopted ? { state: 'adopted' } : {}),
+    return this.#desk.decision(folder);
+  }
+
+  async #skip(step: Step, note: string, { job }: Try): Promise<null> {
+    this.#board.goOn();
+    this.#board.finish(step.folder, { state: 'skipped', note });
+    await this.#record(step.folder, 'skipped', note, { chain: job.ledger.records === 0 ? null : job.ledger });
+    return null;
+  }
+
+  #record(
+    folder: string,
+    result: StageResult,
+    why: string,
+    { chain, artifacts = [] }: { readonly chain: LedgerTip | null; readonly artifacts?: readonly Artifact[] },
+  ): Promise<void> {
+    return this.#ledger.append({
+      type: 'stage-ended',
+      folder,
+      result,
+      why,
+      chain,
+      artifacts: [...artifacts],
     });
   }
+}
 
-  async #bump(step: RopeBumpStep, inputs: Inputs): Promise<void> {
-    const { folder, configFrom, bump } = step;
-    const config = configFrom === null ? inputs.baseConfig : this.#configs.get(configFrom);
-    if (config === undefined) throw new Error(`the walk reached ${folder} before ${String(configFrom)}`);
-    const derived = await bumpRopeBase({ stageUrl: stageUrl(inputs.runUrl, folder), config, bump });
-    this.#configs.set(folder, derived);
-    this.#board.finish(folder, {
-      note: `NTK suggests ${bump.suggestion.toPrecision(3)} for ${bump.lengthRatio}×`,
-    });
-  }
+/** A try after an operator's decision: budgets begin anew, what was learned and left out stays. */
+function repaired({ job, force, specRevision }: Try, input: OperatorInput<'retryStage'>): Try {
+  const { actor, reason, overrides } = input;
+  return {
+    job: { ...job, records: [], from: startOf(input), why: `retried by ${actor}: ${reason}` },
+    force: force || input.force === true,
+    specRevision: overrides === undefined && input.force !== true ? specRevision : specRevision + 1,
+  };
+}
 
-  async #train(step: TrainingStep, inputs: Inputs): Promise<void> {
-    const spec = trainSpec(step, inputs);
-    const { data } = spec;
-    const summary = `${data.steps} steps of ${data.globalBatchTokens} tokens, RoPE base ${step.settings.ropeTheta}`;
-    const result = await executeChild(trainingStage, {
-      ...this.#childOptions(step, summary),
-      args: [{ ...this.#job(step, inputs, spec), title: step.title }],
-    });
-    if (result.outcome.result !== 'trained')
-      throw new Error(`${step.folder} trained, but its outcome says otherwise`);
-    const { commit, model, lastLoss, step: steps, tokens } = result.outcome;
-    const checkpoint = { stageUrl: spec.stageUrl, commit: commit.id, manifestDigest: commit.manifestDigest };
-    this.#trained.set(step.stage, { checkpoint, model });
-    this.#finish(step, result, { step: steps, tokens, loss: lastLoss });
-  }
+/** What an operator can do about a parked stage, in sentences. */
+function choicesFor(step: Step, steps: readonly Step[]): string[] {
+  const needing = neededBy(steps, step.folder);
+  const trains = step.kind === 'training' || step.kind === 'sft';
+  return [
+    trains
+      ? 'retryStage: attempts it again, from the newest checkpoint or one you name, with other settings if you give overrides'
+      : 'retryStage: attempts it again',
+    needing.length === 0
+      ? 'skipStage: leaves it out'
+      : `skipStage is not possible: ${needing.join(', ')} need it`,
+    'abort: ends the run',
+  ];
+}
 
-  async #evaluate(step: EvaluationStep, inputs: Inputs): Promise<void> {
-    const spec = evaluateSpec(step, inputs);
-    const result = await executeChild(evaluation, {
-      ...this.#childOptions(step, `${spec.targets.length} models, ${spec.tasks.length} tasks`),
-      args: [{ ...this.#job(step, inputs, spec), title: step.title }],
-    });
-    if (result.outcome.result !== 'evaluated')
-      throw new Error(`${step.folder} evaluated, but its outcome says otherwise`);
-    const { samples } = result.outcome;
-    this.#finish(step, result, { step: samples, steps: samples });
-  }
-
-  async #report(step: Step, inputs: Inputs): Promise<string> {
-    const { runUrl, recipe, recipeDigest } = inputs;
-    const { url } = await writeReport({
-      run: this.#run,
-      runUrl,
-      recipe,
-      recipeDigest,
-      status: this.#board.status,
-    });
-    this.#board.finish(step.folder, { note: url });
-    return url;
-  }
-
-  #job(step: Step, inputs: Inputs, spec: JobInput['spec']): JobInput {
-    const { attempts, graceSeconds } = this.#recipe.execution;
-    return {
-      runUrl: inputs.runUrl,
-      run: this.#run,
-      folder: step.folder,
-      spec,
-      budgets: attempts,
-      graceSeconds,
-    };
-  }
-
-  #finish(step: Step, result: JobResult, change: Parameters<RunBoard['finish']>[1]): void {
-    const attempts = result.attempts.length + (result.adopted ? 0 : 1);
-    const state = result.adopted ? 'adopted' : 'done';
-    this.#board.finish(step.folder, { ...change, state, attempts, note: '' });
-  }
-
-  /** A reset parent replaces its old child instead of failing beside it; the ids are readable and always the same. */
-  #childOptions(step: Step, summary: string) {
-    return {
-      workflowId: `${this.#run}/${step.folder}`,
-      workflowIdReusePolicy: 'TERMINATE_IF_RUNNING' as const,
-      staticSummary: `${step.title}: ${summary}`,
-    };
-  }
+function stageFailure(
+  folder: string,
+  { class: type, message, why, logTail }: JobFailure,
+): ApplicationFailure {
+  const log = logTail.length === 0 ? '' : `\nLast lines of its log:\n${logTail.join('\n')}`;
+  return ApplicationFailure.create({
+    type,
+    nonRetryable: true,
+    message: `${folder}: ${message}\n${why}${log}`,
+  });
 }
 
 function outlineOf(step: Step): StageOutline {
@@ -282,12 +310,6 @@ function outlineOf(step: Step): StageOutline {
       ? step.settings.tokens / step.settings.globalBatchTokens
       : null;
   return { folder, title, kind, steps };
-}
-
-/** What people should read of a failure: the innermost cause's message. */
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? messageOf(error.cause) : error.message;
 }
 
 function firstLine(text: string): string {

@@ -4,7 +4,7 @@ import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/commo
 import type { AttemptProgress } from '../src/domain/progress.js';
 import { SEARCH_ATTRIBUTES } from '../src/domain/search-attributes.js';
 import { currentStage } from '../src/domain/status.js';
-import type { RunState, RunStatus, StageStatus } from '../src/domain/status.js';
+import type { LedgerTip, Parked, RunState, RunStatus, StageStatus } from '../src/domain/status.js';
 import { statusMarkdown } from '../src/domain/status-markdown.js';
 
 const STAGE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.stage.name, SearchAttributeType.KEYWORD);
@@ -51,7 +51,8 @@ export class RunBoard {
 
   /** A stage begins. */
   start(folder: string): void {
-    this.#change(folder, { state: 'running', startedAt: now() });
+    const startedAt = this.#status.stages.find((stage) => stage.folder === folder)?.startedAt ?? now();
+    this.#change(folder, { state: 'running', startedAt, note: '' });
   }
 
   /** A stage has its result: made now or adopted. */
@@ -86,9 +87,48 @@ export class RunBoard {
     this.#publish();
   }
 
+  /** How far the ledger goes. Shown by the query alone: it changes with every record. */
+  ledger(tip: LedgerTip): void {
+    this.#status = { ...this.#status, ledger: tip };
+  }
+
+  /** The run waits: it is paused, or a gate is closed. */
+  wait(state: 'paused' | 'waiting', waitingFor: string): void {
+    this.#status = { ...this.#status, state, waitingFor };
+    this.#publish();
+  }
+
+  /** The run goes on after it has waited, or was parked. */
+  goOn(): void {
+    if (this.#status.state === 'running') return;
+    this.#status = { ...this.#status, state: 'running', waitingFor: null, parked: null, problems: [] };
+    this.#publish();
+  }
+
+  /** A stage is saved and stopped until the run goes on. */
+  pause(folder: string, attempts: number): void {
+    this.#change(folder, { state: 'waiting', attempts, secondsLeft: null, note: 'paused' });
+  }
+
+  /** A stage has used up a budget: the run waits for an operator. */
+  park(parked: Parked): void {
+    const { folder, class: failureClass, message, attempts } = parked;
+    const note = `${failureClass}: ${message.split('\n')[0] ?? ''}`;
+    this.#status = { ...this.#status, state: 'parked', parked, problems: [`${folder}: ${message}`] };
+    this.#change(folder, { state: 'parked', attempts, secondsLeft: null, note });
+  }
+
   /** The run is over. */
   end(state: RunState, problems: readonly string[], reportUrl: string | null): void {
-    this.#status = { ...this.#status, state, problems: [...problems], reportUrl, endedAt: now() };
+    this.#status = {
+      ...this.#status,
+      state,
+      problems: [...problems],
+      reportUrl,
+      endedAt: now(),
+      waitingFor: null,
+      parked: null,
+    };
     this.#publish();
   }
 

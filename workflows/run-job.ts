@@ -1,66 +1,231 @@
-/** Attempts of one stage's job until it is done: claim, run, react. Shared by training and evaluation. */
-import { ApplicationFailure, sleep, workflowInfo } from '@temporalio/workflow';
-import type { AttemptEnd, FinishedOutcome } from '../activities/attempt-types.js';
+/** Attempts of one stage's job until it is done, parked or paused. Shared by training and evaluation. */
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  isCancellation,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt-types.js';
 import type { JobSpec } from '../src/contracts/job-spec.js';
-import { reactTo } from '../src/domain/attempt-policy.js';
-import type { AttemptBudgets, AttemptRecord } from '../src/domain/attempt-policy.js';
-import { openAttempt, runAttempt } from './activity-proxies.js';
+import { nodesToAvoid, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
+import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
+import type { FailureClass } from '../src/domain/failure-class.js';
+import type { Recipe } from '../src/domain/recipe-schema.js';
+import { runAttempt } from './activity-proxies.js';
+import type { JobState } from './job-state.js';
+import { budgetsSignal, pauseSignal } from './messages.js';
 
 /** A stage's job and how it may be attempted. */
 export interface JobInput {
-  /** Object-store prefix of the run. */
-  readonly runUrl: string;
   readonly run: string;
   /** Stage folder, `<nn-name>`. */
   readonly folder: string;
   readonly spec: JobSpec;
-  readonly budgets: AttemptBudgets;
-  /** Between SIGTERM and SIGKILL, seconds. */
-  readonly graceSeconds: number;
+  /** How often the stage's settings were changed by a retry. */
+  readonly specRevision: number;
+  readonly execution: Recipe['execution'];
+  /** Whether to make the result anew although there is one. */
+  readonly force: boolean;
+  readonly state: JobState;
 }
 
-/** A finished job. */
-export interface JobResult {
-  readonly outcome: FinishedOutcome;
-  /** Whether a verified result of the same spec was there already. */
-  readonly adopted: boolean;
-  readonly attempts: readonly AttemptRecord[];
+/** What a failed stage tells the run that is to park. */
+export interface JobFailure {
+  readonly class: FailureClass;
+  readonly message: string;
+  /** Why it was not simply tried again. */
+  readonly why: string;
+  readonly checkpoints: readonly string[];
+  readonly logTail: readonly string[];
 }
 
-/**
- * Runs attempts until one is done.
- * @throws ApplicationFailure whose type is the failure class, when the budget of that class is used up.
- */
-export async function runJob(job: JobInput): Promise<JobResult> {
-  const attempts: AttemptRecord[] = [];
-  const { namespace, workflowId, runId } = workflowInfo();
-  for (;;) {
-    const owner = `${namespace}/${workflowId}/${runId}/${attempts.length + 1}`;
-    const claim = await openAttempt({ spec: job.spec, owner });
-    if (claim.state === 'adopted') return { outcome: claim.outcome, adopted: true, attempts };
-    const { run, folder, spec, graceSeconds } = job;
-    const end = await runAttempt({ run, folder, stageUrl: spec.stageUrl, epoch: claim.epoch, graceSeconds });
-    if (end.state === 'done') return { outcome: end.outcome, adopted: false, attempts };
-    attempts.push(recordOf(claim.epoch, end));
-    const reaction = reactTo(attempts, job.budgets);
-    if (reaction.kind === 'park') throw stageFailure(folder, end, reaction.why);
-    if (reaction.waitSeconds > 0) await sleep(reaction.waitSeconds * 1000);
+/** What became of a job. */
+export type JobEnd = {
+  /** What a later attempt of the stage goes on from. */
+  readonly job: JobState;
+} & (
+  | {
+      readonly state: 'done';
+      readonly outcome: FinishedOutcome;
+      /** Whether a verified result of the same spec was there already. */
+      readonly adopted: boolean;
+    }
+  | { readonly state: 'parked'; readonly failure: JobFailure }
+  | { readonly state: 'paused' }
+);
+
+/** A job between two runs of its workflow: it goes on as new with this state. */
+export interface JobPassesOn {
+  readonly state: 'continues';
+  readonly with: JobState;
+}
+
+/** Attempts after which the workflow continues as new, so that no history grows with the number of preemptions. */
+const ATTEMPTS_PER_RUN = 300;
+/** Failures that are the world's: they tell how often this job is interrupted. */
+const INTERRUPTIONS: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity', 'infrastructure']);
+
+/** Runs attempts until the job is done, or no further attempt is called for. */
+export class JobRunner {
+  #state: JobState;
+  #budgets: AttemptBudgets;
+  #pause = false;
+  #scope = new CancellationScope();
+
+  constructor(private readonly job: JobInput) {
+    this.#state = job.state;
+    this.#budgets = job.execution.attempts;
+    this.#listen();
+  }
+
+  /** @throws CancelledFailure when the workflow is cancelled; the job is gone by then. */
+  async run(): Promise<JobEnd | JobPassesOn> {
+    for (let here = 1; ; here += 1) {
+      const end = await this.#attempt();
+      // Cancelling the workflow stops the attempt like a pause does, and then the workflow has to end.
+      if (CancellationScope.current().consideredCancelled)
+        throw new CancelledFailure('the stage was cancelled');
+      if (end === null) return this.#ended({ state: 'paused' });
+      if (end.state === 'done') {
+        const attempts = this.#state.attempts + (end.adopted ? 0 : 1);
+        this.#state = { ...this.#state, attempts, ledger: end.ledger };
+        return this.#ended({ state: 'done', outcome: end.outcome, adopted: end.adopted });
+      }
+      if (end.state === 'refused') return this.#ended({ state: 'parked', failure: end.failure });
+      this.#take(end);
+      if (this.#isPausing()) return this.#ended({ state: 'paused' });
+      const reaction = reactTo(this.#state.records, this.#budgets);
+      if (reaction.kind === 'park')
+        return this.#ended({ state: 'parked', failure: failureOf(end, reaction.why) });
+      if (!(await this.#wait(reaction.waitSeconds))) return this.#ended({ state: 'paused' });
+      if (here >= ATTEMPTS_PER_RUN || workflowInfo().continueAsNewSuggested) {
+        return { state: 'continues', with: this.#state };
+      }
+    }
+  }
+
+  #listen(): void {
+    setHandler(
+      pauseSignal,
+      () => {
+        this.#pause = true;
+        this.#scope.cancel();
+      },
+      { description: 'Saves and stops the running attempt (sent by the run, after its `pause`)' },
+    );
+    setHandler(budgetsSignal, (budgets) => void (this.#budgets = budgets), {
+      description: 'New budgets per failure class (sent by the run, after its `setBudget`)',
+    });
+  }
+
+  /** A method, since a pause may come at any await. */
+  #isPausing(): boolean {
+    return this.#pause;
+  }
+
+  #ended<E extends object>(end: E): E & { readonly job: JobState } {
+    return { ...end, job: this.#state };
+  }
+
+  /** One attempt; null when the pause came before it had begun. */
+  async #attempt(): Promise<AttemptEnd | Refused | null> {
+    if (this.#isPausing()) return null;
+    try {
+      return await this.#scope.run(() => runAttempt(this.#attemptInput()));
+    } catch (error) {
+      if (this.#isPausing() && isCancellation(error)) return null;
+      const refusal = refusalOf(error);
+      if (refusal === null) throw error;
+      return { state: 'refused', failure: refusal };
+    }
+  }
+
+  #attemptInput(): Parameters<typeof runAttempt>[0] {
+    const { run, folder, spec, specRevision, execution, force } = this.job;
+    const { attempts, wallSeconds, interruptions, skipSteps, learned, records, why, from, ledger } =
+      this.#state;
+    const { namespace, workflowId, runId } = workflowInfo();
+    return {
+      run,
+      folder,
+      spec,
+      specRevision,
+      owner: `${namespace}/${workflowId}/${runId}/${attempts + 1}`,
+      why,
+      from,
+      force,
+      skipSteps,
+      meanSecondsBetweenInterruptions: interruptions === 0 ? null : wallSeconds / interruptions,
+      graceSeconds: execution.graceSeconds,
+      leaseSeconds: execution.leaseSeconds,
+      watchdog: { settings: execution.watchdog, learned },
+      avoidNodes: nodesToAvoid(records),
+      ledger,
+    };
+  }
+
+  #take(end: EndedAttempt): void {
+    const { epoch, class: failureClass, signature, progressed, step, node } = end;
+    const record = { epoch, class: failureClass, signature, progressed, step, node };
+    const state = this.#state;
+    this.#state = {
+      ...state,
+      attempts: state.attempts + 1,
+      records: relevantAttempts([...state.records, record]),
+      wallSeconds: state.wallSeconds + end.wallSeconds,
+      interruptions: state.interruptions + (INTERRUPTIONS.has(failureClass) ? 1 : 0),
+      skipSteps: [...state.skipSteps, ...this.#newSkips(end)],
+      learned: end.watchdog,
+      why: `after ${failureClass}: ${firstLine(end.message)}`,
+      from: 'head',
+      ledger: end.ledger,
+    };
+  }
+
+  /** After NaN or a spike the data that broke the loss is left out, from the step after the last good one on. */
+  #newSkips({ class: failureClass, step }: EndedAttempt): JobState['skipSteps'] {
+    if (failureClass !== 'numerics' || this.job.spec.kind !== 'train') return [];
+    return [{ first: step + 1, last: step + this.job.execution.numerics.skipSteps }];
+  }
+
+  /** Waits before a relaunch; false when a pause came. */
+  async #wait(seconds: number): Promise<boolean> {
+    if (seconds === 0) return !this.#isPausing();
+    try {
+      await this.#scope.run(() => sleep(seconds * 1000));
+      return true;
+    } catch (error) {
+      if (this.#isPausing() && isCancellation(error)) return false;
+      throw error;
+    }
   }
 }
 
-function recordOf(epoch: number, end: Extract<AttemptEnd, { state: 'ended' }>): AttemptRecord {
-  return { epoch, class: end.class, signature: end.signature, progressed: end.progressed };
+/** An attempt that could not even be claimed, for a reason that waiting doesn't change. */
+interface Refused {
+  readonly state: 'refused';
+  readonly failure: JobFailure;
 }
 
-function stageFailure(
-  folder: string,
-  end: Extract<AttemptEnd, { state: 'ended' }>,
+function refusalOf(error: unknown): JobFailure | null {
+  if (!(error instanceof ActivityFailure) || !(error.cause instanceof ApplicationFailure)) return null;
+  const { message, nonRetryable } = error.cause;
+  if (nonRetryable !== true) return null;
+  const why = 'the attempt was refused, and would be again';
+  return { class: 'user-error', message, why, checkpoints: [], logTail: [] };
+}
+
+function failureOf(
+  { class: failureClass, message, checkpoints, logTail }: EndedAttempt,
   why: string,
-): ApplicationFailure {
-  const log = end.logTail.length === 0 ? '' : `\nLast lines of its log:\n${end.logTail.join('\n')}`;
-  return ApplicationFailure.create({
-    type: end.class,
-    nonRetryable: true,
-    message: `${folder}: ${end.message}\n${why}${log}`,
-  });
+): JobFailure {
+  return { class: failureClass, message, why, checkpoints, logTail };
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
 }

@@ -11,6 +11,8 @@ export interface EndedOutcome {
   readonly message: string;
   readonly exception: string;
   readonly frames: readonly string[];
+  /** Last optimizer step done. */
+  readonly step: number;
 }
 
 /** Evidence of a job that ended without a result. */
@@ -50,7 +52,7 @@ export function classifyEnd(evidence: EndEvidence): EndVerdict {
     };
   }
   if (outcome !== null) {
-    const signature = [outcome.class, outcome.exception, ...outcome.frames].join('|');
+    const signature = [outcome.class, ...whereOf(outcome), outcome.exception, ...outcome.frames].join('|');
     return { class: outcome.class, message: outcome.message, signature };
   }
   if (exitCode === null) {
@@ -60,4 +62,9 @@ export function classifyEnd(evidence: EndEvidence): EndVerdict {
   const known = FAILURE_CLASSES.find((one) => evidence.exitCodes[one] === exitCode);
   const message = `the job ended with exit code ${exitCode} and left no outcome`;
   return { class: known ?? 'unknown', message, signature: `exit:${exitCode}` };
+}
+
+/** A loss that breaks at another step is another failure: what broke it before was left out. */
+function whereOf({ class: failureClass, step }: EndedOutcome): string[] {
+  return failureClass === 'numerics' ? [`step ${step}`] : [];
 }

@@ -12,6 +12,10 @@ export interface AttemptRecord {
   readonly signature: string;
   /** Whether a checkpoint was committed, or an evaluation sample finished, during the attempt. */
   readonly progressed: boolean;
+  /** Last optimizer step done. */
+  readonly step: number;
+  /** Where it ran; null where the backend doesn't say. */
+  readonly node: string | null;
 }
 
 /** Relaunches allowed per failure class. */
@@ -57,6 +61,29 @@ export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudg
     };
   }
   return { kind: 'relaunch', waitSeconds: waitSeconds(last.class, ofClass) };
+}
+
+/** Failures that may be a node's fault. */
+const OF_THE_NODE: ReadonlySet<FailureClass> = new Set(['infrastructure', 'hang', 'unknown']);
+/** So many of them, and a node is avoided. */
+const FAILURES_OF_A_BAD_NODE = 2;
+
+/** Nodes on which attempts have failed too often to try them again. */
+export function nodesToAvoid(attempts: readonly AttemptRecord[]): string[] {
+  const failures = new Map<string, number>();
+  for (const { node, class: failureClass } of attempts) {
+    if (node !== null && OF_THE_NODE.has(failureClass)) failures.set(node, (failures.get(node) ?? 0) + 1);
+  }
+  return [...failures].filter(([, count]) => count >= FAILURES_OF_A_BAD_NODE).map(([node]) => node);
+}
+
+/** Attempts that the policy still looks at: those since the newest progress, and what the nodes' records need. */
+export function relevantAttempts(attempts: readonly AttemptRecord[]): AttemptRecord[] {
+  const newestProgress = attempts.findLastIndex((attempt) => attempt.progressed);
+  return attempts.filter(
+    ({ node, class: failureClass }, index) =>
+      index >= newestProgress || (node !== null && OF_THE_NODE.has(failureClass)),
+  );
 }
 
 function waitSeconds(failureClass: FailureClass, consecutive: number): number {

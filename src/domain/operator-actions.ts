@@ -88,6 +88,8 @@ export interface StageView {
   readonly state: StageState;
   /** Folders of the stages that wait for it. */
   readonly neededBy: readonly string[];
+  /** Checkpoints a retry can begin at, newest first; null: not known to the run. */
+  readonly checkpoints: readonly string[] | null;
 }
 
 /** A run as the rules see it. */
@@ -153,7 +155,17 @@ export function retryProblem(run: RunView, input: OperatorInput<'retryStage'>): 
   if (!trains && input.from !== undefined && input.from !== 'head') {
     return `${folder} has no checkpoints; leave "from" out`;
   }
-  return input.overrides === undefined ? null : overridesProblem(run, found, input.overrides);
+  return (
+    checkpointProblem(found, input.from) ??
+    (input.overrides === undefined ? null : overridesProblem(run, found, input.overrides))
+  );
+}
+
+function checkpointProblem({ folder, checkpoints }: StageView, from: RetryFrom | undefined): string | null {
+  if (from === undefined || from === 'head' || from === 'zero' || checkpoints === null) return null;
+  if (checkpoints.includes(from)) return null;
+  const known = checkpoints.length === 0 ? 'zero' : `head, zero, ${checkpoints.join(', ')}`;
+  return `${folder} has no checkpoint ${from}; accepted: ${known}`;
 }
 
 function overridesProblem(

@@ -71,7 +71,9 @@ export const parkedSchema = z.strictObject({
   message: z.string().describe('What went wrong, in the job’s or the scheduler’s words'),
   why: z.string().describe('Why it was not simply tried again'),
   attempts: z.int().nonnegative().describe('Attempts so far'),
-  newestCheckpoint: z.string().nullable().describe('Where a retry would begin; null: at the start'),
+  checkpoints: z
+    .array(z.string())
+    .describe('Ids of the checkpoints a retry can begin at, newest first; none: it begins at the start'),
   logTail: z.array(z.string()).describe('Last lines of the job’s log'),
   choices: z.array(z.string()).describe('What can be done, one sentence each'),
 });

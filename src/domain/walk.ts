@@ -99,6 +99,13 @@ export function walk(recipe: Recipe): Step[] {
   return new Walk(recipe).steps;
 }
 
+/** Folders of the steps that can't do without a step. A report tells of what there is. */
+export function neededBy(steps: readonly Step[], folder: string): string[] {
+  return steps
+    .filter(({ kind, dependsOn }) => kind !== 'report' && dependsOn.includes(folder))
+    .map((step) => step.folder);
+}
+
 class Walk {
   readonly steps: Step[] = [];
   readonly #recipe: Recipe;

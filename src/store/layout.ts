@@ -56,6 +56,8 @@ export const stageLayout = (stageUrl: string) => {
   const attempt = (epoch: Epoch) => `${stageUrl}/attempts/${String(epoch).padStart(4, '0')}`;
   return {
     spec: `${stageUrl}/spec.json`,
+    /** Spec of a stage whose settings a retry has changed so many times; 0: as the recipe has them. */
+    specOf: (revision: number) => `${stageUrl}/${revision === 0 ? 'spec' : `spec-${revision}`}.json`,
     head: `${stageUrl}/HEAD`,
     lease: `${stageUrl}/lease.json`,
     /** Chain of the stage's ledger. */

@@ -1,17 +1,22 @@
 /** Activities that answer at once, for tests of the workflow code alone. What they are called with is recorded. */
+import { Context } from '@temporalio/activity';
+import { randomUUID } from 'node:crypto';
 import type {
   AttemptEnd,
-  Claim,
+  EndedAttempt,
   FinishedOutcome,
-  OpenAttemptInput,
   RunAttemptInput,
 } from '../../activities/attempt-types.js';
+import type { AppendInput } from '../../activities/ledger.js';
 import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
 import type { PreparedRun, PrepareInput } from '../../activities/prepare.js';
+import type { WrittenReport } from '../../activities/report.js';
 import type { ConfigRef, RopeBumpInput } from '../../activities/rope-bump.js';
 import { commitIdSchema, digestSchema, epochSchema } from '../../src/contracts/index.js';
 import type { JobSpec } from '../../src/contracts/index.js';
 import { digestOf } from '../../src/domain/digest.js';
+import type { LedgerEntry } from '../../src/domain/ledger.js';
+import type { LedgerTip } from '../../src/domain/status.js';
 import type { ReportRequest } from '../../src/report/request.js';
 
 /** A digest that tells what it stands for. */
@@ -63,15 +68,54 @@ export function fakeOutcome(spec: JobSpec, epoch: number): FinishedOutcome {
   };
 }
 
+/** What may be said about a failed attempt; the rest is of no account. Or: it runs until it is told to stop. */
+export type FakeEnd = Partial<EndedAttempt> | 'until-stopped';
+
+function fakeEnd(end: Partial<EndedAttempt>): EndedAttempt {
+  return {
+    state: 'ended',
+    epoch: 1,
+    class: 'unknown',
+    message: 'it broke',
+    signature: randomUUID(),
+    progressed: false,
+    step: 0,
+    node: null,
+    checkpoints: [],
+    logTail: [],
+    seconds: { ...SECONDS, queued: 0, hung: 0, stopping: 0 },
+    wallSeconds: 1,
+    watchdog: {},
+    ledger: { records: 0, tip: null },
+    ...end,
+  };
+}
+
+/** Heartbeats until the activity is cancelled, as a job would train on; then it has saved and stopped. */
+async function stopOf(): Promise<Partial<EndedAttempt>> {
+  const context = Context.current();
+  const beat = setInterval(() => context.heartbeat(), 50);
+  try {
+    await context.cancelled;
+  } catch {
+    return { class: 'cancelled', message: 'the job was stopped as asked', progressed: true };
+  } finally {
+    clearInterval(beat);
+  }
+  return {};
+}
+
 /** Fake activities with a record of their calls. */
 export class FakeActivities {
   readonly calls: string[] = [];
   readonly specs = new Map<string, JobSpec>();
   readonly bumps: RopeBumpInput[] = [];
-  readonly claims: OpenAttemptInput[] = [];
+  readonly attempts: RunAttemptInput[] = [];
+  /** The run's ledger. */
+  readonly ledger: LedgerEntry[] = [];
   report: ReportRequest | undefined;
   /** How attempts end, in order, by stage folder; when there are no more, with success. */
-  readonly ends = new Map<string, AttemptEnd[]>();
+  readonly ends = new Map<string, FakeEnd[]>();
 
   /** As a worker registers them. */
   get activities() {
@@ -79,8 +123,8 @@ export class FakeActivities {
       prepareRun: (input: PrepareInput) => Promise.resolve(this.prepareRun(input)),
       curateDataset: (input: CurateInput) => Promise.resolve(this.curateDataset(input)),
       bumpRopeBase: (input: RopeBumpInput) => Promise.resolve(this.bumpRopeBase(input)),
-      openAttempt: (input: OpenAttemptInput) => Promise.resolve(this.openAttempt(input)),
-      runAttempt: (input: RunAttemptInput) => Promise.resolve(this.runAttempt(input)),
+      runAttempt: (input: RunAttemptInput) => this.runAttempt(input),
+      appendToLedger: (input: AppendInput) => Promise.resolve(this.appendToLedger(input)),
       writeReport: (input: ReportRequest) => Promise.resolve(this.writeReport(input)),
     };
   }
@@ -109,28 +153,27 @@ export class FakeActivities {
     return { url: `${input.stageUrl}/config.json`, digest: fakeDigest(input.bump) };
   }
 
-  private openAttempt(input: OpenAttemptInput): Claim {
-    const { stage } = input.spec;
-    this.claims.push(input);
-    this.specs.set(stage, input.spec);
-    return {
-      state: 'claimed',
-      epoch: epochSchema.parse(this.claims.filter((claim) => claim.spec.stage === stage).length),
-    };
-  }
-
-  private runAttempt({ folder, epoch }: RunAttemptInput): AttemptEnd {
+  private async runAttempt(input: RunAttemptInput): Promise<AttemptEnd> {
+    const { folder, spec, ledger } = input;
     this.calls.push(`run ${folder}`);
+    this.specs.set(folder, spec);
+    this.attempts.push(input);
+    const epoch = this.attempts.filter((attempt) => attempt.folder === folder).length;
     const end = this.ends.get(folder)?.shift();
-    const spec = this.specs.get(folder);
-    if (end !== undefined) return end;
-    if (spec === undefined) throw new Error(`${folder} was run before it was claimed`);
-    return { state: 'done', outcome: fakeOutcome(spec, epoch) };
+    const tip: LedgerTip = { records: ledger.records + 2, tip: fakeDigest([folder, epoch]) };
+    if (end === 'until-stopped') return { ...fakeEnd(await stopOf()), epoch, ledger: tip };
+    if (end !== undefined) return { ...fakeEnd(end), epoch, ledger: tip };
+    return { state: 'done', outcome: fakeOutcome(spec, epoch), adopted: false, ledger: tip };
   }
 
-  private writeReport(request: ReportRequest): { url: string } {
+  private appendToLedger({ entry, after }: AppendInput): LedgerTip {
+    this.ledger.push(entry);
+    return { records: after.records + 1, tip: fakeDigest([after.tip, entry]) };
+  }
+
+  private writeReport(request: ReportRequest): WrittenReport {
     this.calls.push('report');
     this.report = request;
-    return { url: `${request.runUrl}/report/index.html` };
+    return { url: `${request.runUrl}/report/index.html`, digest: fakeDigest(request.run) };
   }
 }

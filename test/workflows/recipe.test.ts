@@ -3,7 +3,6 @@ import { ApplicationFailure, TerminatedFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AttemptEnd } from '../../activities/attempt-types.js';
 import { TINY_SMOKE } from '../../src/domain/presets.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { statusQuery } from '../../workflows/messages.js';
@@ -54,15 +53,8 @@ function failureOf(result: unknown): ApplicationFailure {
   return cause;
 }
 
-const ended = (one: Partial<Extract<AttemptEnd, { state: 'ended' }>>): AttemptEnd => ({
-  state: 'ended',
-  class: 'unknown',
-  message: 'it broke',
-  signature: randomUUID(),
-  progressed: false,
-  logTail: [],
-  ...one,
-});
+/** The smoke recipe for scripts: what fails, fails. */
+const FAILING = { ...TINY_SMOKE, execution: { onFailure: 'fail' } };
 
 describe('the recipe is walked from curation to report', () => {
   it('does the tiny preset in the order of the recipe when started with nothing at all', async () => {
@@ -167,20 +159,20 @@ describe('an attempt that ends without a result', () => {
     const stage = '04-stage-1';
     const { fakes, result } = await run(TINY_SMOKE, ({ ends }) => {
       ends.set(stage, [
-        ended({ class: 'preempted', signature: 'sigterm' }),
-        ended({ class: 'preempted', signature: 'sigterm' }),
+        { class: 'preempted', signature: 'sigterm' },
+        { class: 'preempted', signature: 'sigterm' },
       ]);
     });
     expect(result).toMatchObject({ run: expect.any(String) as string });
     expect(fakes.calls.filter((call) => call === `run ${stage}`)).toHaveLength(3);
-    const owners = fakes.claims.filter(({ spec }) => spec.stage === stage).map(({ owner }) => owner);
+    const owners = fakes.attempts.filter(({ folder }) => folder === stage).map(({ owner }) => owner);
     expect(new Set(owners).size).toBe(3);
   });
 
   it('fails the run with its class, message and log when it is the user’s to mend', async () => {
-    const { fakes, result, handle } = await run(TINY_SMOKE, ({ ends }) => {
+    const { fakes, result, handle } = await run(FAILING, ({ ends }) => {
       ends.set('04-stage-1', [
-        ended({ class: 'user-error', message: 'no such column', logTail: ['Traceback', 'KeyError'] }),
+        { class: 'user-error', message: 'no such column', logTail: ['Traceback', 'KeyError'] },
       ]);
     });
     const failure = failureOf(result);
@@ -194,10 +186,10 @@ describe('an attempt that ends without a result', () => {
 
   it('stops relaunching when the same failure comes again without a commit in between', async () => {
     const same = { class: 'unknown', signature: 'ValueError|train.py:run' } as const;
-    const { fakes, result } = await run(TINY_SMOKE, ({ ends }) => {
+    const { fakes, result } = await run(FAILING, ({ ends }) => {
       ends.set(
         '04-stage-1',
-        Array.from({ length: 5 }, () => ended(same)),
+        Array.from({ length: 5 }, () => same),
       );
     });
     expect(failureOf(result).message).toContain('the same failure came again');

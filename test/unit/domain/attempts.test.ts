@@ -21,6 +21,7 @@ const numerics = {
   message: 'loss is NaN',
   exception: 'NumericsError',
   frames: ['step.py:train_step'],
+  step: 7,
 } as const;
 
 describe('why a job ended is decided by the best evidence there is', () => {
@@ -52,6 +53,8 @@ function attempts(...list: readonly (readonly [FailureClass, string, boolean?])[
     class: one,
     signature,
     progressed: progressed ?? false,
+    step: index,
+    node: null,
   }));
 }
 

@@ -1,0 +1,114 @@
+/** The claim of an attempt: its spec, its epoch, its `attempt.json`. Everything here can be repeated by the same owner. */
+import { ApplicationFailure } from '@temporalio/activity';
+import {
+  attemptSchema,
+  checkpointManifestSchema,
+  commitIdSchema,
+  jobSpecSchema,
+} from '../src/contracts/index.js';
+import type { AttemptFile, Epoch, HeadCommit } from '../src/contracts/index.js';
+import type { RetryFrom } from '../src/domain/operator-actions.js';
+import { sha256 } from '../src/store/digest.js';
+import { isStoreError } from '../src/store/errors.js';
+import { commitsOf, createEmptyHead, openAttempt } from '../src/store/head.js';
+import type { StartingPoint } from '../src/store/head.js';
+import { stageLayout } from '../src/store/layout.js';
+import { encodeJson } from '../src/store/object-store.js';
+import type { ObjectStore } from '../src/store/object-store.js';
+import type { FinishedOutcome, RunAttemptInput } from './attempt-types.js';
+import { findResult } from './stage-result.js';
+
+/** A claim on a stage, or the result that makes one unnecessary. */
+export type Claim =
+  | {
+      readonly state: 'claimed';
+      readonly epoch: Epoch;
+      /** Commit the attempt begins at; null: the start. */
+      readonly from: HeadCommit | null;
+      readonly previousOwner: string;
+      /** When the epoch was first claimed. */
+      readonly claimedAt: string;
+    }
+  | { readonly state: 'finished'; readonly outcome: FinishedOutcome; readonly adopted: boolean };
+
+/**
+ * Writes the stage's spec, adopts a result that is there already, or claims the next epoch.
+ * @throws ApplicationFailure `user-error` when the stage has another spec, or no such checkpoint to begin at.
+ */
+export async function claimAttempt(store: ObjectStore, input: RunAttemptInput): Promise<Claim> {
+  const { spec, owner, force } = input;
+  const { stageUrl } = spec;
+  await writeSpec(store, input);
+  const head = await createEmptyHead(store, stageUrl);
+  const outcome = await findResult(store, stageUrl);
+  const own = outcome !== null && head.owner === owner && outcome.epoch === head.epoch;
+  if (outcome !== null && (own || !force)) return { state: 'finished', outcome, adopted: !own };
+  const from = await startingPoint(store, stageUrl, input.from);
+  const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from });
+  const createdAt = await writeAttempt(store, stageUrl, {
+    schema: 'longhaul.attempt/1',
+    epoch,
+    owner,
+    startedFrom: claimed.commit,
+    skipSteps: [...input.skipSteps],
+    meanSecondsBetweenInterruptions: input.meanSecondsBetweenInterruptions,
+    createdAt: new Date().toISOString(),
+  });
+  return { state: 'claimed', epoch, from: claimed.commit, previousOwner, claimedAt: createdAt };
+}
+
+/** A stage's spec of one revision never changes: what it was trained with is what the spec says, in every attempt. */
+async function writeSpec(store: ObjectStore, { spec, specRevision }: RunAttemptInput): Promise<void> {
+  const url = stageLayout(spec.stageUrl).specOf(specRevision);
+  try {
+    await store.create(url, encodeJson(jobSpecSchema.parse(spec)));
+  } catch (error) {
+    if (!isStoreError(error, 'precondition-failed')) throw error;
+    throw userError(
+      `${url} says something else than this recipe: start the changed recipe as a run of another name, ` +
+        'or acknowledge the change with retryStage and force',
+    );
+  }
+}
+
+/** Create-only: a repeated claim finds what it wrote the first time. Returns when that was. */
+async function writeAttempt(store: ObjectStore, stageUrl: string, file: AttemptFile): Promise<string> {
+  const url = stageLayout(stageUrl).attemptFile(file.epoch);
+  try {
+    await store.create(url, encodeJson(file));
+    return file.createdAt;
+  } catch (error) {
+    if (!isStoreError(error, 'precondition-failed')) throw error;
+    return (await store.getJson(url, attemptSchema)).value.createdAt;
+  }
+}
+
+async function startingPoint(store: ObjectStore, stageUrl: string, from: RetryFrom): Promise<StartingPoint> {
+  if (from === 'head') return { at: 'head' };
+  if (from === 'zero') return { at: 'zero' };
+  const head = await createEmptyHead(store, stageUrl);
+  const named = commitsOf(head).find(({ id }) => id === from);
+  if (named !== undefined) return { at: 'commit', commit: named };
+  return { at: 'commit', commit: await storedCommit(store, stageUrl, from, commitsOf(head)) };
+}
+
+/** A checkpoint that `HEAD` no longer names but that is still there: a pinned one, or one of a line left behind. */
+async function storedCommit(
+  store: ObjectStore,
+  stageUrl: string,
+  from: string,
+  named: readonly HeadCommit[],
+): Promise<HeadCommit> {
+  const id = commitIdSchema.parse(from);
+  const found = await store.find(stageLayout(stageUrl).manifest(id));
+  if (found === null) {
+    const known = named.length === 0 ? 'none' : named.map((commit) => commit.id).join(', ');
+    throw userError(`${stageUrl} has no checkpoint ${from}; HEAD names ${known}`);
+  }
+  const manifest = checkpointManifestSchema.parse(JSON.parse(new TextDecoder().decode(found.data)));
+  return { id, step: manifest.step, tokens: manifest.tokens, manifestDigest: sha256(found.data) };
+}
+
+function userError(message: string): ApplicationFailure {
+  return ApplicationFailure.create({ type: 'user-error', nonRetryable: true, message });
+}

@@ -1,0 +1,189 @@
+/** One job under watch: submits or adopts it, follows its events, sees that it advances, and stops it when told to. */
+import type { Context } from '@temporalio/activity';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JobObservation } from '../src/backends/backend.js';
+import { eventFileSchema } from '../src/contracts/index.js';
+import type { CommitId, Epoch, JobEvent } from '../src/contracts/index.js';
+import { jobName } from '../src/domain/job-names.js';
+import { StepWatchdog, hangText } from '../src/domain/watchdog.js';
+import { isStoreError } from '../src/store/errors.js';
+import { stageLayout } from '../src/store/layout.js';
+import { renewLease } from '../src/store/lease.js';
+import type { AttemptDependencies, RunAttemptInput } from './attempt-types.js';
+import { fateOf } from './cancellation.js';
+import type { JobFate } from './cancellation.js';
+import type { ProgressReporter } from './progress-reporter.js';
+
+/** How often the backend is asked about the job. */
+const OBSERVE_MS = 50;
+/** How often the next event file is asked for, and the watchdog asked what it thinks. */
+const EVENTS_MS = 1000;
+
+type Ended = Extract<JobObservation, { state: 'ended' }>;
+
+/** Why the observer stopped a job. */
+export type StopReason = JobFate | { readonly kind: 'hang'; readonly why: string; readonly phase: string };
+
+/** How a watched job ended. */
+export interface JobEnd {
+  readonly ended: Ended;
+  /** null: the job ended by itself, or was ended by others. */
+  readonly stop: StopReason | null;
+  /** From being told to stop to its end, seconds. */
+  readonly stoppingSeconds: number;
+  /** Without progress before the watchdog stopped it, seconds. */
+  readonly hungSeconds: number;
+}
+
+/** What the events have told so far. */
+export interface JobFacts {
+  readonly commits: readonly { readonly id: CommitId; readonly step: number }[];
+  readonly samples: number;
+  readonly stepSeconds: number;
+  readonly step: number;
+  readonly tokens: number;
+}
+
+/** Watches the job of one epoch from wherever it is to its end. */
+export class AttemptJob {
+  readonly name: string;
+  readonly watchdog: StepWatchdog;
+  readonly #urls: ReturnType<typeof stageLayout>;
+  #nextEventFile = 1;
+  #storeReadable = true;
+  #nextPoll = 0;
+  #nextLease = 0;
+  #stop: StopReason | null = null;
+  #stopAt = 0;
+  #hungSeconds = 0;
+  #facts: JobFacts = { commits: [], samples: 0, stepSeconds: 0, step: 0, tokens: 0 };
+
+  constructor(
+    private readonly deps: AttemptDependencies,
+    private readonly context: Context,
+    private readonly input: RunAttemptInput,
+    private readonly epoch: Epoch,
+    private readonly reporter: ProgressReporter,
+  ) {
+    this.name = jobName(input.run, input.folder, epoch);
+    this.#urls = stageLayout(input.spec.stageUrl);
+    this.watchdog = new StepWatchdog(input.watchdog.settings, input.watchdog.learned);
+  }
+
+  /** What the events have told so far. */
+  get facts(): JobFacts {
+    return this.#facts;
+  }
+
+  /** Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out. */
+  async submit(): Promise<void> {
+    await this.#renewLease();
+    const { graceSeconds, specRevision, avoidNodes } = this.input;
+    await this.deps.backend.submit({
+      name: this.name,
+      command: this.deps.jobs.command,
+      environment: {
+        ...this.deps.jobs.environment,
+        LONGHAUL_SPEC_URL: this.#urls.specOf(specRevision),
+        LONGHAUL_EPOCH: String(this.epoch),
+        LONGHAUL_GRACE_SECONDS: String(graceSeconds),
+      },
+      graceSeconds,
+      avoidNodes,
+    });
+  }
+
+  /**
+   * Sees the job to its end.
+   * @throws whatever makes the observer leave a running job to another one.
+   */
+  async untilEnded(detached: (fate: JobFate) => Error): Promise<JobEnd> {
+    for (;;) {
+      const observation = await this.deps.backend.observe(this.name);
+      if (observation.state === 'ended') {
+        await this.#readEvents();
+        return this.#endOf(observation);
+      }
+      if (this.#stop === null && this.context.cancellationSignal.aborted) {
+        const fate = await fateOf(this.context, this.deps.jobs.onShutdown);
+        if (fate.kind === 'detach') throw detached(fate);
+        await this.#terminate(fate);
+      }
+      if (Date.now() >= this.#nextPoll) await this.#look();
+      await sleep(OBSERVE_MS);
+    }
+  }
+
+  #endOf(ended: Ended): JobEnd {
+    const stoppingSeconds = this.#stop === null ? 0 : (Date.now() - this.#stopAt) / 1000;
+    return { ended, stop: this.#stop, stoppingSeconds, hungSeconds: this.#hungSeconds };
+  }
+
+  /** The newest events, the lease, and what the watchdog thinks of it all. */
+  async #look(): Promise<void> {
+    await this.#readEvents();
+    this.#nextPoll = Date.now() + EVENTS_MS;
+    if (Date.now() >= this.#nextLease) await this.#renewLease();
+    const monotonicSeconds = performance.now() / 1000;
+    const verdict = this.watchdog.tick({ monotonicSeconds, storeReadable: this.#storeReadable });
+    if (!verdict.hung || this.#stop !== null) return;
+    this.#hungSeconds = verdict.secondsWithoutProgress;
+    await this.#terminate({ kind: 'hang', why: hangText(verdict), phase: verdict.phase });
+  }
+
+  async #terminate(reason: StopReason): Promise<void> {
+    this.#stop = reason;
+    this.#stopAt = Date.now();
+    await this.deps.backend.terminate(this.name, this.input.graceSeconds);
+  }
+
+  /** A store in trouble does not end a job: whoever can't read the lease doesn't act on it either. */
+  async #renewLease(): Promise<void> {
+    const { spec, leaseSeconds } = this.input;
+    this.#nextLease = Date.now() + (leaseSeconds * 1000) / 3;
+    try {
+      await renewLease(this.deps.store, spec.stageUrl, this.epoch, leaseSeconds);
+    } catch (error) {
+      if (!isStoreError(error, 'unavailable')) throw error;
+    }
+  }
+
+  /** Takes every event file that is there by now. A store in trouble is not the job's trouble: the next look tries again. */
+  async #readEvents(): Promise<void> {
+    try {
+      for (;;) {
+        const url = this.#urls.eventFile(this.epoch, this.#nextEventFile);
+        const file = await this.deps.store.findJson(url, eventFileSchema);
+        this.#storeReadable = true;
+        if (file === null) return;
+        this.#nextEventFile += 1;
+        file.value.events.forEach((event) => this.#take(event));
+      }
+    } catch (error) {
+      if (!isStoreError(error, 'unavailable')) throw error;
+      this.#storeReadable = false;
+    }
+  }
+
+  #take(event: JobEvent): void {
+    this.#facts = factsWith(this.#facts, event);
+    this.watchdog.add(event);
+    this.reporter.take(event);
+  }
+}
+
+function factsWith(facts: JobFacts, event: JobEvent): JobFacts {
+  switch (event.type) {
+    case 'step': {
+      const { step, tokens, seconds } = event;
+      return { ...facts, step, tokens, stepSeconds: facts.stepSeconds + seconds };
+    }
+    case 'commit':
+      return { ...facts, commits: [...facts.commits, { id: event.commit, step: event.step }] };
+    case 'sample':
+      return { ...facts, samples: event.done };
+    case 'phase':
+    case 'log':
+      return facts;
+  }
+}

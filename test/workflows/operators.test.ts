@@ -1,0 +1,289 @@
+import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
+import type { WorkflowHandle } from '@temporalio/client';
+import type { UpdateDefinition } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TINY_SMOKE } from '../../src/domain/presets.js';
+import type { RunState, RunStatus } from '../../src/domain/status.js';
+import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import {
+  abortUpdate,
+  approveUpdate,
+  pauseUpdate,
+  resumeUpdate,
+  retryStageUpdate,
+  setBudgetUpdate,
+  skipStageUpdate,
+  statusQuery,
+} from '../../workflows/messages.js';
+import { recipe } from '../../workflows/recipe.js';
+import { FakeActivities } from '../support/fake-activities.js';
+import { startServer, withWorker } from '../support/workflow-environment.js';
+
+let environment: TestWorkflowEnvironment;
+
+beforeAll(async () => {
+  environment = await startServer();
+}, 120_000);
+
+afterAll(async () => {
+  await environment.teardown();
+});
+
+const STAGE = '04-stage-1';
+const BROKEN = { class: 'user-error', message: 'no such column', logTail: ['KeyError'] } as const;
+const who = { actor: 'kim@example.org', reason: 'a test' };
+
+type Run = WorkflowHandle<typeof recipe>;
+
+/** Starts a recipe on the real workflow code and gives it to `body`; the run need not end. */
+async function withRun<T>(
+  fakes: FakeActivities,
+  input: object,
+  body: (handle: Run) => Promise<T>,
+): Promise<T> {
+  return withWorker(environment, fakes.activities, async () => {
+    const workflowId = `r-${randomUUID()}`;
+    const handle = await environment.client.workflow.start(recipe, {
+      taskQueue: TASK_QUEUE,
+      workflowId,
+      args: [input],
+    });
+    try {
+      return await body(handle);
+    } finally {
+      await handle.terminate().catch(() => undefined);
+    }
+  });
+}
+
+async function until(handle: Run, wanted: (status: RunStatus) => boolean): Promise<RunStatus> {
+  for (;;) {
+    const status = await handle.query(statusQuery);
+    if (wanted(status)) return status;
+    await sleep(50);
+  }
+}
+
+const inState = (handle: Run, state: RunState) => until(handle, (status) => status.state === state);
+
+/** What an update was refused with. */
+async function refusal<I>(handle: Run, update: UpdateDefinition<string, [I]>, input: I): Promise<string> {
+  const error: unknown = await handle
+    .executeUpdate(update, { args: [input] })
+    .catch((caught: unknown) => caught);
+  if (!(error instanceof WorkflowUpdateFailedError))
+    throw new Error(`the update was accepted: ${String(error)}`);
+  return error.cause?.message ?? '';
+}
+
+function parking(): FakeActivities {
+  const fakes = new FakeActivities();
+  fakes.ends.set(STAGE, [{ ...BROKEN, checkpoints: ['00000010-0001-0123abcd'] }]);
+  return fakes;
+}
+
+describe('a stage whose budget is used up parks the run, which waits for an operator', () => {
+  it('says what failed, in which class, with the job’s last lines, and what can be done', async () => {
+    await withRun(parking(), TINY_SMOKE, async (handle) => {
+      const { parked, stages, problems } = await inState(handle, 'parked');
+      expect(parked).toMatchObject({
+        folder: STAGE,
+        class: 'user-error',
+        message: 'no such column',
+        logTail: ['KeyError'],
+      });
+      expect(parked?.choices.join('\n')).toMatch(/retryStage.*\n.*06-stage-2.* need.*\n.*abort/s);
+      expect(stages.find(({ folder }) => folder === STAGE)?.state).toBe('parked');
+      expect(problems.join()).toContain('no such column');
+    });
+  });
+
+  it('retries the stage from the newest checkpoint, records who asked and why, and completes', async () => {
+    const fakes = parking();
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      await handle.executeUpdate(retryStageUpdate, { args: [who] });
+      await handle.result();
+      const attempts = fakes.attempts.filter(({ folder }) => folder === STAGE);
+      expect(attempts.map(({ from }) => from)).toEqual(['head', 'head']);
+      expect(attempts[1]?.why).toContain(who.actor);
+      expect(fakes.ledger).toContainEqual(
+        expect.objectContaining({ type: 'action', action: 'retryStage', actorKind: 'asserted', ...who }),
+      );
+      const ends = fakes.ledger.flatMap((entry) =>
+        entry.type === 'stage-ended' && entry.folder === STAGE ? [entry.result] : [],
+      );
+      expect(ends).toEqual(['parked', 'done']);
+    });
+  });
+
+  it('begins where the operator says, with the settings the operator gives', async () => {
+    const fakes = parking();
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      const from = '00000010-0001-0123abcd';
+      const input = { ...who, from, overrides: { schedule: { peak: 1e-4, floor: 1e-5 } } };
+      await handle.executeUpdate(retryStageUpdate, { args: [input] });
+      await handle.result();
+      const [first, second] = fakes.attempts.filter(({ folder }) => folder === STAGE);
+      expect(second).toMatchObject({ from, specRevision: 1 });
+      expect(second?.spec).toMatchObject({ schedule: { peak: 1e-4, floor: 1e-5 } });
+      expect(first?.spec).not.toMatchObject({ schedule: { peak: 1e-4 } });
+    });
+  });
+
+  it('leaves out a stage that nothing needs, and no other', async () => {
+    const fakes = new FakeActivities();
+    const evaluation = '02-base-evaluation';
+    fakes.ends.set(evaluation, [BROKEN]);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      expect(await refusal(handle, skipStageUpdate, { ...who, stage: STAGE })).toContain('is needed by');
+      await handle.executeUpdate(skipStageUpdate, { args: [who] });
+      await handle.result();
+      const status = await handle.query(statusQuery);
+      expect(status.stages.find(({ folder }) => folder === evaluation)?.state).toBe('skipped');
+    });
+  });
+
+  it('refuses what makes no sense with a sentence that says what would be accepted', async () => {
+    await withRun(parking(), TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      expect(await refusal(handle, retryStageUpdate, { ...who, reason: ' ' })).toContain('reason: say why');
+      expect(await refusal(handle, retryStageUpdate, { ...who, stage: '99-none' })).toContain(STAGE);
+      expect(await refusal(handle, retryStageUpdate, { ...who, stage: '06-stage-2' })).toContain(
+        'parked stage',
+      );
+      expect(await refusal(handle, retryStageUpdate, { ...who, from: '00000099-0001-0123abcd' })).toContain(
+        '00000010-0001-0123abcd',
+      );
+      const overrides = { sequenceLengthTokens: 512 };
+      expect(await refusal(handle, retryStageUpdate, { ...who, overrides })).toContain(
+        'schedule, optimizer, checkpoints',
+      );
+      const negative = { schedule: { peak: -1 } };
+      expect(await refusal(handle, retryStageUpdate, { ...who, overrides: negative })).toContain(
+        'stages.stage-1.schedule.peak',
+      );
+      expect(await refusal(handle, resumeUpdate, who)).toContain('not paused');
+      expect(await refusal(handle, pauseUpdate, who)).toContain('parked');
+      expect(await refusal(handle, approveUpdate, { ...who, stage: 'stage-2' })).toContain(
+        'no gate is closed',
+      );
+    });
+  });
+});
+
+describe('a run that is paused saves, stops and goes on where it was', () => {
+  it('stops the running attempt, waits, and goes on from the newest checkpoint', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-stopped']);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await until(handle, () => fakes.attempts.some(({ folder }) => folder === STAGE));
+      await handle.executeUpdate(pauseUpdate, { args: [who] });
+      const paused = await inState(handle, 'paused');
+      expect(paused.waitingFor).toContain(who.actor);
+      expect(await refusal(handle, pauseUpdate, who)).toContain('paused already');
+      await handle.executeUpdate(resumeUpdate, { args: [who] });
+      await handle.result();
+      const attempts = fakes.attempts.filter(({ folder }) => folder === STAGE);
+      expect(attempts.map(({ from }) => from)).toEqual(['head', 'head']);
+      expect(fakes.ledger.filter(({ type }) => type === 'action')).toHaveLength(2);
+    });
+  });
+
+  it('takes a pause between stages too', async () => {
+    const fakes = new FakeActivities();
+    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
+    await withRun(fakes, gated, async (handle) => {
+      await inState(handle, 'waiting');
+      await handle.executeUpdate(pauseUpdate, { args: [who] });
+      await inState(handle, 'paused');
+      await handle.executeUpdate(resumeUpdate, { args: [who] });
+      await inState(handle, 'waiting');
+    });
+  });
+});
+
+describe('a gate of the recipe stays closed until it is approved', () => {
+  it('waits before the stage, and for no other approval', async () => {
+    const fakes = new FakeActivities();
+    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-2'] } };
+    await withRun(fakes, gated, async (handle) => {
+      const { waitingFor } = await inState(handle, 'waiting');
+      expect(waitingFor).toContain('approval of stage-2');
+      expect(fakes.calls.some((call) => call === 'run 06-stage-2')).toBe(false);
+      expect(await refusal(handle, approveUpdate, { ...who, stage: 'stage-1' })).toContain('closed: stage-2');
+      await handle.executeUpdate(approveUpdate, { args: [{ ...who, stage: 'stage-2' }] });
+      await handle.result();
+    });
+  });
+
+  it('refuses a gate before a stage that there is not, before anything is launched', async () => {
+    const fakes = new FakeActivities();
+    await withRun(fakes, { ...TINY_SMOKE, execution: { approvals: ['stage-9'] } }, async (handle) => {
+      const result: unknown = await handle.result().catch((error: unknown) => error);
+      expect(result).toBeInstanceOf(WorkflowFailedError);
+      expect(fakes.calls).toEqual([]);
+    });
+  });
+});
+
+describe('an abort ends the run for good', () => {
+  it('stops the running job first, and records who wanted it', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-stopped']);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await until(handle, () => fakes.attempts.some(({ folder }) => folder === STAGE));
+      await handle.executeUpdate(abortUpdate, { args: [who] });
+      const result: unknown = await handle.result().catch((error: unknown) => error);
+      expect(result).toBeInstanceOf(WorkflowFailedError);
+      const status = await handle.query(statusQuery);
+      expect(status.state).toBe('cancelled');
+      expect(status.problems).toEqual([`aborted by ${who.actor}: ${who.reason}`]);
+      expect(fakes.ledger.at(-1)).toMatchObject({ type: 'run-ended', state: 'cancelled' });
+    });
+  });
+
+  it('ends a parked run as well', async () => {
+    await withRun(parking(), TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      await handle.executeUpdate(abortUpdate, { args: [who] });
+      await handle.result().catch(() => undefined);
+      expect((await handle.describe()).status.name).toBe('FAILED');
+    });
+  });
+});
+
+describe('budgets can be changed while a run goes on', () => {
+  it('relaunches as often as the new budget says', async () => {
+    const fakes = new FakeActivities();
+    const oom = (signature: string) => ({ class: 'out-of-memory' as const, signature, progressed: false });
+    fakes.ends.set(STAGE, [oom('a'), oom('b'), oom('c'), oom('d')]);
+    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
+    await withRun(fakes, gated, async (handle) => {
+      await inState(handle, 'waiting');
+      const budget = { ...who, class: 'out-of-memory' as const, relaunches: 10 };
+      await handle.executeUpdate(setBudgetUpdate, { args: [budget] });
+      await handle.executeUpdate(approveUpdate, { args: [{ ...who, stage: 'stage-1' }] });
+      await handle.result();
+      expect(fakes.attempts.filter(({ folder }) => folder === STAGE)).toHaveLength(5);
+    });
+  });
+});
+
+describe('data that breaks the loss is left out, bounded and recorded', () => {
+  it('rolls back and skips the steps from the broken one on', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, [{ class: 'numerics', signature: 'numerics|step 3', step: 3 }]);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await handle.result();
+      const [first, second] = fakes.attempts.filter(({ folder }) => folder === STAGE);
+      expect(first?.skipSteps).toEqual([]);
+      expect(second?.skipSteps).toEqual([{ first: 4, last: 4 }]);
+    });
+  });
+});

@@ -1,0 +1,282 @@
+/**
+ * What operators have asked of a run: its updates with their validators, and what follows for the walk. Handlers check, note,
+ * record and answer; they never wait for a stage.
+ */
+import { ApplicationFailure, CancellationScope, condition, setHandler } from '@temporalio/workflow';
+import type { UpdateDefinition } from '@temporalio/common';
+import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
+import type { JsonObject } from '../src/domain/json.js';
+import {
+  OPERATOR_ACTIONS,
+  abortProblem,
+  approveProblem,
+  pauseProblem,
+  resumeProblem,
+  retryProblem,
+  shapeProblem,
+  skipProblem,
+  stageToRepair,
+} from '../src/domain/operator-actions.js';
+import type { OperatorAction, OperatorInput, RunView } from '../src/domain/operator-actions.js';
+import type { Recipe } from '../src/domain/recipe-schema.js';
+import { overrideStage } from '../src/domain/stage-overrides.js';
+import { neededBy } from '../src/domain/walk.js';
+import type { Step } from '../src/domain/walk.js';
+import {
+  abortUpdate,
+  approveUpdate,
+  pauseUpdate,
+  resumeUpdate,
+  retryStageUpdate,
+  setBudgetUpdate,
+  skipStageUpdate,
+} from './messages.js';
+import type { RunBoard } from './run-board.js';
+import type { RunLedger } from './run-ledger.js';
+
+/** What an operator wants done with a stage. */
+export type Decision =
+  | { readonly kind: 'retry'; readonly input: OperatorInput<'retryStage'> }
+  | { readonly kind: 'skip'; readonly input: OperatorInput<'skipStage'> };
+
+/** The stage that runs now, as far as operators can reach it. */
+export interface RunningStage {
+  pause(): Promise<void>;
+  setBudgets(budgets: AttemptBudgets): Promise<void>;
+}
+
+/** Who ended the run, and why. */
+export interface Abortion {
+  readonly actor: string;
+  readonly reason: string;
+}
+
+/** Takes the operators' updates of one run. */
+export class OperatorDesk {
+  /** The stage that runs now; null between stages. */
+  running: RunningStage | null = null;
+  /** The walk runs in here, so that an abort can cancel it and nothing else. */
+  readonly scope = new CancellationScope();
+  #recipe: Recipe;
+  #paused: string | null = null;
+  #aborted: Abortion | null = null;
+  readonly #closedGates: Set<string>;
+  readonly #decisions = new Map<string, Decision>();
+
+  constructor(
+    recipe: Recipe,
+    private readonly steps: readonly Step[],
+    private readonly board: RunBoard,
+    private readonly ledger: RunLedger,
+  ) {
+    this.#recipe = recipe;
+    this.#closedGates = new Set(recipe.execution.approvals);
+    this.#listen();
+  }
+
+  /** The recipe with what operators have changed about it. */
+  get recipe(): Recipe {
+    return this.#recipe;
+  }
+
+  /** Who ended the run; null: nobody did. */
+  get aborted(): Abortion | null {
+    return this.#aborted;
+  }
+
+  /** Whether a pause is asked for. */
+  get isPaused(): boolean {
+    return this.#paused !== null;
+  }
+
+  /** Waits until the run is not paused and the step's gate is open. */
+  async clearance(step: Step): Promise<void> {
+    for (;;) {
+      const hindrance = this.#hindrance(step);
+      if (hindrance === null) {
+        this.board.goOn();
+        return;
+      }
+      this.board.wait(hindrance.state, hindrance.text);
+      await condition(() => this.#hindrance(step)?.text !== hindrance.text);
+    }
+  }
+
+  #hindrance(step: Step): { readonly state: 'paused' | 'waiting'; readonly text: string } | null {
+    if (this.#paused !== null) return { state: 'paused', text: this.#paused };
+    const name = stageNameOf(step);
+    if (name === null || !this.#closedGates.has(name)) return null;
+    return { state: 'waiting', text: `approval of ${name} (update approve, or longhaul approve)` };
+  }
+
+  /** What was decided about a stage that is still to come; it counts once. */
+  takeDecision(folder: string): Decision | null {
+    const decision = this.#decisions.get(folder) ?? null;
+    this.#decisions.delete(folder);
+    return decision;
+  }
+
+  /** Waits for what an operator decides about a parked stage. */
+  async decision(folder: string): Promise<Decision> {
+    await condition(() => this.#decisions.has(folder));
+    const decision = this.takeDecision(folder);
+    if (decision === null) throw new Error(`a decision about ${folder} was taken twice`);
+    return decision;
+  }
+
+  #listen(): void {
+    const { handle } = this;
+    handle(
+      'pause',
+      pauseUpdate,
+      (run) => pauseProblem(run),
+      (input) => this.#pause(input),
+    );
+    handle(
+      'resume',
+      resumeUpdate,
+      (run) => resumeProblem(run),
+      () => this.#resume(),
+    );
+    handle('retryStage', retryStageUpdate, retryProblem, (input) => this.#retry(input));
+    handle('skipStage', skipStageUpdate, skipProblem, (input) => this.#skip(input));
+    handle(
+      'abort',
+      abortUpdate,
+      (run) => abortProblem(run),
+      (input) => this.#abort(input),
+    );
+    handle('approve', approveUpdate, approveProblem, (input) => this.#approve(input));
+    handle(
+      'setBudget',
+      setBudgetUpdate,
+      (run) => abortProblem(run),
+      (input) => this.#setBudget(input),
+    );
+  }
+
+  /** One update: refused by its shape or by the rules, else noted, recorded and answered. */
+  private readonly handle = <A extends OperatorAction>(
+    action: A,
+    update: UpdateDefinition<string, [OperatorInput<A>]>,
+    problemOf: (run: RunView, input: OperatorInput<A>) => string | null,
+    apply: (input: OperatorInput<A>) => string | Promise<string>,
+  ): void => {
+    setHandler(
+      update,
+      async (input: OperatorInput<A>) => {
+        const answer = await apply(input);
+        const { actor, reason, ...detail } = input;
+        await this.ledger.append({
+          type: 'action',
+          action,
+          actor,
+          actorKind: 'asserted',
+          reason,
+          detail: asJson(detail),
+        });
+        return answer;
+      },
+      {
+        description: OPERATOR_ACTIONS[action].description ?? '',
+        validator: (input: OperatorInput<A>) => {
+          const problem = shapeProblem(action, input) ?? problemOf(this.#view(), input);
+          if (problem !== null) throw ApplicationFailure.nonRetryable(problem, 'user-error');
+        },
+      },
+    );
+  };
+
+  async #pause({ actor, reason }: OperatorInput<'pause'>): Promise<string> {
+    this.#paused = `resume; paused by ${actor}: ${reason}`;
+    if (this.running === null) return 'The run pauses before its next stage.';
+    await this.running.pause();
+    return 'The running job saves a checkpoint and stops; resume goes on from there.';
+  }
+
+  #resume(): string {
+    this.#paused = null;
+    return 'The run goes on.';
+  }
+
+  #retry(input: OperatorInput<'retryStage'>): string {
+    const stage = this.#stage(input.stage);
+    this.#decisions.set(stage.folder, { kind: 'retry', input });
+    if (input.overrides !== undefined && stage.name !== null) {
+      const changed = overrideStage(this.#recipe, stage.name, input.overrides);
+      if (changed.ok) this.#recipe = changed.recipe;
+    }
+    const redo = input.force === true ? ', anew' : '';
+    return `${stage.folder} is attempted again from ${startOf(input)}${redo}.`;
+  }
+
+  #skip(input: OperatorInput<'skipStage'>): string {
+    const { folder } = this.#stage(input.stage);
+    this.#decisions.set(folder, { kind: 'skip', input });
+    if (this.#view().stages.some((one) => one.folder === folder && one.state === 'waiting')) {
+      this.board.finish(folder, { state: 'skipped', note: skipNote(input) });
+    }
+    return `${folder} is left out.`;
+  }
+
+  #abort({ actor, reason }: OperatorInput<'abort'>): string {
+    this.#aborted = { actor, reason };
+    this.scope.cancel();
+    return 'The run stops its jobs and ends.';
+  }
+
+  #approve({ stage }: OperatorInput<'approve'>): string {
+    this.#closedGates.delete(stage);
+    return `${stage} may begin.`;
+  }
+
+  async #setBudget(input: OperatorInput<'setBudget'>): Promise<string> {
+    const { execution } = this.#recipe;
+    const attempts = { ...execution.attempts, [input.class]: input.relaunches };
+    this.#recipe = { ...this.#recipe, execution: { ...execution, attempts } };
+    await this.running?.setBudgets(attempts);
+    return `${input.class} may be relaunched ${input.relaunches} times without progress in between.`;
+  }
+
+  #stage(folder: string | undefined) {
+    const found = stageToRepair(this.#view(), folder);
+    if (typeof found === 'string') throw ApplicationFailure.nonRetryable(found, 'user-error');
+    return found;
+  }
+
+  #view(): RunView {
+    const { state, stages, parked } = this.board.status;
+    return {
+      state,
+      recipe: this.#recipe,
+      closedGates: [...this.#closedGates],
+      stages: this.steps.map((step) => ({
+        folder: step.folder,
+        name: stageNameOf(step),
+        kind: step.kind,
+        state: stages.find(({ folder }) => folder === step.folder)?.state ?? 'waiting',
+        checkpoints: parked?.folder === step.folder ? parked.checkpoints : null,
+        neededBy: neededBy(this.steps, step.folder),
+      })),
+    };
+  }
+}
+
+/** Name in the recipe of a stage that trains; null for other steps. */
+function stageNameOf(step: Step): string | null {
+  return step.kind === 'training' || step.kind === 'sft' ? step.stage : null;
+}
+
+/** Where a retry begins: said by the operator, else the newest checkpoint, or the start where all is made anew. */
+export function startOf({ from, force }: OperatorInput<'retryStage'>): NonNullable<typeof from> {
+  return from ?? (force === true ? 'zero' : 'head');
+}
+
+/** What the board shows of a stage that was left out. */
+export function skipNote({ actor, reason }: OperatorInput<'skipStage'>): string {
+  return `skipped by ${actor}: ${reason}`;
+}
+
+function asJson(detail: object): JsonObject {
+  return Object.fromEntries(Object.entries(detail));
+}

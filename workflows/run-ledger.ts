@@ -1,0 +1,44 @@
+/** The run's ledger as the workflow keeps it: appended in order, one record at a time, its tip in the run's status. */
+import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow';
+import type { LedgerEntry } from '../src/domain/ledger.js';
+import type { LedgerTip } from '../src/domain/status.js';
+import { appendToLedger } from './activity-proxies.js';
+
+/** Appends records of one run. */
+export class RunLedger {
+  #runUrl: string | null = null;
+  #tip: LedgerTip = { records: 0, tip: null };
+  #sequence = 0;
+  #last: Promise<void> = Promise.resolve();
+  readonly #onTip: (tip: LedgerTip) => void;
+
+  /** `onTip` is told how far the chain goes after every append. */
+  constructor(onTip: (tip: LedgerTip) => void) {
+    this.#onTip = onTip;
+  }
+
+  /** Records can be written from now on; those asked for before have waited. */
+  open(runUrl: string): void {
+    this.#runUrl = runUrl;
+  }
+
+  /** Appends a record after those already on their way. A cancelled run records its end all the same. */
+  append(entry: LedgerEntry): Promise<void> {
+    const { namespace, workflowId, runId } = workflowInfo();
+    this.#sequence += 1;
+    const id = `${namespace}/${workflowId}/${runId}#${this.#sequence}`;
+    const before = this.#last;
+    this.#last = CancellationScope.nonCancellable(async () => {
+      await before;
+      await this.#write(id, entry);
+    });
+    return this.#last;
+  }
+
+  async #write(id: string, entry: LedgerEntry): Promise<void> {
+    await condition(() => this.#runUrl !== null);
+    const runUrl = this.#runUrl ?? '';
+    this.#tip = await appendToLedger({ runUrl, id, after: this.#tip, entry });
+    this.#onTip(this.#tip);
+  }
+}

@@ -1,0 +1,239 @@
+/** One try at a step of the recipe: starts its child or its activity, and says what became of it. */
+import { isCancellation, startChild } from '@temporalio/workflow';
+import type { ChildWorkflowHandle } from '@temporalio/workflow';
+import type { ConfigRef } from '../activities/rope-bump.js';
+import type { DatasetRef } from '../src/contracts/index.js';
+import { FAILURE_CLASSES } from '../src/domain/failure-class.js';
+import type { FailureClass } from '../src/domain/failure-class.js';
+import type { Artifact } from '../src/domain/ledger.js';
+import type { LedgerTip } from '../src/domain/status.js';
+import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
+import { bumpRopeBase, writeReport } from './activity-proxies.js';
+import { curation } from './curation.js';
+import { evaluation } from './evaluation.js';
+import { failureTypeOf, messageOf } from './failures.js';
+import { evaluateSpec, stageUrl, trainSpec } from './job-specs.js';
+import type { Inputs, TrainedModel } from './job-specs.js';
+import type { JobState } from './job-state.js';
+import { budgetsSignal, pauseSignal } from './messages.js';
+import type { OperatorDesk } from './operator-desk.js';
+import type { RunBoard, StageChange } from './run-board.js';
+import type { JobEnd, JobFailure } from './run-job.js';
+import { trainingStage } from './training-stage.js';
+import type { StageInput } from './training-stage.js';
+
+/** How a step is to be tried. */
+export interface Try {
+  readonly job: JobState;
+  readonly force: boolean;
+  /** How often a retry has changed the stage's settings. */
+  readonly specRevision: number;
+}
+
+/** What became of a try. */
+export type StepEnd =
+  | {
+      readonly state: 'done' | 'adopted';
+      readonly change: StageChange;
+      readonly artifacts: readonly Artifact[];
+      /** Tip of the stage's own ledger; null: it has none. */
+      readonly chain: LedgerTip | null;
+      readonly reportUrl: string | null;
+    }
+  | { readonly state: 'paused'; readonly job: JobState }
+  | { readonly state: 'parked'; readonly failure: JobFailure; readonly job: JobState };
+
+/** Where everything is that the steps before have made. */
+export type Workbench = Inputs & {
+  readonly rootUrl: string;
+  readonly datasets: Map<string, DatasetRef>;
+  readonly configs: Map<string, ConfigRef>;
+  readonly trained: Map<string, TrainedModel>;
+};
+
+/** Tries steps of one run. What they make is put on the workbench. */
+export class StepRunner {
+  constructor(
+    private readonly bench: Workbench,
+    private readonly desk: OperatorDesk,
+    private readonly board: RunBoard,
+  ) {}
+
+  /** @throws CancelledFailure when the run is cancelled or aborted; what runs is stopped by then. */
+  async attempt(step: Step, how: Try): Promise<StepEnd> {
+    try {
+      switch (step.kind) {
+        case 'curation':
+          return await this.#curate(step);
+        case 'rope-bump':
+          return await this.#bump(step);
+        case 'training':
+        case 'sft':
+          return await this.#train(step, how);
+        case 'evaluation':
+          return await this.#evaluate(step, how);
+        case 'report':
+          return await this.#report();
+      }
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      return { state: 'parked', failure: failureOf(error), job: how.job };
+    }
+  }
+
+  async #curate(step: CurationStep): Promise<StepEnd> {
+    const { folder, datasets } = step;
+    const { tokenizer, rootUrl, recipe } = this.bench;
+    const child = await startChild(curation, {
+      ...this.#childOptions(step, `${datasets.length} datasets`),
+      args: [{ folder, recipe, datasets, tokenizer, rootUrl }],
+    });
+    const made = await child.result();
+    for (const { name, ref } of made) this.bench.datasets.set(name, ref);
+    const tokens = made.reduce((sum, dataset) => sum + dataset.tokens, 0);
+    return {
+      ...FINISHED,
+      state: made.every((dataset) => dataset.adopted) ? 'adopted' : 'done',
+      change: { tokens, note: `${made.length} datasets` },
+      artifacts: made.map(({ ref }) => ({ kind: 'dataset', url: ref.manifestUrl, digest: ref.digest })),
+    };
+  }
+
+  async #bump(step: RopeBumpStep): Promise<StepEnd> {
+    const { folder, configFrom, bump } = step;
+    const { baseConfig, configs, runUrl } = this.bench;
+    const config = configFrom === null ? baseConfig : configs.get(configFrom);
+    if (config === undefined) throw new Error(`the walk reached ${folder} before ${String(configFrom)}`);
+    const derived = await bumpRopeBase({ stageUrl: stageUrl(runUrl, folder), config, bump });
+    configs.set(folder, derived);
+    return {
+      ...FINISHED,
+      change: { note: `NTK suggests ${bump.suggestion.toPrecision(3)} for ${bump.lengthRatio}×` },
+      artifacts: [{ kind: 'config', ...derived }],
+    };
+  }
+
+  async #train(step: TrainingStep, how: Try): Promise<StepEnd> {
+    const settings = this.desk.recipe.stages[step.stage] ?? step.settings;
+    const spec = trainSpec({ ...step, settings }, this.bench);
+    const { data } = spec;
+    const summary = `${data.steps} steps of ${data.globalBatchTokens} tokens, RoPE base ${settings.ropeTheta}`;
+    const child = await startChild(trainingStage, {
+      ...this.#childOptions(step, summary),
+      args: [this.#stageInput(step, spec, how)],
+    });
+    const end = await this.#whileReachable(child);
+    if (end.state !== 'done') return end;
+    if (end.outcome.result !== 'trained')
+      throw new Error(`${step.folder} trained, but its outcome says otherwise`);
+    const { commit, model, lastLoss, step: steps, tokens } = end.outcome;
+    const checkpoint = { stageUrl: spec.stageUrl, commit: commit.id, manifestDigest: commit.manifestDigest };
+    this.bench.trained.set(step.stage, { checkpoint, model });
+    return finished(end, { step: steps, tokens, loss: lastLoss }, [
+      { kind: 'checkpoint', url: `${spec.stageUrl}/checkpoints/${commit.id}`, digest: commit.manifestDigest },
+      { kind: 'model', ...model },
+    ]);
+  }
+
+  async #evaluate(step: EvaluationStep, how: Try): Promise<StepEnd> {
+    const spec = evaluateSpec(step, this.bench);
+    const child = await startChild(evaluation, {
+      ...this.#childOptions(step, `${spec.targets.length} models, ${spec.tasks.length} tasks`),
+      args: [this.#stageInput(step, spec, how)],
+    });
+    const end = await this.#whileReachable(child);
+    if (end.state !== 'done') return end;
+    if (end.outcome.result !== 'evaluated')
+      throw new Error(`${step.folder} evaluated, but its outcome says otherwise`);
+    const { samples, resultsDigest } = end.outcome;
+    return finished(end, { step: samples, steps: samples }, [
+      { kind: 'results', url: `${spec.stageUrl}/results.json`, digest: resultsDigest },
+    ]);
+  }
+
+  async #report(): Promise<StepEnd> {
+    const { run, runUrl, recipe, recipeDigest } = this.bench;
+    const { url, digest } = await writeReport({
+      run,
+      runUrl,
+      recipe,
+      recipeDigest,
+      status: this.board.status,
+    });
+    return {
+      ...FINISHED,
+      change: { note: url },
+      artifacts: [{ kind: 'report', url, digest }],
+      reportUrl: url,
+    };
+  }
+
+  /** While the child runs, the operators' desk can reach it. */
+  async #whileReachable(child: StageHandle): Promise<JobEnd> {
+    this.desk.running = {
+      pause: () => unlessClosed(child.signal(pauseSignal)),
+      setBudgets: (budgets) => unlessClosed(child.signal(budgetsSignal, budgets)),
+    };
+    try {
+      if (this.desk.isPaused) await this.desk.running.pause();
+      return await child.result();
+    } finally {
+      this.desk.running = null;
+    }
+  }
+
+  #stageInput(step: Step, spec: StageInput['spec'], { job, force, specRevision }: Try): StageInput {
+    const { run } = this.bench;
+    const { execution } = this.desk.recipe;
+    return { run, folder: step.folder, title: step.title, spec, specRevision, execution, force, state: job };
+  }
+
+  /** A reset parent replaces its old child instead of failing beside it; the ids are readable and always the same. */
+  #childOptions(step: Step, summary: string) {
+    return {
+      workflowId: `${this.bench.run}/${step.folder}`,
+      workflowIdReusePolicy: 'TERMINATE_IF_RUNNING' as const,
+      staticSummary: `${step.title}: ${summary}`,
+    };
+  }
+}
+
+/** The child of a stage, whichever kind it is. */
+type StageHandle = ChildWorkflowHandle<(input: StageInput) => Promise<JobEnd>>;
+
+const FINISHED = { state: 'done', chain: null, reportUrl: null } as const;
+
+function finished(
+  end: Extract<JobEnd, { state: 'done' }>,
+  change: StageChange,
+  artifacts: readonly Artifact[],
+): StepEnd {
+  const { attempts, ledger } = end.job;
+  const state = end.adopted ? 'adopted' : 'done';
+  return { ...FINISHED, state, change: { ...change, attempts, note: '' }, artifacts, chain: ledger };
+}
+
+/** A stage may end while a message is on its way to it: then there is nothing left to tell it. */
+async function unlessClosed(sent: Promise<void>): Promise<void> {
+  try {
+    await sent;
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+  }
+}
+
+/** A step without attempts of its own has failed for good. */
+function failureOf(error: unknown): JobFailure {
+  const type = failureTypeOf(error);
+  return {
+    class: isFailureClass(type) ? type : 'unknown',
+    message: messageOf(error),
+    why: 'it would fail again in the same way',
+    checkpoints: [],
+    logTail: [],
+  };
+}
+
+function isFailureClass(type: string | null): type is FailureClass {
+  return FAILURE_CLASSES.some((one) => one === type);
+}
