@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobObservation } from '../src/backends/backend.js';
 import { eventFileSchema } from '../src/contracts/index.js';
 import type { CommitId, Epoch, JobEvent } from '../src/contracts/index.js';
+import { encodeLabels } from '../src/domain/job-labels.js';
 import { jobName } from '../src/domain/job-names.js';
 import { StepWatchdog, hangText } from '../src/domain/watchdog.js';
 import { isStoreError } from '../src/store/errors.js';
@@ -78,7 +79,8 @@ export class AttemptJob {
   /** Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out. */
   async submit(): Promise<void> {
     await this.#renewLease();
-    const { graceSeconds, specRevision, avoidNodes } = this.input;
+    const { graceSeconds, specRevision, avoidNodes, run, folder, spec } = this.input;
+    const { namespace, workflowExecution } = this.context.info;
     await this.deps.backend.submit({
       name: this.name,
       command: this.deps.jobs.command,
@@ -90,6 +92,15 @@ export class AttemptJob {
       },
       graceSeconds,
       avoidNodes,
+      labels: encodeLabels({
+        namespace,
+        workflowId: workflowExecution?.workflowId ?? run,
+        run,
+        folder,
+        stageUrl: spec.stageUrl,
+        epoch: this.epoch,
+        graceSeconds,
+      }),
     });
   }
 

@@ -11,6 +11,7 @@ import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { rootLayout, runLayout } from '../src/store/layout.js';
 import { publishModel, readModelManifest } from '../src/store/models.js';
+import { UnsafeStoreError, probeConditionalWrites } from '../src/store/race-probe.js';
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { ownRun, RunOwnedByOtherError } from '../src/store/run-owner.js';
@@ -54,8 +55,8 @@ export type PrepareActivities = ReturnType<typeof createPrepareActivities>;
 export function createPrepareActivities(deps: PrepareDependencies) {
   return {
     /**
-     * Checks everything the recipe names, makes the run's prefix its own, freezes the recipe and stores the base model.
-     * @throws ApplicationFailure `user-error` with every problem and its path; `fenced` when the prefix is another run's.
+     * Checks everything the recipe names, and that the store lets one writer win; makes the run's prefix its own, freezes the recipe and stores the base model.
+     * @throws ApplicationFailure `user-error` with every problem and its path, or when the prefix is another run's.
      */
     async prepareRun(input: PrepareInput): Promise<PreparedRun> {
       const { recipe, run } = input;
@@ -67,6 +68,7 @@ export function createPrepareActivities(deps: PrepareDependencies) {
         ...(await checkFiles(files, recipe)),
         ...(await checkSources(recipe, deps.roots)),
       ]);
+      await probeStore(deps.store, rootUrl);
       const runUrl = rootLayout(rootUrl).run(run);
       await own(deps.store, runUrl, input);
       await deps.store.create(runLayout(runUrl).recipe, encodeJson(recipe));
@@ -133,6 +135,16 @@ function refuse(problems: readonly Problem[]): void {
     message: formatProblems(problems),
     details: [problems],
   });
+}
+
+/** One writer: a promise that rests on the store's conditional writes, so every run tries them first. */
+async function probeStore(store: ObjectStore, rootUrl: string): Promise<void> {
+  try {
+    await probeConditionalWrites(store, rootLayout(rootUrl).probes, { rounds: 2, writers: 8 });
+  } catch (error) {
+    if (!(error instanceof UnsafeStoreError)) throw error;
+    throw ApplicationFailure.create({ type: 'user-error', nonRetryable: true, message: error.message });
+  }
 }
 
 async function own(store: ObjectStore, runUrl: string, input: PrepareInput): Promise<void> {

@@ -1,5 +1,5 @@
 /** A run's status as markdown: the current details that the Temporal UI shows on the workflow's page. */
-import type { RunStatus, StageState, StageStatus } from './status.js';
+import type { Parked, RunStatus, StageState, StageStatus } from './status.js';
 
 const MARKS: Readonly<Record<StageState, string>> = {
   waiting: '·',
@@ -16,13 +16,36 @@ const MARKS: Readonly<Record<StageState, string>> = {
 export function statusMarkdown(status: RunStatus): string {
   return [
     `**${status.run}** · preset \`${status.preset}\` · **${status.state}**`,
-    ...status.problems.map((problem) => `> ${problem.replaceAll('\n', '\n> ')}`),
+    ...(status.waitingFor === null ? [] : [`Waiting for: ${status.waitingFor}`]),
+    ...(status.parked === null ? status.problems.map(quoted) : [parkedMarkdown(status.parked)]),
     [
       '| | Stage | State | Progress | Tokens | Loss | Time | |',
       '|---|---|---|---|---|---|---|---|',
       ...status.stages.map(stageRow),
     ].join('\n'),
     `Everything is below \`${status.runUrl}\`${status.reportUrl === null ? '' : `; report: \`${status.reportUrl}\``}`,
+  ].join('\n\n');
+}
+
+function quoted(text: string): string {
+  return `> ${text.replaceAll('\n', '\n> ')}`;
+}
+
+/** What failed, in which class, the job's last lines, and what can be done. */
+function parkedMarkdown(parked: Parked): string {
+  const { folder, message, why, attempts, checkpoints, logTail, choices } = parked;
+  const newest = checkpoints[0] === undefined ? 'none yet' : `\`${checkpoints[0]}\``;
+  return [
+    `**${folder} is parked: ${parked.class}**`,
+    quoted(message),
+    `Why it was not tried again: ${why}. Attempts: ${attempts}. Newest checkpoint: ${newest}.`,
+    ...(logTail.length === 0
+      ? []
+      : [`Last lines of its log:\n\n\`\`\`\n${logTail.join('\n').replaceAll('```', "'''")}\n\`\`\``]),
+    [
+      'What can be done (Send an update, or `longhaul --help`):',
+      ...choices.map((choice) => `- ${choice}`),
+    ].join('\n'),
   ].join('\n\n');
 }
 

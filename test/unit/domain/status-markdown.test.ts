@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import type { Parked, RunStatus } from '../../../src/domain/status.js';
+import { statusMarkdown } from '../../../src/domain/status-markdown.js';
+
+const parked: Parked = {
+  folder: '04-stage-1',
+  class: 'out-of-memory',
+  message: 'CUDA out of memory',
+  why: 'out-of-memory: 1 relaunches without progress are allowed, and used up',
+  attempts: 2,
+  checkpoints: ['00000010-0001-0123abcd'],
+  logTail: ['step 11', '```', 'OutOfMemoryError'],
+  choices: ['retryStage: attempts it again', 'abort: ends the run'],
+};
+
+const status = (change: Partial<RunStatus>): RunStatus => ({
+  run: 'r',
+  preset: 'tiny',
+  state: 'parked',
+  stages: [],
+  runUrl: 's3://bucket/dev/runs/r',
+  recipeDigest: '',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  endedAt: null,
+  reportUrl: null,
+  problems: [],
+  parked: null,
+  waitingFor: null,
+  ledger: { records: 0, tip: null },
+  ...change,
+});
+
+describe('a parked run says on one screen what happened and what to do', () => {
+  it('names the stage, the class, the reason, the newest checkpoint, the log and the choices', () => {
+    const text = statusMarkdown(status({ parked, problems: ['04-stage-1: CUDA out of memory'] }));
+    for (const part of [
+      '**04-stage-1 is parked: out-of-memory**',
+      '> CUDA out of memory',
+      'used up',
+      '`00000010-0001-0123abcd`',
+      'OutOfMemoryError',
+      '- retryStage',
+    ])
+      expect(text).toContain(part);
+    expect(text.split('CUDA out of memory')).toHaveLength(2);
+  });
+
+  it('keeps a log from ending its own block', () => {
+    expect(statusMarkdown(status({ parked })).match(/```/g)).toHaveLength(2);
+  });
+
+  it('says what a paused run waits for', () => {
+    const text = statusMarkdown(status({ state: 'paused', waitingFor: 'resume; paused by kim: lunch' }));
+    expect(text).toContain('Waiting for: resume; paused by kim: lunch');
+  });
+});
