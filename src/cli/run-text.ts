@@ -4,6 +4,7 @@ import { durationText } from '../domain/status-markdown.js';
 import { currentStage } from '../domain/status.js';
 import type { RunStatus, StageState, StageStatus } from '../domain/status.js';
 import { textTable } from '../domain/text-table.js';
+import { waitingLines } from './parked-text.js';
 
 /** A mark per state, one column wide. */
 export const STAGE_MARKS: Readonly<Record<StageState, string>> = {
@@ -19,7 +20,9 @@ export const STAGE_MARKS: Readonly<Record<StageState, string>> = {
 
 /** Every stage with its state and figures, the run above them. */
 export function statusLines(status: RunStatus, now: number): string[] {
-  return [headline(status, now), ...stageTable(status, now), ...status.problems.flatMap(problemLines)];
+  // A parked stage says all that its problem says, and more.
+  const problems = status.parked === null ? status.problems.flatMap(problemLines) : [];
+  return [headline(status, now), ...stageTable(status, now), ...problems, ...waitingLines(status)];
 }
 
 function headline({ run, state, startedAt, endedAt }: RunStatus, now: number): string {

@@ -1,6 +1,7 @@
 /** Shows a run as it goes: a table that is redrawn in place on a terminal, plain lines anywhere else. */
 import { createLogUpdate } from 'log-update';
 import { styleText } from 'node:util';
+import { waitingLines } from './parked-text.js';
 import { progressLine, STAGE_MARKS, statusLines, transitionLines } from './run-text.js';
 import type { RunStatus } from '../domain/status.js';
 
@@ -51,6 +52,7 @@ export function colored(
   const mark = line.trimStart()[0];
   if (mark === STAGE_MARKS.done) return styleText('green', line);
   if (mark === STAGE_MARKS.failed) return styleText('red', line);
+  if (mark === STAGE_MARKS.parked) return styleText('yellow', line);
   if (mark === STAGE_MARKS.running) return styleText('bold', line);
   return mark === STAGE_MARKS.waiting ? styleText('dim', line) : line;
 }
@@ -69,6 +71,7 @@ export function plainView(write: (line: string) => void, now: () => number = Dat
       }
       waiting = false;
       for (const line of transitionLines(last, status, now())) write(`  ${line}`);
+      if (status.state !== last?.state) for (const line of waitingLines(status)) write(line);
       const progress = progressLine(status, now());
       if (progress !== undefined && now() - lastProgress >= PLAIN_EVERY_MS) {
         lastProgress = now();

@@ -1,0 +1,36 @@
+/** What a run waits for, as text for a terminal: a parked stage with all an operator needs to decide. Pure. */
+import type { Parked, RunStatus } from '../domain/status.js';
+
+/** Lines about what the run waits for; none when it waits for nobody. */
+export function waitingLines(status: RunStatus): string[] {
+  if (status.parked !== null) return parkedLines(status.run, status.parked);
+  return status.waitingFor === null ? [] : [`  ‖ waits for ${status.waitingFor}`];
+}
+
+function parkedLines(run: string, parked: Parked): string[] {
+  const { folder, class: failureClass, message, why, attempts, checkpoints, logTail, choices } = parked;
+  const tried = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
+  return [
+    `  ‖ ${folder} is parked after ${tried}: ${failureClass}`,
+    ...indented(message),
+    ...indented(why),
+    ...(logTail.length === 0
+      ? []
+      : ['    Last lines of its log:', ...logTail.map((line) => `      ${line}`)]),
+    ...checkpointLines(checkpoints),
+    '    What can be done:',
+    ...choices.map((choice) => `      ${choice}`),
+    `    As commands: longhaul retry|skip|abort ${run} --reason "…" (longhaul retry --help tells the options)`,
+  ];
+}
+
+function checkpointLines(checkpoints: readonly string[]): string[] {
+  const [newest, ...older] = checkpoints;
+  if (newest === undefined) return ['    There is no checkpoint: a retry begins at the start'];
+  const others = older.length === 0 ? '' : `; or from ${older.join(', ')}`;
+  return [`    A retry begins at checkpoint ${newest}${others}`];
+}
+
+function indented(text: string): string[] {
+  return text.split('\n').map((line) => `    ${line}`);
+}
