@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import manifest_coverage_problem
 from .contracts import ContractError, ModelManifest, ModelRef, dump, parse
 from .errors import DataFailure, JobFailure, NotFoundError, UserFailure
+from .resume import manifest_coverage_problem
 from .store import Source, Store, sha256_digest
 
 

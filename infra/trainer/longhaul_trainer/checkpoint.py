@@ -1,4 +1,4 @@
-"""Checkpoints of a stage: saving, committing by ``HEAD``, resuming from the newest that verifies, retention.
+"""Checkpoints of a stage: saving, committing by ``HEAD``, retention. How they are read back: ``resume.py``.
 
 A commit uploads every file under a fresh prefix, writes the manifest last, and moves ``HEAD`` by ``If-Match``. Whoever
 reads ``HEAD`` sees either the previous commit or the whole new one; a superseded attempt can upload, but its move of
@@ -15,44 +15,31 @@ Use::
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from .contracts import (
     HEAD_ANCESTORS,
     CheckpointManifest,
-    CheckpointRef,
     CommitEvent,
-    ContractError,
     DataPosition,
     Fingerprint,
-    Head,
     HeadCommit,
-    Quarantine,
-    StoredFile,
     Topology,
     dump,
     now,
-    parse,
 )
-from .errors import (
-    AmbiguousWriteError,
-    CheckpointFailure,
-    DuplicateProcess,
-    Fenced,
-    NotFoundError,
-    PreconditionFailedError,
-    StoreError,
-    UserFailure,
-)
+from .digests import root_digest
+from .errors import AmbiguousWriteError, CheckpointFailure, PreconditionFailedError, StoreError
+from .head import HeadGuard
 from .layout import StageUrls, commit_id, epoch_of
-from .store import Source, Store, sha256_digest, stored_checksum
+from .resume import Restored, Resumption, stored_problems
+from .store import Source, Store, sha256_digest
 
 Lazy = Source | Callable[[], Source]
 """Contents of a file, or a function that makes them in the background thread (from tensors already copied)."""
@@ -74,17 +61,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Restored:
-    """A verified checkpoint. ``files``: in memory, or local paths when it was loaded into a folder."""
-
-    commit: HeadCommit
-    manifest: CheckpointManifest
-    files: Mapping[str, memoryview | Path]
-    skipped: Sequence[str] = ()
-    """Commits passed over because they are quarantined or were found corrupt."""
-
-
-@dataclass(frozen=True)
 class Terms:
     """What every manifest of an attempt states, and what retention keeps."""
 
@@ -95,52 +71,6 @@ class Terms:
     keep_every: int
     world_size: int = 1
     ranks_per_node: int = 1
-
-
-class HeadGuard:
-    """Reads ``HEAD`` on behalf of one attempt and raises Fenced once another writer has moved it.
-
-    A newer epoch is another attempt. A nonce in the own epoch that this process neither found nor wrote is a second
-    process of the same attempt. Safe to use from the flush thread and the save thread at once.
-    """
-
-    def __init__(self, store: Store, urls: StageUrls, epoch: int) -> None:
-        self._store, self._urls, self.epoch = store, urls, epoch
-        self._known: set[str] = set()
-        self._adopted = False
-        self._lock = threading.Lock()
-
-    def expect(self, nonce: str) -> None:
-        """``HEAD`` may from now on carry ``nonce``, which this process is about to write."""
-        with self._lock:
-            self._known.add(nonce)
-
-    def read(self) -> tuple[Head, str]:
-        """``HEAD`` and its ETag. Raises Fenced, CheckpointFailure (missing or invalid), StoreError."""
-        head, etag = read_head(self._store, self._urls)
-        if head.epoch > self.epoch:
-            raise Fenced(f"epoch {head.epoch} has superseded epoch {self.epoch}")
-        if head.epoch < self.epoch:
-            raise CheckpointFailure(f"HEAD is at epoch {head.epoch}, but this attempt was given {self.epoch}")
-        with self._lock:
-            if not self._adopted:
-                self._adopted = True
-                self._known.add(head.nonce)
-            if head.nonce not in self._known:
-                raise DuplicateProcess(f"another process commits in epoch {self.epoch}")
-        return head, etag
-
-
-def read_head(store: Store, urls: StageUrls) -> tuple[Head, str]:
-    """``HEAD`` and its ETag. A missing ``HEAD`` is an error, never step zero: raises CheckpointFailure."""
-    try:
-        found = store.get(urls.head)
-    except NotFoundError:
-        raise CheckpointFailure(f"{urls.head} is missing; it is created when the stage starts") from None
-    try:
-        return parse(Head, found.data, urls.head), found.etag
-    except ContractError as error:
-        raise CheckpointFailure(str(error)) from None
 
 
 class CheckpointManager:
@@ -177,53 +107,19 @@ class CheckpointManager:
     # --- resume ---
 
     def resume(self, into: Path | None = None) -> Restored | None:
-        """The newest checkpoint that verifies, following ``HEAD``'s own account of its line, never a listing.
-
-        None only where ``HEAD`` itself says that nothing was committed (it was created empty, or an operator's claim
-        set it back to zero). Corrupt checkpoints are quarantined and passed over. Raises CheckpointFailure when there
-        are commits but none verifies, UserFailure when it belongs to another recipe or dataset, Fenced, StoreError.
-        """
-        head, _ = self._guard.read()
-        if head.commit is None:
-            return None
-        line = [head.commit, *head.ancestors]
-        skipped: list[str] = []
-        for index, commit in enumerate(line):
-            restored = self._try(commit, into)
-            if restored is not None:
-                self._refuse_foreign(restored.manifest)
-                self._lineage = line[index:]
-                return Restored(restored.commit, restored.manifest, restored.files, skipped)
-            skipped.append(commit.id)
-        raise CheckpointFailure(f"no checkpoint verifies; tried {', '.join(skipped)}")
-
-    def _try(self, commit: HeadCommit, into: Path | None) -> Restored | None:
-        if self._store.find(self._urls.quarantine(commit.id)) is not None:
-            self._on_warning(f"checkpoint {commit.id} is quarantined; trying its parent")
-            return None
-        restored, problems = load_commit(self._store, self._urls, commit, into)
-        if restored is None:
-            self._guard.read()  # a newer attempt's retention may have deleted it: that is no corruption
-            self._quarantine(commit, problems)
+        """The newest checkpoint that verifies (see ``Resumption.newest``); the commits to come continue it."""
+        terms = self._terms
+        search = Resumption(
+            self._store, self._urls, self._guard, terms.recipe_digest, terms.dataset_digest, self._on_warning
+        )
+        restored = search.newest(into)
+        if restored is not None:
+            self.follow(restored)
         return restored
 
-    def _quarantine(self, commit: HeadCommit, problems: list[str]) -> None:
-        self._on_warning(f"checkpoint {commit.id} is corrupt ({'; '.join(problems)}); trying its parent")
-        mark = Quarantine(
-            schema_="longhaul.quarantine/1",
-            id=commit.id,
-            epoch=self._guard.epoch,
-            problems=problems,
-            found_at=now(),
-        )
-        with suppress(PreconditionFailedError):  # someone marked it before
-            self._store.create(self._urls.quarantine(commit.id), dump(mark))
-
-    def _refuse_foreign(self, manifest: CheckpointManifest) -> None:
-        if manifest.recipe_digest != self._terms.recipe_digest:
-            raise UserFailure(f"checkpoint {manifest.id} was made by another recipe ({manifest.recipe_digest})")
-        if manifest.data_position.dataset_digest != self._terms.dataset_digest:
-            raise UserFailure(f"checkpoint {manifest.id} was trained on another dataset manifest")
+    def follow(self, restored: Restored) -> None:
+        """The commits to come continue ``restored``."""
+        self._lineage = list(restored.line)
 
     # --- save ---
 
@@ -356,89 +252,6 @@ class CheckpointManager:
         return kept[:HEAD_ANCESTORS]
 
 
-# --- loading ----------------------------------------------------------------------------------------------------------
-
-
-def load_checkpoint(store: Store, ref: CheckpointRef, into: Path | None = None) -> Restored:
-    """One checkpoint by reference (another stage's, say), verified while it loads. Raises CheckpointFailure."""
-    urls = StageUrls(ref.stage_url)
-    commit = HeadCommit(id=ref.commit, step=0, tokens=0, manifest_digest=ref.manifest_digest)
-    restored, problems = load_commit(store, urls, commit, into)
-    if restored is None:
-        raise CheckpointFailure(f"checkpoint {ref.commit} of {ref.stage_url}: {'; '.join(problems)}")
-    return restored
-
-
-def load_commit(
-    store: Store, urls: StageUrls, commit: HeadCommit, into: Path | None
-) -> tuple[Restored | None, list[str]]:
-    """Load and verify one commit: manifest, sizes, every part. Returns None and the problems if it is corrupt."""
-    manifest, problem = _read_manifest(store, urls, commit)
-    if manifest is None:
-        return None, [problem]
-    files, problems = store.download_all(urls.checkpoint(commit.id), manifest.files, into)
-    return (None, problems) if problems else (Restored(commit, manifest, files), [])
-
-
-def _read_manifest(store: Store, urls: StageUrls, commit: HeadCommit) -> tuple[CheckpointManifest | None, str]:
-    url = urls.manifest(commit.id)
-    problem = ""
-    for _ in range(2):
-        found = store.find(url)
-        if found is None:
-            problem = "manifest.json is gone"
-            continue
-        if sha256_digest(found.data) != commit.manifest_digest:
-            problem = "manifest.json does not match the digest that names it"
-            continue
-        try:
-            manifest = parse(CheckpointManifest, found.data, url)
-        except ContractError as error:
-            return None, str(error)
-        wrong = manifest_problem(manifest)
-        return (None, wrong) if wrong else (manifest, "")
-    return None, problem
-
-
-def manifest_problem(manifest: CheckpointManifest) -> str:
-    """What is inconsistent inside a manifest; empty when nothing is."""
-    problem = manifest_coverage_problem(manifest.files)
-    if not problem and root_digest(manifest.files) != manifest.root_digest:
-        return "rootDigest does not match the parts"
-    return problem
-
-
-def manifest_coverage_problem(files: Sequence[StoredFile]) -> str:
-    """The first file whose name leaves the folder, or that its parts do not cover exactly; empty: none."""
-    for file in files:
-        if file.path.startswith("/") or ".." in file.path.split("/"):
-            return f"{file.path!r} is not a name below the prefix"
-        end = 0
-        for part in file.parts:
-            if part.offset != end:
-                return f"the parts of {file.path} do not cover it"
-            end += part.bytes
-        if end != file.bytes:
-            return f"the parts of {file.path} do not cover it"
-    return ""
-
-
-def stored_problems(store: Store, prefix: str, files: Sequence[StoredFile]) -> list[str]:
-    """Level *stored*: compares sizes and checksums as the store reports them, without reading the files."""
-    problems = []
-    for file in files:
-        try:
-            info = store.info(f"{prefix}/{file.path}")
-        except NotFoundError:
-            problems.append(f"{file.path} is gone")
-            continue
-        if info.bytes != file.bytes:
-            problems.append(f"{file.path} has {info.bytes} bytes, not {file.bytes}")
-        elif info.sha256 is not None and info.sha256 != stored_checksum(file.parts):
-            problems.append(f"{file.path}: the store reports another checksum")
-    return problems
-
-
 # --- retention --------------------------------------------------------------------------------------------------------
 
 
@@ -470,35 +283,3 @@ def _needed(urls: StageUrls, identity: str, objects: list[str], keep_every: int)
         return True
     committed = urls.manifest(identity) in objects
     return committed and keep_every > 0 and int(identity.split("-")[0]) % keep_every == 0
-
-
-# --- digests ----------------------------------------------------------------------------------------------------------
-
-
-def root_digest(files: Iterable[StoredFile]) -> str:
-    """SHA-256 over the lines ``<path> <part sha256>`` of all files in order."""
-    lines = "".join(f"{file.path} {part.sha256}\n" for file in files for part in file.parts)
-    return sha256_digest(lines.encode())
-
-
-@dataclass
-class WeightsDigest:
-    """SHA-256 over every parameter, sorted by name: ``<name> <dtype> <d0>x<d1>…`` and a newline, then its bytes.
-
-    ``dtype`` in safetensors' words (``F32``, ``BF16``); bytes little endian, row-major. A tied parameter counts once,
-    under the name under which it is saved.
-    """
-
-    _entries: list[tuple[str, str, Sequence[int], bytes | bytearray | memoryview]] = field(default_factory=list)
-
-    def add(self, name: str, dtype: str, shape: Sequence[int], data: bytes | bytearray | memoryview) -> None:
-        """Add one parameter; order does not matter. ``data`` must stay unchanged until ``digest``."""
-        self._entries.append((name, dtype, shape, data))
-
-    def digest(self) -> str:
-        """``sha256:<hex>``."""
-        total = hashlib.sha256()
-        for name, dtype, shape, data in sorted(self._entries, key=lambda entry: entry[0]):
-            total.update(f"{name} {dtype} {'x'.join(str(size) for size in shape)}\n".encode())
-            total.update(data)
-        return f"sha256:{total.hexdigest()}"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from .artifacts import read_contract, read_verified
-from .attention import document_layout
 from .contracts import DatasetManifest, DatasetRef, Shard
 from .errors import DataFailure, UserFailure
 from .mds import MdsError, MdsShard
-from .step import MicroBatch, next_token_labels
 from .store import Store
 
 
@@ -63,6 +59,11 @@ class Dataset:
         if problems:
             raise UserFailure(f"dataset {self._prefix}: {'; '.join(problems)}")
 
+    def fetch_ahead(self, index: int) -> None:
+        """Begins to fetch the shard of row `index`."""
+        if 0 <= index < self.manifest.rows:
+            self._load(self._shard_of(index))
+
     def row(self, index: int) -> Row:
         """Row `index`. Raises DataFailure when its shard or the row is not what the manifest says, StoreError."""
         number = self._shard_of(index)
@@ -93,6 +94,8 @@ class Dataset:
         if problem:
             raise DataFailure(f"{self._prefix}: row {index} has {problem}")
         bounds = tuple((int(start), int(end)) for start, end in indices.tolist())
+        if not _cover(bounds, length):
+            raise DataFailure(f"{self._prefix}: row {index} has documents that don't cover its {length} tokens")
         return Row(tokens, bounds, mask, str(columns["domain"]))
 
     def _shard_of(self, index: int) -> int:
@@ -117,22 +120,11 @@ class Dataset:
         return loaded
 
 
-def make_micro_batch(
-    rows: Sequence[Row], *, document_masking: bool, masked_objective: bool, device: torch.device | str = "cpu"
-) -> MicroBatch:
-    """Rows as tensors with labels. Without `document_masking` every row is one document.
-
-    Raises DataFailure when a row's bounds don't cover it.
-    """
-    length = len(rows[0].tokens)
-    tokens = torch.from_numpy(np.stack([row.tokens for row in rows]).astype(np.int64)).to(device)
-    bounds = [row.bounds if document_masking else ((0, length),) for row in rows]
-    try:
-        documents = document_layout(bounds, length, device)
-    except ValueError as error:
-        raise DataFailure(f"document bounds: {error}") from error
-    mask = None
-    if masked_objective:
-        masks = [row.mask if row.mask is not None else np.ones(length, np.uint8) for row in rows]
-        mask = torch.from_numpy(np.stack(masks)).to(device)
-    return MicroBatch(tokens, next_token_labels(tokens, documents, mask), documents)
+def _cover(bounds: tuple[tuple[int, int], ...], length: int) -> bool:
+    """Whether half-open bounds follow one another from 0 to `length`."""
+    at = 0
+    for start, end in bounds:
+        if start != at or end <= start:
+            return False
+        at = end
+    return at == length

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers.models.llama.configuration_llama import LlamaConfig
 
 from .artifacts import fetch_model, read_contract
+from .config import LlamaConfig, read_config
 from .contracts import (
     DatasetRef,
     EvaluateSpec,
@@ -31,10 +31,10 @@ from .contracts import (
 )
 from .data import Dataset
 from .errors import UserFailure
-from .export import CONFIG, load_model_folder, read_config
+from .export import CONFIG, load_model_folder
 from .job import Evaluated, Job
 from .measure import Row, RowReader, Subject, TextEncoder, Unit, units_of
-from .model import build_model, rope_theta
+from .model import build_model
 from .numerics import configure, fingerprint
 from .records import Records, Task, record_key, records_of
 from .store import Store, sha256_digest
@@ -156,7 +156,7 @@ def load_subject(spec: EvaluateSpec, target: EvaluationTarget, store: Store) -> 
         try:
             config = read_config((path / CONFIG).read_bytes())
             _override(config, target)
-            model = build_model(config, device)
+            model = build_model(config, device, initialize=False)
             load_model_folder(path, model)
             encoder = _read_encoder(path)
         except (OSError, KeyError, ValueError) as error:
@@ -208,4 +208,4 @@ def _theta(target: EvaluationTarget, store: Store) -> float:
     config = contents.get(CONFIG)
     if problems or not isinstance(config, memoryview):
         raise UserFailure(f"{target.model.url}: no readable {CONFIG}")
-    return rope_theta(read_config(bytes(config)))
+    return read_config(bytes(config)).rope_theta

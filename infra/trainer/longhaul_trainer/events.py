@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from .checkpoint import HeadGuard
 from .contracts import (
     ContractError,
     EventFile,
@@ -26,6 +25,7 @@ from .contracts import (
     parse,
 )
 from .errors import DuplicateProcess, JobFailure, PreconditionFailedError, StoreError
+from .head import HeadGuard
 from .layout import StageUrls
 from .store import Store
 

@@ -12,57 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
-from transformers.models.llama.configuration_llama import LlamaConfig
-from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from .model import build_model
+from .config import LlamaConfig, config_json, json_bytes, read_config
+from .model import Llama, build_model
 from .state import WEIGHTS, read_weights, unique_parameters
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 GENERATION = "generation_config.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-
-
-def read_config(data: bytes) -> LlamaConfig:
-    """A config from the bytes of a config.json, written by transformers 5 (`rope_parameters`) or before (`rope_theta`)."""
-    return LlamaConfig(**{key: value for key, value in json.loads(data).items() if key != "architectures"})
-
-
-def config_json(config: LlamaConfig) -> dict[str, Any]:
-    """The config.json of a model: RoPE's base where transformers 5 looks for it and where older loaders do."""
-    parameters = config.rope_parameters
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "num_key_value_heads": config.num_key_value_heads,
-        "head_dim": config.head_dim,
-        "hidden_act": config.hidden_act,
-        "max_position_embeddings": config.max_position_embeddings,
-        "initializer_range": config.initializer_range,
-        "rms_norm_eps": config.rms_norm_eps,
-        "tie_word_embeddings": config.tie_word_embeddings,
-        "attention_bias": config.attention_bias,
-        "attention_dropout": config.attention_dropout,
-        "mlp_bias": config.mlp_bias,
-        "bos_token_id": config.bos_token_id,
-        "eos_token_id": config.eos_token_id,
-        "pad_token_id": config.pad_token_id,
-        "rope_theta": parameters["rope_theta"],
-        "rope_parameters": dict(parameters),
-        "torch_dtype": "float32",
-        "use_cache": True,
-    }
-
-
-def json_bytes(value: dict[str, Any]) -> bytes:
-    """JSON as these folders hold it: indented, with a newline at the end."""
-    return (json.dumps(value, indent=2) + "\n").encode()
 
 
 def generation_config(config: LlamaConfig, end_of_turn: int) -> dict[str, Any]:
@@ -74,7 +32,7 @@ def generation_config(config: LlamaConfig, end_of_turn: int) -> dict[str, Any]:
     }
 
 
-def weights_bytes(model: LlamaForCausalLM) -> bytes:
+def weights_bytes(model: Llama) -> bytes:
     """model.safetensors: float32, tied weights once (the embedding), marked as PyTorch's."""
     tensors = {name: p.detach().cpu().contiguous() for name, p in unique_parameters(model).items()}
     return save(tensors, metadata={"format": "pt"})
@@ -89,7 +47,7 @@ def end_of_turn_id(tokenizer_folder: Path) -> int:
     raise ValueError(f"{tokenizer_folder}: tokenizer.json has no <|eot_id|>")
 
 
-def model_files(model: LlamaForCausalLM, tokenizer_folder: Path) -> dict[str, bytes]:
+def model_files(model: Llama, tokenizer_folder: Path) -> dict[str, bytes]:
     """Every file of a model folder but its manifest, by name."""
     files = {name: (tokenizer_folder / name).read_bytes() for name in TOKENIZER_FILES}
     files[CONFIG] = json_bytes(config_json(model.config))
@@ -98,7 +56,7 @@ def model_files(model: LlamaForCausalLM, tokenizer_folder: Path) -> dict[str, by
     return dict(sorted(files.items()))
 
 
-def load_model_folder(folder: Path, model: LlamaForCausalLM) -> None:
+def load_model_folder(folder: Path, model: Llama) -> None:
     """Loads model.safetensors (or its shards, by their index) into `model`. Raises KeyError when names differ."""
     index = folder / "model.safetensors.index.json"
     names = [MODEL]

@@ -37,7 +37,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from .checkpoint import CheckpointManager, HeadGuard, Snapshot, Terms
+from .checkpoint import CheckpointManager, Snapshot, Terms
 from .contracts import (
     EndedOutcome,
     EvaluatedOutcome,
@@ -55,6 +55,7 @@ from .contracts import (
 )
 from .errors import JobFailure, Stopped
 from .events import EventSink
+from .head import HeadGuard
 from .layout import StageUrls
 from .store import Store
 
@@ -188,6 +189,10 @@ class Job:
         self._step, self._tokens = event.step, event.tokens
         self.phase("step")
 
+    def warn(self, message: str) -> None:
+        """A line that the operator should see."""
+        self.events.log(message, "warning")
+
     def _report(self) -> None:
         self._on_progress(self.progress())
 
@@ -251,7 +256,7 @@ class Job:
             self.guard,
             terms,
             on_commit=self.events.emit,
-            on_warning=lambda message: self.events.log(message, "warning"),
+            on_warning=self.warn,
         )
         return self._manager
 

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
-from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .contracts import (
     DatasetRef,
@@ -25,7 +24,7 @@ from .contracts import (
 )
 from .errors import DataFailure
 from .generate import Context, Question, token_losses
-from .model import Precision
+from .model import Llama, Precision
 from .recall import Prompt, kv_recall_prompts, needle_prompts, shared_length
 from .records import Record, Task
 
@@ -75,7 +74,7 @@ class Subject:
     """A model under evaluation, in memory."""
 
     target: str
-    model: LlamaForCausalLM
+    model: Llama
     encoder: TextEncoder
     precision: Precision
 

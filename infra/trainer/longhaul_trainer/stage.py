@@ -1,23 +1,22 @@
-"""A training stage: continued training or SFT, from the spec to the exported model.
+"""A training stage: from its inputs through its steps and saves to the exported model.
 
-`run(spec, job)` is what the job's wrapper calls. Every step is a pure function of the weights, the moments and the rows
+Every step is a pure function of the weights, the moments and the rows
 that come next, so an attempt that resumes from a commit goes on as if nothing had happened.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import save
-from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from .artifacts import fetch_model, publish_model, read_contract, read_verified
-from .attempt import AttemptTerms, read_attempt
-from .checkpoint import CheckpointManager, Restored, Snapshot, load_checkpoint
+from .artifacts import publish_model, read_contract
+from .attempt import AttemptTerms
+from .batches import make_micro_batch
+from .checkpoint import CheckpointManager, Snapshot
 from .contracts import (
     HeadCommit,
     InitializeFromCheckpoint,
@@ -27,14 +26,15 @@ from .contracts import (
     TrainSpec,
     now,
 )
-from .data import Dataset, make_micro_batch
 from .errors import CheckpointFailure, UserFailure
-from .export import TOKENIZER_FILES, load_model_folder, model_files, read_config
+from .export import TOKENIZER_FILES, load_model_folder, model_files
+from .inputs import Inputs, rows_per_step
 from .interval import SaveSchedule
 from .job import Job, Trained
-from .model import build_model
+from .model import Llama, build_model
 from .numerics import configure, fingerprint
-from .optim import OptimizerSettings, Schedule, adamw, learning_rate
+from .optim import AdamW, OptimizerSettings, Schedule, learning_rate
+from .resume import Restored
 from .state import (
     COUNTERS,
     MOMENTS,
@@ -57,22 +57,12 @@ NOT_TAKEN = StepResult(loss=0.0, valid_tokens=0, gradient_norm=0.0)
 """What events say of a step that was left out: nothing was learned from any of its tokens."""
 
 
-def run(spec: TrainSpec, job: Job) -> Trained:
-    """Trains a stage to its end, or raises: Stopped, Fenced, NumericsFailure, DataFailure, UserFailure, StoreError."""
-    job.phase("load")
-    with tempfile.TemporaryDirectory(prefix="longhaul-") as folder:
-        stage = Stage(spec, job, Path(folder))
-        stage.load()
-        stage.train()
-        return stage.finish()
-
-
 class Stage:
     """One attempt at a training stage: its model, optimizer, data and counters."""
 
     def __init__(self, spec: TrainSpec, job: Job, scratch: Path) -> None:
         self.spec, self.job, self.scratch = spec, job, scratch
-        self.rows_per_step = _whole(spec.data.global_batch_tokens, spec.data.sequence_length_tokens)
+        self.rows_per_step = rows_per_step(spec)
         self.micro_batch_rows = max(1, MICRO_BATCH_TOKENS // spec.data.sequence_length_tokens)
         self.counters = Counters(0, 0, 0)
         self.committed_step = -1
@@ -80,27 +70,14 @@ class Stage:
 
     # --- load ---
 
-    def load(self) -> None:
+    def load(self, inputs: Inputs) -> None:
         """Model, optimizer and counters: from this stage's newest commit, else from what the spec starts from."""
         spec, job = self.spec, self.job
-        self.terms = read_attempt(job.store, job.urls, job.epoch)
+        self.terms, self.dataset = inputs.terms, inputs.dataset
         self.device = configure(spec.runtime, spec.seed)
         facts = fingerprint(spec.runtime, self.micro_batch_rows)
         self.manager: CheckpointManager = job.checkpoint_manager(spec, fingerprint=facts)
-        config = read_config(read_verified(job.store, spec.config.url, spec.config.digest))
-        self.dataset = Dataset(job.store, spec.data.dataset)
-        self.dataset.require(
-            length=spec.data.sequence_length_tokens,
-            rows=spec.data.steps * self.rows_per_step,
-            vocabulary=config.vocab_size,
-            masked=spec.objective == "masked-tokens",
-        )
-        if spec.data.sequence_length_tokens > config.max_position_embeddings:
-            raise UserFailure(
-                f"rows of {spec.data.sequence_length_tokens} tokens, but the config's max_position_embeddings is "
-                f"{config.max_position_embeddings}"
-            )
-        self.model: LlamaForCausalLM = build_model(config, self.device)
+        self.model: Llama = build_model(inputs.config, self.device, initialize=False)
         self.model.train()
         settings = OptimizerSettings(
             beta1=spec.optimizer.beta1,
@@ -109,14 +86,19 @@ class Stage:
             weight_decay=spec.optimizer.weight_decay,
             clip_norm=spec.optimizer.clip_norm,
         )
-        self.optimizer = adamw(self.model.named_parameters(), settings)
-        restored = self.manager.resume(self.scratch / "resume")
-        if restored is not None:
-            self._resume(restored)
-        else:
-            self._initialize()
+        self.optimizer = AdamW(self.model.named_parameters(), settings)
+        match inputs:
+            case Inputs(restored=Restored() as restored):
+                self._resume(restored)
+            case Inputs(start=Restored() as restored):
+                self._begin_from_checkpoint(restored)
+            case Inputs(start=Path() as folder):
+                self._begin_from_model(folder)
+            case _:
+                raise CheckpointFailure("there is nothing to start from")
 
     def _resume(self, restored: Restored) -> None:
+        self.manager.follow(restored)
         with reading_state(restored.commit):
             folder = _folder_of(restored)
             load_weights(folder, self.model)
@@ -127,24 +109,22 @@ class Stage:
             raise CheckpointFailure(f"checkpoint {restored.commit.id}: its counters and its manifest disagree")
         problem = self.terms.contradiction(self.counters.step, self.counters.skipped)
         if problem:
-            self.job.events.log(f"checkpoint {restored.commit.id} is not of this attempt's terms: {problem}", "warning")
+            self.job.warn(f"checkpoint {restored.commit.id} is not of this attempt's terms: {problem}")
         self.committed_step = self.counters.step
         self.job.set_progress(self.counters.step, self.counters.tokens)
 
-    def _initialize(self) -> None:
-        start = self.spec.initialize
-        if isinstance(start, InitializeFromCheckpoint):
-            restored = load_checkpoint(self.job.store, start.checkpoint, self.scratch / "initial")
-            with reading_state(restored.commit):
-                load_weights(_folder_of(restored), self.model)
-                if start.moments == "carry":
-                    load_moments(_folder_of(restored), self.model, self.optimizer)
-            return
-        folder = fetch_model(self.job.store, start.model, self.scratch / "model")
+    def _begin_from_checkpoint(self, restored: Restored) -> None:
+        with reading_state(restored.commit):
+            load_weights(_folder_of(restored), self.model)
+            start = self.spec.initialize
+            if isinstance(start, InitializeFromCheckpoint) and start.moments == "carry":
+                load_moments(_folder_of(restored), self.model, self.optimizer)
+
+    def _begin_from_model(self, folder: Path) -> None:
         try:
             load_model_folder(folder, self.model)
         except (KeyError, RuntimeError, OSError) as error:
-            raise UserFailure(f"model {start.model.url}: {error}") from error
+            raise UserFailure(f"the model that the stage starts from: {error}") from error
 
     # --- train ---
 
@@ -323,12 +303,3 @@ def _folder_of(restored: Restored) -> Path:
     if not isinstance(path, Path):
         raise TypeError("expected a checkpoint loaded into a folder")
     return path.parent
-
-
-def _whole(tokens: int, length: int) -> int:
-    if tokens % length:
-        raise UserFailure(f"globalBatchTokens {tokens} is not a whole number of rows of {length} tokens")
-    return tokens // length
-
-
-__all__ = ["Stage", "fetch_tokenizer", "run"]

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from .checkpoint import WeightsDigest
+from .digests import WeightsDigest
+from .optim import AdamW
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
@@ -49,7 +50,7 @@ def weights_digest(parameters: Mapping[str, torch.Tensor]) -> str:
     return digest.digest()
 
 
-def copy_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Tensors, Tensors]:
+def copy_tensors(model: nn.Module, optimizer: AdamW) -> tuple[Tensors, Tensors]:
     """Weights and moments by name, copied to memory of their own, so that training can go on while they are saved."""
     weights: Tensors = {}
     moments: Tensors = {}
@@ -60,7 +61,7 @@ def copy_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Te
     return weights, moments
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, counters: Counters) -> None:
+def save_state(folder: Path, model: nn.Module, optimizer: AdamW, counters: Counters) -> None:
     """Writes the three files below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, moments = copy_tensors(model, optimizer)
@@ -91,12 +92,12 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     read_weights(load_file(folder / WEIGHTS), model)
 
 
-def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def load_moments(folder: Path, model: nn.Module, optimizer: AdamW) -> None:
     """Gives the optimizer the stored Adam moments and step counts. Raises KeyError when a moment is missing."""
     stored = load_file(folder / MOMENTS)
     for name, parameter in unique_parameters(model).items():
         optimizer.state[parameter] = {
-            "step": stored[f"{name}/step"],
+            "step": stored[f"{name}/step"].to(parameter.device, copy=True),
             "exp_avg": stored[f"{name}/exp_avg"].to(parameter.device, copy=True),
             "exp_avg_sq": stored[f"{name}/exp_avg_sq"].to(parameter.device, copy=True),
         }

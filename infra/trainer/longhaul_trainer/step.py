@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .attention import DocumentLayout
 from .contracts import Numerics
 from .errors import NumericsFailure
 from .loss import IGNORE, cross_entropy_sum
-from .model import Precision, compute_type, hidden_states
-from .optim import set_learning_rate
+from .model import Llama, Precision, compute_type
+from .optim import AdamW
 
 
 class StepInterrupted(Exception):
@@ -66,8 +65,8 @@ def loss_limit(numerics: Numerics | None, losses: Sequence[float]) -> float:
 
 
 def train_step(
-    model: LlamaForCausalLM,
-    optimizer: torch.optim.Optimizer,
+    model: Llama,
+    optimizer: AdamW,
     micro_batches: Sequence[MicroBatch],
     rate: float,
     clip_norm: float,
@@ -81,25 +80,24 @@ def train_step(
     global batch is cut up. Raises StepInterrupted, or NumericsFailure for numbers that are not finite and for a loss
     above `loss_limit`; either way nothing has changed.
     """
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     valid = sum(int((batch.labels != IGNORE).sum()) for batch in micro_batches)
     total = 0.0
     for batch in micro_batches:
         if interrupted():
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             raise StepInterrupted
         with compute_type(precision, batch.tokens.device):
-            states = hidden_states(model, batch.tokens, batch.documents)
+            states = model(batch.tokens, documents=batch.documents)
         loss = cross_entropy_sum(states, model.lm_head.weight, batch.labels) / max(valid, 1)
         loss.backward()
         total += float(loss.detach())
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))
     if not (math.isfinite(total) and math.isfinite(norm)):
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         raise NumericsFailure(f"loss {total}, gradient norm {norm}: not finite; weights were not changed")
     if total > loss_limit:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         raise NumericsFailure(f"loss {total:.4f} is a spike, above {loss_limit:.4f}; weights were not changed")
-    set_learning_rate(optimizer, rate)
-    optimizer.step()
+    optimizer.step(rate)
     return StepResult(loss=total, valid_tokens=valid, gradient_norm=norm)

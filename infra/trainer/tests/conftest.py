@@ -57,7 +57,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for(port, server)
+        wait_for_port(port, server)
         (folder / "test").mkdir()
         os.environ.update(
             LONGHAUL_S3_ENDPOINT=f"http://127.0.0.1:{port}",
@@ -71,7 +71,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         server.wait()
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
     for _ in range(200):
         if server.poll() is not None:
             raise RuntimeError(f"versitygw ended with {server.returncode}")

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
-from transformers.models.llama.configuration_llama import LlamaConfig
 
 from longhaul_trainer.artifacts import publish_model
-from longhaul_trainer.checkpoint import load_commit
+from longhaul_trainer.config import LlamaConfig, config_json, json_bytes
 from longhaul_trainer.contracts import (
     AttemptFile,
     DatasetManifest,
@@ -39,12 +38,14 @@ from longhaul_trainer.contracts import (
     parse,
 )
 from longhaul_trainer.errors import Stopped
-from longhaul_trainer.export import config_json, json_bytes, model_files
+from longhaul_trainer.export import model_files
+from longhaul_trainer.inputs import fetch_inputs
 from longhaul_trainer.job import Job, Trained
 from longhaul_trainer.layout import StageUrls
 from longhaul_trainer.model import build_model
+from longhaul_trainer.resume import load_commit
+from longhaul_trainer.stage import Stage
 from longhaul_trainer.store import Store, sha256_digest
-from longhaul_trainer.train import Stage
 from longhaul_trainer.train import run as run_train
 from protocol_support import claim, commit_of, head_of
 from trainer_support import small_config
@@ -316,7 +317,7 @@ class StageRun:
         """An attempt that has loaded and not yet taken a step."""
         with self._job() as job:
             stage = Stage(job.spec, job, scratch)
-            stage.load()
+            stage.load(fetch_inputs(job.spec, job, scratch))
             return stage
 
     @contextmanager
@@ -328,6 +329,10 @@ class StageRun:
                 yield job
         finally:
             assert job.events.close(20)
+
+    def finish_quietly(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits for an attempt to end, whatever became of it."""
+        process.communicate(timeout=600)
 
     def finish(self, process: subprocess.Popen[bytes]) -> Any:
         """Waits for an attempt and returns its outcome."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from longhaul_trainer.checkpoint import CheckpointManager, HeadGuard, Snapshot, Terms
+from longhaul_trainer.checkpoint import CheckpointManager, Snapshot, Terms
 from longhaul_trainer.contracts import Head, HeadCommit, dump, now, parse
+from longhaul_trainer.head import HeadGuard
 from longhaul_trainer.layout import StageUrls
 from longhaul_trainer.store import Store, sha256_digest, split_url
 

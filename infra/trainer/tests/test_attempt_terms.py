@@ -10,11 +10,11 @@ import pytest
 
 from job_support import LENGTH, ROWS, STEPS, Sample, StageMaker, StageRun, samples
 from longhaul_trainer.attempt import AttemptTerms, read_attempt
-from longhaul_trainer.checkpoint import load_commit
 from longhaul_trainer.contracts import CheckpointManifest, Numerics, StepWindow
 from longhaul_trainer.errors import NumericsFailure, Stopped, UserFailure
 from longhaul_trainer.layout import StageUrls
 from longhaul_trainer.optim import Schedule, learning_rate
+from longhaul_trainer.resume import load_commit
 from longhaul_trainer.step import loss_limit
 from longhaul_trainer.store import Store
 from protocol_support import tamper
@@ -151,7 +151,7 @@ class TestASpike:
         assert loss_limit(numerics, losses) == math.inf
 
     def test_ends_the_attempt_before_the_update_and_the_next_one_leaves_it_out(self, stage: StageMaker) -> None:
-        changes = {"numerics": {"spikeFactor": 1.3, "spikeWindowSteps": 4}, "checkpoints.everySteps": 3}
+        changes = {"numerics": {"spikeFactor": 1.15, "spikeWindowSteps": 4}, "checkpoints.everySteps": 3}
         run = longer(stage, changes, rows=with_noise_at(10))
         outcome = run.run()
         assert (outcome.result, outcome.class_, outcome.step) == ("ended", "numerics", 9)
@@ -166,7 +166,7 @@ class TestASpike:
     def test_is_judged_alike_after_a_resume(self, stage: StageMaker) -> None:
         run = longer(
             stage,
-            {"numerics": {"spikeFactor": 1.3, "spikeWindowSteps": 4}, "checkpoints.everySteps": 9},
+            {"numerics": {"spikeFactor": 1.15, "spikeWindowSteps": 4}, "checkpoints.everySteps": 9},
             rows=with_noise_at(10),
         )
         for attempt in range(2):

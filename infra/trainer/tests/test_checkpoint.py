@@ -12,15 +12,9 @@ from typing import Any
 
 import pytest
 
-from longhaul_trainer.checkpoint import (
-    CheckpointManager,
-    Restored,
-    WeightsDigest,
-    load_checkpoint,
-    retain,
-    stored_problems,
-)
+from longhaul_trainer.checkpoint import CheckpointManager, retain
 from longhaul_trainer.contracts import CheckpointRef, CommitEvent, Head, Pin, Quarantine, dump, now, parse
+from longhaul_trainer.digests import WeightsDigest
 from longhaul_trainer.errors import (
     CheckpointFailure,
     DuplicateProcess,
@@ -30,6 +24,7 @@ from longhaul_trainer.errors import (
     UserFailure,
 )
 from longhaul_trainer.layout import StageUrls
+from longhaul_trainer.resume import Restored, load_checkpoint, stored_problems
 from longhaul_trainer.store import Store, sha256_digest
 from protocol_support import (
     answer,

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from job_support import Sample, mds_shard, publish_dataset, samples
-from longhaul_trainer.data import Dataset, Row, make_micro_batch
+from longhaul_trainer.batches import make_micro_batch
+from longhaul_trainer.data import Dataset, Row
 from longhaul_trainer.errors import DataFailure
 from longhaul_trainer.loss import IGNORE
 from longhaul_trainer.mds import MdsError, MdsShard
