@@ -1,5 +1,6 @@
 /** The `longhaul` command line: commands, their options, and what happens to errors. */
 import { Command } from 'commander';
+import { addAuditCommand } from './commands/audit.js';
 import { addDoctorCommand } from './commands/doctor.js';
 import { addDrillCommand } from './commands/drill.js';
 import { addOperateCommands } from './commands/operate.js';
@@ -20,6 +21,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     addStartCommand,
     addStatusCommand,
     addWatchCommand,
+    addAuditCommand,
     addOperateCommands,
     addWorkerCommand,
     addDoctorCommand,

@@ -96,6 +96,12 @@ const rules = [
     ['src/report/', 'src/domain/', 'src/contracts/'],
     'The report is rendered from data alone.',
   ),
+  onlyFrom(
+    'audit-imports-store',
+    'src/audit/',
+    ['src/audit/', 'src/domain/', 'src/contracts/', 'src/store/'],
+    'An audit reads what a run has left; it shares no code with what made it.',
+  ),
 ];
 
 module.exports = { rules };

@@ -1,0 +1,188 @@
+/** Re-hashes what a run has made and what it was made of, against the digests that the ledger names. */
+import {
+  checkpointRefSchema,
+  datasetManifestSchema,
+  datasetRefSchema,
+  digestSchema,
+  modelRefSchema,
+} from '../contracts/index.js';
+import type { CheckpointRef, DatasetManifest } from '../contracts/index.js';
+import type { Artifact } from '../domain/ledger.js';
+import { formatBytes } from '../domain/quantities.js';
+import { readManifest, verifyCheckpoint } from '../store/checkpoints.js';
+import { sha256, toBase64 } from '../store/digest.js';
+import { isStoreError } from '../store/errors.js';
+import { commitsOf, readHead } from '../store/head.js';
+import { stageLayout } from '../store/layout.js';
+import { readModelManifest, verifyModel } from '../store/models.js';
+import { parseJson } from '../store/object-store.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { mapConcurrently } from '../store/transfer.js';
+import { checkOf } from './audit-data.js';
+import type { Check, Difference } from './audit-data.js';
+import { count } from './chains.js';
+import { recordedArtifacts, unrecordedInputs } from './inputs.js';
+import type { GatheredRun, GatheredStage } from './gathered.js';
+
+/** How thoroughly bulk data is looked at: every byte read, or sizes and the checksums that the store reports. */
+export type AuditLevel = 'full' | 'quick';
+
+/** Shards in flight at once; each is in memory as a whole. */
+const PARALLEL_SHARDS = 3;
+
+/** Re-hashes everything. `onObject` is told what is read next. */
+export async function checkArtifacts(
+  store: ObjectStore,
+  run: GatheredRun,
+  level: AuditLevel,
+  onObject: (url: string) => void,
+): Promise<Check[]> {
+  const verifier = new Verifier(store, level, onObject);
+  const artifacts = [...recordedArtifacts(run), ...unrecordedInputs(run)];
+  const ofKind = (...kinds: readonly Artifact['kind'][]): Artifact[] =>
+    artifacts.filter(({ kind }) => kinds.includes(kind));
+  return [
+    await verifier.check('datasets', 'dataset', ofKind('dataset'), (one) => verifier.dataset(one)),
+    await verifier.check(
+      'checkpoints',
+      'checkpoint',
+      await checkpointsOf(store, run, ofKind('checkpoint')),
+      (one) => verifier.checkpoint(one),
+    ),
+    await verifier.check('models', 'model', ofKind('model'), (one) => verifier.model(one)),
+    await verifier.check('results', 'result', ofKind('results', 'config', 'report'), (one) =>
+      verifier.object(one),
+    ),
+  ];
+}
+
+/** Checkpoints that the ledger names as results, and all that the stages' `HEAD`s still name. */
+async function checkpointsOf(
+  store: ObjectStore,
+  run: GatheredRun,
+  recorded: readonly Artifact[],
+): Promise<Artifact[]> {
+  const named: Artifact[] = [];
+  for (const stage of run.stages) named.push(...(await lineArtifacts(store, stage)));
+  const known = new Set(recorded.map(({ url }) => prefixOf(url)));
+  return [...recorded, ...named.filter(({ url }) => !known.has(url))];
+}
+
+/** A live stage leaves commits behind, and retention deletes them: those are not looked for. Quarantined ones are known bad. */
+async function lineArtifacts(store: ObjectStore, { url, line, head }: GatheredStage): Promise<Artifact[]> {
+  if (head === null) return [];
+  const still = new Set(commitsOf((await readHead(store, url)).value).map(({ id }) => id));
+  return line
+    .filter(({ commit, quarantined }) => !quarantined && still.has(commit.id))
+    .map(({ commit }) => ({
+      kind: 'checkpoint',
+      url: stageLayout(url).checkpoint(commit.id),
+      digest: commit.manifestDigest,
+    }));
+}
+
+/** The prefix of an artifact that a manifest describes. */
+function prefixOf(url: string): string {
+  return url.replace(/\/manifest\.json$/, '');
+}
+
+class Verifier {
+  #bytes = 0;
+
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly level: AuditLevel,
+    private readonly onObject: (url: string) => void,
+  ) {}
+
+  async check(
+    name: string,
+    noun: string,
+    artifacts: readonly Artifact[],
+    verify: (artifact: Artifact) => Promise<readonly string[]>,
+  ): Promise<Check> {
+    const before = this.#bytes;
+    const differences: Difference[] = [];
+    for (const artifact of artifacts) {
+      this.onObject(artifact.url);
+      for (const message of await problemsOf(verify(artifact)))
+        differences.push({ object: artifact.url, message });
+    }
+    const how = this.level === 'full' ? 'read again and re-hashed' : 'compared by size and checksum';
+    const bytes = formatBytes(this.#bytes - before);
+    return checkOf(name, `${count(artifacts.length, noun)}, ${bytes} ${how}`, differences);
+  }
+
+  async dataset({ url, digest }: Artifact): Promise<readonly string[]> {
+    const ref = datasetRefSchema.parse({ manifestUrl: `${prefixOf(url)}/manifest.json`, digest });
+    const bytes = await this.store.getVerified(ref.manifestUrl, ref.digest);
+    const { shards } = parseJson(ref.manifestUrl, bytes, datasetManifestSchema);
+    const problems = await mapConcurrently(shards, PARALLEL_SHARDS, async (shard) => {
+      this.#bytes += shard.bytes;
+      return this.#shard(`${prefixOf(url)}/${shard.file}`, shard);
+    });
+    return problems.filter((problem) => problem !== null);
+  }
+
+  async #shard(url: string, shard: DatasetManifest['shards'][number]): Promise<string | null> {
+    try {
+      const { bytes, sha256: checksum } = await this.store.head(url);
+      if (bytes !== shard.bytes) return `${shard.file} has ${bytes} bytes, not ${shard.bytes}`;
+      if (checksum !== null && checksum !== toBase64(shard.sha256)) {
+        return `${shard.file}: the store reports another checksum`;
+      }
+      if (this.level === 'quick') return null;
+      this.onObject(url);
+      await this.store.getVerified(url, shard.sha256);
+      return null;
+    } catch (error) {
+      if (isStoreError(error, 'not-found')) return `${shard.file} is gone`;
+      if (isStoreError(error, 'invalid-object')) return `${shard.file} does not match its digest`;
+      throw error;
+    }
+  }
+
+  async checkpoint(artifact: Artifact): Promise<readonly string[]> {
+    const ref = checkpointRefOf(artifact);
+    if (ref === null) return ['is no checkpoint of a stage'];
+    const level = this.level === 'full' ? 'audited' : 'stored';
+    const { problems } = await verifyCheckpoint(this.store, ref, level);
+    if (problems.length === 0) this.#bytes += sizeOf((await readManifest(this.store, ref)).files);
+    return problems;
+  }
+
+  async model({ url, digest }: Artifact): Promise<readonly string[]> {
+    const ref = modelRefSchema.parse({ url: prefixOf(url), digest });
+    await verifyModel(this.store, ref, this.level === 'full' ? 'audited' : 'stored');
+    this.#bytes += sizeOf((await readModelManifest(this.store, ref)).files);
+    return [];
+  }
+
+  async object({ url, digest }: Artifact): Promise<readonly string[]> {
+    const bytes = await this.store.get(url);
+    this.#bytes += bytes.data.length;
+    if (sha256(bytes.data) !== digest) await this.store.getVerified(url, digestSchema.parse(digest));
+    return [];
+  }
+}
+
+function sizeOf(files: readonly { readonly bytes: number }[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+function checkpointRefOf({ url, digest }: Artifact): CheckpointRef | null {
+  const [, stageUrl, commit] = /^(.+)\/checkpoints\/([^/]+)$/.exec(prefixOf(url)) ?? [];
+  const parsed = checkpointRefSchema.safeParse({ stageUrl, commit, manifestDigest: digest });
+  return parsed.success ? parsed.data : null;
+}
+
+/** Problems of the object; the store's own trouble is thrown. */
+async function problemsOf(verification: Promise<readonly string[]>): Promise<readonly string[]> {
+  try {
+    return await verification;
+  } catch (error) {
+    if (isStoreError(error, 'not-found')) return ['is gone'];
+    if (isStoreError(error, 'invalid-object')) return [error.message.slice(error.url.length + 2)];
+    throw error;
+  }
+}

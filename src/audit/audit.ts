@@ -1,0 +1,139 @@
+/** An audit of one run: reads its ledger, verifies whatever can be verified, and says what it came to. */
+import { runOwnerSchema } from '../contracts/index.js';
+import { checkChain } from '../domain/ledger-chain.js';
+import type { LedgerRecord } from '../domain/ledger.js';
+import { isStoreError } from '../store/errors.js';
+import { runLayout } from '../store/layout.js';
+import { readChain } from '../store/ledger.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { accountFor } from './accounting.js';
+import { checkArtifacts } from './artifacts.js';
+import type { AuditLevel } from './artifacts.js';
+import { checkAttempts } from './attempts.js';
+import { checkOf } from './audit-data.js';
+import type { Audit, Check, TimelineEntry } from './audit-data.js';
+import { checkChains, checkRecipe, checkSeals } from './chains.js';
+import { recordsOf } from './gathered.js';
+import type { GatheredRun } from './gathered.js';
+import { checkHistory, runIdsInLedger } from './history.js';
+import type { HistoryFacts } from './history.js';
+import { checkInputs } from './inputs.js';
+import { numericsOf } from './numerics.js';
+import { readRun } from './read-run.js';
+
+/** Which run, as its prefix and its ledger tell. */
+export interface RunIdentity {
+  /** Workflow id of the run. */
+  readonly run: string;
+  /** Temporal namespace; null: `owner.json` can't be read. */
+  readonly namespace: string | null;
+  /** Workflow runs that the ledger names. */
+  readonly runIds: readonly string[];
+}
+
+/** What to audit, and how. */
+export interface AuditInput {
+  readonly store: ObjectStore;
+  /** `s3://bucket/prefix/runs/<run>` */
+  readonly runUrl: string;
+  readonly level: AuditLevel;
+  /** Reads what the Temporal server knows, or says why there is nothing. Called before the ledger is read. */
+  readonly history: (identity: RunIdentity) => Promise<HistoryFacts | { readonly unavailable: string }>;
+  /** Told of each object before its bytes are read. */
+  readonly onObject?: ((url: string) => void) | undefined;
+}
+
+/** There is nothing at the prefix of the run. */
+export class NoSuchRunError extends Error {
+  override readonly name = 'NoSuchRunError';
+}
+
+/** Audits a run. @throws NoSuchRunError; StoreError for the store's own trouble, which says nothing about the run. */
+export async function auditRun(input: AuditInput): Promise<Audit> {
+  const { store, runUrl, level, onObject = () => undefined } = input;
+  const facts = await input.history(await identify(store, runUrl));
+  const run = await readRun(store, runUrl);
+  const checks = [
+    checkChains(run),
+    checkSeals(run),
+    checkHistory(run, facts),
+    checkRecipe(run),
+    checkAttempts(run),
+    checkInputs(run),
+    ...(await checkArtifacts(store, run, level, onObject)),
+    ...unreadable(run),
+  ];
+  return { ...describe(run), level, verdict: verdictOf(checks), checks };
+}
+
+async function identify(store: ObjectStore, runUrl: string): Promise<RunIdentity> {
+  const layout = runLayout(runUrl);
+  const chain = checkChain(await readChain(store, layout.ledger));
+  const owner = await ownerOf(store, layout.owner);
+  const found = chain.links.length > 0 || owner !== null || (await store.exists(layout.recipe));
+  if (!found) throw new NoSuchRunError(`There is no run at ${runUrl}.`);
+  const run = owner?.workflowId ?? runUrl.split('/').at(-1) ?? '';
+  return { run, namespace: owner?.namespace ?? null, runIds: runIdsInLedger(chain) };
+}
+
+async function ownerOf(store: ObjectStore, url: string) {
+  try {
+    return (await store.findJson(url, runOwnerSchema))?.value ?? null;
+  } catch (error) {
+    if (isStoreError(error, 'invalid-object')) return null;
+    throw error;
+  }
+}
+
+/** Objects that are there and are not what they should be, whatever check would have needed them. */
+function unreadable({ unreadable: differences }: GatheredRun): Check[] {
+  return differences.length === 0 ? [] : [checkOf('objects', 'objects that can’t be read', differences)];
+}
+
+function verdictOf(checks: readonly Check[]): Audit['verdict'] {
+  return checks.some(({ state }) => state === 'different') ? 'different' : 'verified';
+}
+
+function describe(run: GatheredRun): Omit<Audit, 'level' | 'verdict' | 'checks'> {
+  const opened = recordsOf(run.chain, 'run-opened');
+  const ended = recordsOf(run.chain, 'run-ended').at(-1);
+  const isOver = ended !== undefined && ended.index > (opened.at(-1)?.index ?? 0);
+  return {
+    schema: 'longhaul.audit/1',
+    run: run.run,
+    runUrl: run.runUrl,
+    auditedAt: new Date().toISOString(),
+    state: isOver ? ended.entry.state : 'running',
+    recipeDigest: run.recipe?.digest ?? null,
+    openedAt: opened[0]?.at ?? null,
+    endedAt: isOver ? ended.at : null,
+    timeline: timelineOf(run),
+    accounting: accountFor(run),
+    numerics: numericsOf(run),
+  };
+}
+
+/** All records in the order of their instants; within a chain in the order of the chain, whatever the clocks say. */
+function timelineOf(run: GatheredRun): TimelineEntry[] {
+  const chains = [
+    { folder: null, links: run.chain.links },
+    ...run.stages.map(({ folder, chain }) => ({ folder, links: chain.links })),
+  ];
+  const entries = chains.flatMap(({ folder, links }) => {
+    let latest = '';
+    return links.flatMap(({ record }) => {
+      if (record === null) return [];
+      latest = record.at > latest ? record.at : latest;
+      return [{ order: latest, entry: toTimeline(folder, record) }];
+    });
+  });
+  return entries.toSorted((a, b) => compare(a.order, b.order)).map(({ entry }) => entry);
+}
+
+function toTimeline(folder: string | null, { at, index, entry }: LedgerRecord): TimelineEntry {
+  return { at, folder, index, entry };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,114 @@
+/** Checks of the ledger itself: its chains, the seals that a run's chain puts on its stages', and the recipe it speaks of. */
+import { tipProblem } from '../domain/ledger-chain.js';
+import type { ChainProblem, CheckedChain } from '../domain/ledger-chain.js';
+import type { EntryOf } from '../domain/ledger.js';
+import { runLayout, stageLayout } from '../store/layout.js';
+import { checkOf } from './audit-data.js';
+import type { Check, Difference } from './audit-data.js';
+import { recordsOf, startedFolders } from './gathered.js';
+import type { GatheredRun, GatheredStage } from './gathered.js';
+
+/** Every chain is whole: numbered without gaps, each record with the digest of the one before. */
+export function checkChains(run: GatheredRun): Check {
+  const chains = [
+    { url: runLayout(run.runUrl).ledger, chain: run.chain },
+    ...run.stages.map(({ url, chain }) => ({ url: stageLayout(url).ledger, chain })),
+  ].filter(({ chain }) => chain.tip.records > 0 || chain.problems.length > 0);
+  const records = chains.reduce((sum, { chain }) => sum + chain.links.length, 0);
+  const differences = chains.flatMap(({ url, chain }) => chain.problems.map((problem) => at(url, problem)));
+  const empty = run.chain.links.length === 0;
+  const missing = { object: runLayout(run.runUrl).ledger, message: 'holds no record: the run has no ledger' };
+  return checkOf(
+    'ledger',
+    `${count(records, 'record')} in ${count(chains.length, 'chain')}, each with the digest of the one before`,
+    empty ? [missing, ...differences] : differences,
+  );
+}
+
+function at(chainUrl: string, { object, message }: ChainProblem): Difference {
+  return { object: `${chainUrl}/${object}`, message };
+}
+
+/** "1 record", "2 records". */
+export function count(number: number, noun: string): string {
+  return `${number.toLocaleString('en-US')} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** What the run's chain says of its stages' chains is so, and no stage is unknown to it. */
+export function checkSeals(run: GatheredRun): Check {
+  const known = new Set(startedFolders(run));
+  const sealed = recordsOf(run.chain, 'stage-ended').filter(({ entry }) => entry.chain !== null);
+  const strangers = run.stages
+    .filter(({ folder }) => !known.has(folder))
+    .map(({ url }) => ({ object: url, message: 'holds objects of a stage that the ledger does not know' }));
+  const broken = run.stages.flatMap((stage) => sealsOf(run, stage));
+  const { differences, notes } = collect(broken);
+  return checkOf(
+    'seals',
+    `${count(sealed.length, 'seal')} of the run’s chain on its stages’ chains`,
+    [...strangers, ...differences],
+    notes,
+  );
+}
+
+type Finding = { readonly difference: Difference } | { readonly note: string };
+
+function collect(findings: readonly Finding[]): { differences: Difference[]; notes: string[] } {
+  return {
+    differences: findings.flatMap((one) => ('difference' in one ? [one.difference] : [])),
+    notes: findings.flatMap((one) => ('note' in one ? [one.note] : [])),
+  };
+}
+
+/** Results after which a stage's chain is finished, unless the stage is started again. */
+const FINAL: ReadonlySet<string> = new Set(['done', 'adopted']);
+
+function sealsOf(run: GatheredRun, { folder, url, chain }: GatheredStage): Finding[] {
+  const ended = recordsOf(run.chain, 'stage-ended').filter(({ entry }) => entry.folder === folder);
+  const started = recordsOf(run.chain, 'stage-started').filter(({ entry }) => entry.folder === folder);
+  const ledger = stageLayout(url).ledger;
+  const broken = ended.flatMap(({ entry }): Finding[] => {
+    const problem = entry.chain === null ? null : tipProblem(chain, entry.chain);
+    return problem === null ? [] : [{ difference: at(ledger, problem) }];
+  });
+  const last = ended.at(-1);
+  const isLast = last !== undefined && last.index > (started.at(-1)?.index ?? 0);
+  return isLast ? [...broken, ...grown(ledger, chain, last.entry)] : broken;
+}
+
+/** Records behind the last seal: of a finished stage nobody writes any. */
+function grown(
+  ledger: string,
+  { tip }: CheckedChain,
+  { chain: seal, result }: EntryOf<'stage-ended'>,
+): Finding[] {
+  const more = tip.records - (seal?.records ?? 0);
+  if (more <= 0) return [];
+  const message = `has ${count(more, 'record')} behind the last seal; the stage is ${result}`;
+  return FINAL.has(result)
+    ? [{ difference: { object: ledger, message } }]
+    : [{ note: `${ledger} ${message}` }];
+}
+
+/** The frozen recipe is the one that the ledger and the prefix's owner name. */
+export function checkRecipe(run: GatheredRun): Check {
+  const object = runLayout(run.runUrl).recipe;
+  const opened = recordsOf(run.chain, 'run-opened');
+  if (run.recipe === null) return checkOf('recipe', object, [{ object, message: 'is missing or no JSON' }]);
+  const { digest, recipe } = run.recipe;
+  const differences: Difference[] = [];
+  for (const { entry, index } of opened) {
+    if (entry.recipeDigest === digest) continue;
+    const message = `has the digest ${digest}; record ${index} of the ledger names ${entry.recipeDigest}`;
+    differences.push({ object, message });
+  }
+  if (run.owner !== null && run.owner.recipeDigest !== digest) {
+    const message = `names the recipe ${run.owner.recipeDigest}; recipe.json has the digest ${digest}`;
+    differences.push({ object: runLayout(run.runUrl).owner, message });
+  }
+  if (run.owner === null) {
+    differences.push({ object: runLayout(run.runUrl).owner, message: 'is missing: nobody owns the prefix' });
+  }
+  const notes = recipe === null ? ['recipe.json is not a recipe of this version: cost is not reckoned'] : [];
+  return checkOf('recipe', `recipe.json has the digest ${digest}`, differences, notes);
+}

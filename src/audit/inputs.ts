@@ -1,0 +1,90 @@
+/** What a run was made of: the inputs in its jobs' specs, against what the ledger says was made before. */
+import type { JobSpec } from '../contracts/index.js';
+import type { Artifact } from '../domain/ledger.js';
+import { runLayout, stageLayout } from '../store/layout.js';
+import { checkOf } from './audit-data.js';
+import type { Check, Difference } from './audit-data.js';
+import { count } from './chains.js';
+import { recordsOf } from './gathered.js';
+import type { GatheredRun } from './gathered.js';
+
+/** The artifacts that the ledger names: of each object the newest record. */
+export function recordedArtifacts(run: GatheredRun): Artifact[] {
+  const newest = new Map<string, Artifact>();
+  for (const { entry } of recordsOf(run.chain, 'stage-ended')) {
+    for (const artifact of entry.artifacts) newest.set(artifact.url, artifact);
+  }
+  return [...newest.values()];
+}
+
+/** What any stage has made, whether or not it was made anew since. */
+function recordedDigests(run: GatheredRun): Set<string> {
+  return new Set(
+    recordsOf(run.chain, 'stage-ended').flatMap(({ entry }) => entry.artifacts.map(({ digest }) => digest)),
+  );
+}
+
+/** Inputs that no stage of the run has made, each once: the base model, its tokenizer and config. */
+export function unrecordedInputs(run: GatheredRun): Artifact[] {
+  const recorded = recordedDigests(run);
+  const inputs = run.stages.flatMap(({ specs }) => specs.flatMap(inputsOf));
+  const distinct = new Map(inputs.map((input) => [`${input.url} ${input.digest}`, input]));
+  return [...distinct.values()].filter(({ digest }) => !recorded.has(digest));
+}
+
+/** Every dataset that a job reads, and everything it takes from another stage, is what the ledger says was made. */
+export function checkInputs(run: GatheredRun): Check {
+  const recorded = recordedDigests(run);
+  const { stages } = runLayout(run.runUrl);
+  const differences: Difference[] = [];
+  let inputs = 0;
+  for (const stage of run.stages) {
+    for (const [revision, spec] of stage.specs.entries()) {
+      const used = inputsOf(spec);
+      inputs += used.length;
+      const unknown = used.filter(
+        ({ kind, url, digest }) =>
+          !recorded.has(digest) && (kind === 'dataset' || url.startsWith(`${stages}/`)),
+      );
+      differences.push(
+        ...unknown.map(({ kind, url, digest }) => ({
+          object: stageLayout(stage.url).specOf(revision),
+          message: `takes the ${kind} ${url} with the digest ${digest}, which the ledger does not know`,
+        })),
+      );
+    }
+  }
+  return checkOf(
+    'inputs',
+    `${count(inputs, 'input')} of the jobs are what the ledger says was made`,
+    differences,
+  );
+}
+
+function inputsOf(spec: JobSpec): Artifact[] {
+  if (spec.kind === 'evaluate') {
+    return [
+      ...spec.targets.map(({ model }): Artifact => ({ kind: 'model', ...model })),
+      ...spec.tasks.flatMap((task): Artifact[] => {
+        if (task.task === 'kv-recall') return [];
+        return [datasetArtifact(task.task === 'needle' ? task.haystack : task.dataset)];
+      }),
+    ];
+  }
+  return [
+    initialArtifact(spec.initialize),
+    { kind: 'config', ...spec.config },
+    { kind: 'model', ...spec.tokenizer },
+    datasetArtifact(spec.data.dataset),
+  ];
+}
+
+function datasetArtifact({ manifestUrl, digest }: { manifestUrl: string; digest: string }): Artifact {
+  return { kind: 'dataset', url: manifestUrl, digest };
+}
+
+function initialArtifact(initialize: Extract<JobSpec, { kind: 'train' }>['initialize']): Artifact {
+  if (initialize.from === 'model') return { kind: 'model', ...initialize.model };
+  const { stageUrl, commit, manifestDigest } = initialize.checkpoint;
+  return { kind: 'checkpoint', url: stageLayout(stageUrl).checkpoint(commit), digest: manifestDigest };
+}

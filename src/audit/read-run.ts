@@ -1,0 +1,146 @@
+/** Reads a run's ledger and what it speaks of from the object store. Nothing is judged here but what can't be read. */
+import { z } from 'zod';
+import {
+  checkpointManifestSchema,
+  headSchema,
+  jobSpecSchema,
+  outcomeSchema,
+  runOwnerSchema,
+} from '../contracts/index.js';
+import type { Head, JobSpec, Outcome } from '../contracts/index.js';
+import { digestOf } from '../domain/digest.js';
+import { checkChain } from '../domain/ledger-chain.js';
+import type { CheckedChain } from '../domain/ledger-chain.js';
+import { parseResolvedRecipe } from '../domain/recipe.js';
+import { readQuarantine } from '../store/checkpoints.js';
+import { isStoreError } from '../store/errors.js';
+import { commitsOf } from '../store/head.js';
+import { runLayout, stageLayout } from '../store/layout.js';
+import { readChain } from '../store/ledger.js';
+import { parseJson } from '../store/object-store.js';
+import type { ObjectStore } from '../store/object-store.js';
+import { mapConcurrently } from '../store/transfer.js';
+import type { Difference } from './audit-data.js';
+import { recordsOf } from './gathered.js';
+import type {
+  GatheredAttempt,
+  GatheredCommit,
+  GatheredRecipe,
+  GatheredRun,
+  GatheredStage,
+} from './gathered.js';
+
+/** Small objects in flight at once. */
+const PARALLEL = 16;
+
+/** Reads everything an audit needs but bulk data. @throws StoreError for the store's own trouble. */
+export async function readRun(store: ObjectStore, runUrl: string): Promise<GatheredRun> {
+  return new RunReader(store, runUrl).read();
+}
+
+class RunReader {
+  readonly #unreadable: Difference[] = [];
+
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly runUrl: string,
+  ) {}
+
+  async read(): Promise<GatheredRun> {
+    const layout = runLayout(this.runUrl);
+    const chain = await this.#chain(layout.ledger);
+    const owner = await this.#object(layout.owner, runOwnerSchema);
+    const recipe = await this.#recipe(layout.recipe);
+    const folders = new Set(recordsOf(chain, 'stage-started').map(({ entry }) => entry.folder));
+    for (const folder of await this.store.folders(layout.stages)) folders.add(folder);
+    const stages: GatheredStage[] = [];
+    for (const folder of [...folders].sort()) stages.push(await this.#stage(folder, layout.stage(folder)));
+    const run = owner?.workflowId ?? this.runUrl.split('/').at(-1) ?? '';
+    return { run, runUrl: this.runUrl, owner, recipe, chain, stages, unreadable: this.#unreadable };
+  }
+
+  async #chain(chainUrl: string): Promise<CheckedChain> {
+    return checkChain(await readChain(this.store, chainUrl));
+  }
+
+  async #recipe(url: string): Promise<GatheredRecipe | null> {
+    const json = await this.#object(url, z.unknown());
+    if (json === null) return null;
+    const parsed = parseResolvedRecipe(json);
+    return { recipe: parsed.ok ? parsed.recipe : null, digest: digestOf(json) };
+  }
+
+  async #stage(folder: string, url: string): Promise<GatheredStage> {
+    const layout = stageLayout(url);
+    const head = await this.#object(layout.head, headSchema);
+    return {
+      folder,
+      url,
+      chain: await this.#chain(layout.ledger),
+      specs: await this.#specs(layout),
+      head,
+      line: head === null ? [] : await this.#line(url, head),
+      attempts: await this.#attempts(url),
+    };
+  }
+
+  async #line(stageUrl: string, head: Head): Promise<GatheredCommit[]> {
+    return mapConcurrently(commitsOf(head), PARALLEL, async (commit) => ({
+      commit,
+      quarantined: (await readQuarantine(this.store, stageUrl, commit.id)) !== null,
+      fingerprint: await this.#fingerprint(stageLayout(stageUrl).manifest(commit.id)),
+    }));
+  }
+
+  /** Whether the manifest is the one that was committed is for the verification of checkpoints to say. */
+  async #fingerprint(url: string): Promise<GatheredCommit['fingerprint']> {
+    const bytes = (await this.store.find(url))?.data;
+    if (bytes === undefined) return null;
+    try {
+      return parseJson(url, bytes, checkpointManifestSchema).fingerprint;
+    } catch (error) {
+      if (!isStoreError(error, 'invalid-object')) throw error;
+      return null;
+    }
+  }
+
+  async #specs(layout: ReturnType<typeof stageLayout>): Promise<JobSpec[]> {
+    const specs: JobSpec[] = [];
+    for (let revision = 0; ; revision += 1) {
+      const spec = await this.#object(layout.specOf(revision), jobSpecSchema);
+      if (spec === null) return specs;
+      specs.push(spec);
+    }
+  }
+
+  async #attempts(stageUrl: string): Promise<GatheredAttempt[]> {
+    const { attempts: prefix } = stageLayout(stageUrl);
+    const files = new Map<number, string[]>();
+    for await (const { url } of this.store.list(prefix)) {
+      const [folder = '', ...name] = url.slice(prefix.length + 1).split('/');
+      const epoch = Number(folder);
+      if (Number.isInteger(epoch)) files.set(epoch, [...(files.get(epoch) ?? []), name.join('/')]);
+    }
+    const epochs = [...files].sort(([a], [b]) => a - b);
+    return mapConcurrently(epochs, PARALLEL, async ([epoch, names]) => ({
+      epoch,
+      ran: names.some((name) => name !== 'attempt.json'),
+      outcome: names.includes('outcome.json') ? await this.#outcome(prefix, epoch) : null,
+    }));
+  }
+
+  #outcome(attemptsUrl: string, epoch: number): Promise<Outcome | null> {
+    return this.#object(`${attemptsUrl}/${String(epoch).padStart(4, '0')}/outcome.json`, outcomeSchema);
+  }
+
+  /** The object; null when it isn't there, or isn't what it should be, which is noted. */
+  async #object<T>(url: string, schema: z.ZodType<T>): Promise<T | null> {
+    try {
+      return (await this.store.findJson(url, schema))?.value ?? null;
+    } catch (error) {
+      if (!isStoreError(error, 'invalid-object')) throw error;
+      this.#unreadable.push({ object: url, message: error.message.slice(url.length + 2) });
+      return null;
+    }
+  }
+}

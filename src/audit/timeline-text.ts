@@ -1,0 +1,203 @@
+/** The timeline of an audit as rows: one per attempt, operator action, and stage that began or ended. */
+import type { EntryOf, StageResult } from '../domain/ledger.js';
+import { durationText } from '../domain/status-markdown.js';
+import type { TimelineEntry } from './audit-data.js';
+
+/** A row of the timeline. */
+export interface TimelineRow {
+  /** One column wide. */
+  readonly mark: string;
+  /** YYYY-MM-DD */
+  readonly day: string;
+  /** HH:MM:SS */
+  readonly time: string;
+  /** Stage folder, "run" or "operator". */
+  readonly subject: string;
+  readonly text: string;
+}
+
+/** So many attempts in a row that ended alike become one row. */
+const COLLAPSE_FROM = 4;
+
+/** The rows in order. `all`: none are put together. */
+export function timelineRows(timeline: readonly TimelineEntry[], all: boolean): TimelineRow[] {
+  const ends = new Map<string, TimelineEntry & { readonly entry: EntryOf<'attempt-ended'> }>();
+  for (const one of timeline) {
+    const { entry } = one;
+    if (entry.type === 'attempt-ended') ends.set(`${one.folder ?? ''} ${entry.epoch}`, { ...one, entry });
+  }
+  const items = timeline.flatMap((one): Item[] => {
+    const { entry } = one;
+    if (entry.type === 'attempt-ended') return [];
+    if (entry.type !== 'attempt-opened') return [{ kind: 'row', row: rowOf(one) }];
+    const ended = ends.get(`${one.folder ?? ''} ${entry.epoch}`)?.entry ?? null;
+    return [{ kind: 'attempt', at: one.at, folder: one.folder ?? '', opened: entry, ended }];
+  });
+  return groups(items, all).map((group) => rowOfGroup(group));
+}
+
+type Item =
+  | { readonly kind: 'row'; readonly row: TimelineRow }
+  | {
+      readonly kind: 'attempt';
+      readonly at: string;
+      readonly folder: string;
+      readonly opened: EntryOf<'attempt-opened'>;
+      readonly ended: EntryOf<'attempt-ended'> | null;
+    };
+type AttemptItem = Extract<Item, { kind: 'attempt' }>;
+type Group = { readonly row: TimelineRow } | { readonly attempts: readonly [AttemptItem, ...AttemptItem[]] };
+
+/** Attempts that follow one another and ended in the same class stand together. */
+function groups(items: readonly Item[], all: boolean): Group[] {
+  const alike: Group[] = [];
+  for (const item of items) {
+    const last = alike.at(-1);
+    if (item.kind === 'row') alike.push({ row: item.row });
+    else if (last !== undefined && 'attempts' in last && isAlike(last.attempts[0], item)) {
+      alike[alike.length - 1] = { attempts: [...last.attempts, item] };
+    } else alike.push({ attempts: [item] });
+  }
+  return alike.flatMap((group): Group[] => {
+    if ('row' in group) return [group];
+    if (!all && group.attempts.length >= COLLAPSE_FROM) return [group];
+    return group.attempts.map((attempt) => ({ attempts: [attempt] }));
+  });
+}
+
+function isAlike(a: AttemptItem, b: AttemptItem): boolean {
+  return a.folder === b.folder && a.ended !== null && a.ended.class === b.ended?.class;
+}
+
+function rowOfGroup(group: Group): TimelineRow {
+  if ('row' in group) return group.row;
+  const [first] = group.attempts;
+  return {
+    mark: first.ended === null ? '▶' : attemptMark(first.ended.class),
+    ...instantOf(first.at),
+    subject: first.folder,
+    text: group.attempts.length === 1 ? attemptText(first) : seriesText(group.attempts),
+  };
+}
+
+/** A preemption is no failure: the fleet's doing or an operator's, not the job's. */
+function attemptMark(failureClass: EntryOf<'attempt-ended'>['class']): string {
+  if (failureClass === 'done') return '✓';
+  return failureClass === 'preempted' || failureClass === 'capacity' || failureClass === 'cancelled'
+    ? '↺'
+    : '✗';
+}
+
+function attemptText({ opened, ended }: AttemptItem): string {
+  const name = `attempt ${opened.epoch}`;
+  const begun = opened.from === null ? 'from the start' : `from ${opened.from}`;
+  if (ended === null) return `${name} ${begun}; its end is not recorded`;
+  const parts = [
+    `${name} ${begun}: ${ended.class} after ${durationText(ended.wallSeconds)}`,
+    ended.step > 0 ? `at ${ended.step.toLocaleString('en-US')}` : '',
+    commitsText(ended.commits),
+    ended.node === null ? '' : `on ${ended.node}`,
+    firstLine(ended.message),
+    firstLine(ended.note),
+  ];
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
+function commitsText(commits: EntryOf<'attempt-ended'>['commits']): string {
+  const last = commits.at(-1);
+  if (last === undefined) return '';
+  return commits.length === 1
+    ? `commit at ${last.step}`
+    : `${commits.length} commits, the last at ${last.step}`;
+}
+
+function seriesText(attempts: readonly [AttemptItem, ...AttemptItem[]]): string {
+  const [first] = attempts;
+  const last = attempts.at(-1) ?? first;
+  const ends = attempts.flatMap(({ ended }) => (ended === null ? [] : [ended]));
+  const seconds = ends.reduce((sum, { wallSeconds }) => sum + wallSeconds, 0);
+  const commits = ends.flatMap((ended) => ended.commits);
+  const parts = [
+    `attempts ${first.opened.epoch} to ${last.opened.epoch}: ${attempts.length} × ${first.ended?.class ?? ''} in ${durationText(seconds)}`,
+    `at ${(ends.at(-1)?.step ?? 0).toLocaleString('en-US')} in the end`,
+    commitsText(commits),
+  ];
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
+const RESULT_MARKS: Readonly<Record<StageResult, string>> = {
+  done: '✓',
+  adopted: '✓',
+  parked: '‖',
+  paused: '‖',
+  skipped: '–',
+  cancelled: '✗',
+  failed: '✗',
+};
+
+/** The row of a record that is no attempt. */
+function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
+  const instant = instantOf(at);
+  switch (entry.type) {
+    case 'run-opened': {
+      const { runId, namespace, recipeDigest } = entry;
+      const text = `opened by workflow run ${runId} in ${namespace}, recipe ${short(recipeDigest)}`;
+      return { mark: '▶', ...instant, subject: 'run', text };
+    }
+    case 'run-ended':
+      return {
+        mark: runMark(entry.state),
+        ...instant,
+        subject: 'run',
+        text: withWhy(entry.state, entry.why),
+      };
+    case 'stage-started':
+      return { mark: '▶', ...instant, subject: entry.folder, text: entry.title };
+    case 'stage-ended':
+      return { mark: RESULT_MARKS[entry.result], ...instant, subject: entry.folder, text: resultText(entry) };
+    case 'stage-adopted': {
+      const text = `adopted ${short(entry.digest)}: ${entry.why}`;
+      return { mark: '✓', ...instant, subject: folder ?? 'run', text };
+    }
+    case 'action':
+      return { mark: '●', ...instant, subject: 'operator', text: actionText(entry) };
+    case 'attempt-opened':
+    case 'attempt-ended':
+      return { mark: ' ', ...instant, subject: folder ?? 'run', text: `attempt ${entry.epoch}` };
+  }
+}
+
+function runMark(state: string): string {
+  return state === 'completed' ? '✓' : '✗';
+}
+
+function actionText({ action, actor, actorKind, reason, detail }: EntryOf<'action'>): string {
+  const said = Object.keys(detail).length === 0 ? '' : ` ${JSON.stringify(detail)}`;
+  return `${action}${said} by ${actor} (${actorKind}): ${reason}`;
+}
+
+function resultText({ result, why, artifacts }: EntryOf<'stage-ended'>): string {
+  const kinds = new Map<string, string[]>();
+  for (const { kind, digest } of artifacts) kinds.set(kind, [...(kinds.get(kind) ?? []), digest]);
+  const made = [...kinds].map(([kind, digests]) =>
+    digests.length === 1 ? `${kind} ${short(digests[0] ?? '')}` : `${digests.length} ${kind}s`,
+  );
+  return [withWhy(result, why), ...made].join(' · ');
+}
+
+function withWhy(what: string, why: string): string {
+  return why === '' ? what : `${what}: ${firstLine(why)}`;
+}
+
+/** A digest as far as people compare it; the whole is in the records. */
+function short(digest: string): string {
+  return digest.slice(0, 'sha256:'.length + 12);
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
+}
+
+function instantOf(at: string): { readonly day: string; readonly time: string } {
+  return { day: at.slice(0, 10), time: at.slice(11, 19) };
+}

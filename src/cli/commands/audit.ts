@@ -1,0 +1,93 @@
+/** `longhaul audit`: what happened to a run, and whether everything it left is what it says. Works without a Temporal server. */
+import { createLogUpdate } from 'log-update';
+import type { Command } from 'commander';
+import { auditRun, NoSuchRunError } from '../../audit/audit.js';
+import type { AuditInput, RunIdentity } from '../../audit/audit.js';
+import { readHistory } from '../../audit/temporal.js';
+import { auditLines } from '../../audit/text.js';
+import type { Config } from '../../config.js';
+import { rootLayout } from '../../store/layout.js';
+import { ObjectStore } from '../../store/object-store.js';
+import { withClient } from '../client.js';
+import { cliConfig } from '../environment.js';
+import { colored } from '../run-view.js';
+import { UserError } from '../user-error.js';
+
+interface AuditOptions {
+  readonly json?: true;
+  readonly quick?: true;
+  readonly offline?: true;
+  readonly all?: true;
+}
+
+/** Characters per line where the output is no terminal. */
+const WIDTH = 120;
+
+/** Adds the command. */
+export function addAuditCommand(program: Command): void {
+  program
+    .command('audit')
+    .description(
+      'Print what happened to a run, and verify its ledger and everything it made; exit code 1: something differs',
+    )
+    .argument('<run>', 'name of the run, or the s3:// URL of its prefix')
+    .option(
+      '--quick',
+      'compare datasets, checkpoints and models by size and checksum instead of reading them again',
+    )
+    .option('--offline', 'do not ask the Temporal server')
+    .option('--all', 'print every attempt; otherwise a series of attempts that ended alike is one line')
+    .option('--json', 'print the audit as JSON')
+    .action(audit);
+}
+
+async function audit(run: string, options: AuditOptions): Promise<void> {
+  const config = await cliConfig();
+  const store = ObjectStore.connect(config.s3);
+  const progress = progressLine(options.json !== true);
+  try {
+    const found = await auditRun({
+      store,
+      runUrl: run.startsWith('s3://') ? run.replace(/\/+$/, '') : rootLayout(config.s3.rootUrl).run(run),
+      level: options.quick === true ? 'quick' : 'full',
+      history: (identity) => historyOf(config, identity, options.offline === true),
+      onObject: progress.show,
+    });
+    progress.close();
+    if (options.json === true) console.log(JSON.stringify(found, null, 2));
+    else {
+      const width = process.stdout.isTTY ? process.stdout.columns : WIDTH;
+      for (const line of auditLines(found, { all: options.all === true, width })) console.log(colored(line));
+    }
+    if (found.verdict === 'different') process.exitCode = 1;
+  } catch (error) {
+    if (error instanceof NoSuchRunError) throw new UserError(error.message);
+    throw error;
+  } finally {
+    progress.close();
+    store.close();
+  }
+}
+
+/** What the server that the run's prefix names still knows of it. A server that can't be reached is no difference. */
+async function historyOf(
+  config: Config,
+  { run, namespace, runIds }: RunIdentity,
+  offline: boolean,
+): ReturnType<AuditInput['history']> {
+  if (offline) return { unavailable: 'not asked: audited from the object store alone' };
+  const temporal = { ...config.temporal, namespace: namespace ?? config.temporal.namespace };
+  try {
+    return await withClient({ ...config, temporal }, (client) => readHistory(client, run, runIds));
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    return { unavailable: `the history was not read: ${why}` };
+  }
+}
+
+/** The object that is being read, on a terminal's standard error. */
+function progressLine(wanted: boolean): { readonly show: (url: string) => void; readonly close: () => void } {
+  if (!wanted || !process.stderr.isTTY) return { show: () => undefined, close: () => undefined };
+  const draw = createLogUpdate(process.stderr);
+  return { show: (url) => draw(`reading ${url}`), close: () => draw.clear() };
+}
