@@ -5,6 +5,7 @@ import type { ObjectStore } from '../src/store/object-store.js';
 import { createAttemptActivities } from './attempts.js';
 import type { JobSettings } from './attempt-types.js';
 import { createCurateActivities } from './curate.js';
+import { createJanitorActivities } from './janitor.js';
 import { createLedgerActivities } from './ledger.js';
 import { createPrepareActivities } from './prepare.js';
 import { createReportActivities } from './report.js';
@@ -36,5 +37,6 @@ export function createActivities(deps: ActivityDependencies) {
     ...createAttemptActivities(deps),
     ...createLedgerActivities(deps),
     ...createReportActivities(deps),
+    ...createJanitorActivities(deps),
   };
 }

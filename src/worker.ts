@@ -6,8 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { createActivities } from '../activities/index.js';
 import type { ActivityDependencies } from '../activities/index.js';
 import { LocalBackend } from './backends/local.js';
+import { codeDigest } from './code-digest.js';
 import { loadConfig } from './config.js';
 import type { Config } from './config.js';
+import { ensureJanitor } from './janitor-schedule.js';
 import { TASK_QUEUE } from './domain/task-queues.js';
 import { ObjectStore } from './store/object-store.js';
 import { createLogger, temporalLogger } from './telemetry.js';
@@ -39,6 +41,10 @@ export async function runWorker(config: Config): Promise<void> {
       maxCachedWorkflows: 100,
     });
     logger.info({ taskQueue: TASK_QUEUE, temporal: config.temporal.address }, 'worker is ready');
+    // Without its schedule there is no janitor: orphans then end by their leases, which is no reason not to work.
+    void ensureJanitor(connection, config.temporal.namespace).catch((error: unknown) =>
+      logger.warn({ error: String(error) }, 'the janitor could not be scheduled'),
+    );
     await worker.run();
   } finally {
     await connection.close();
@@ -47,13 +53,15 @@ export async function runWorker(config: Config): Promise<void> {
 
 /** What the activities work with, from the configuration. */
 export function dependencies(config: Config): ActivityDependencies {
+  const trainerCode = codeDigest(join(root, 'infra', 'trainer'));
   return {
     store: ObjectStore.connect(config.s3),
     backend: new LocalBackend(join(config.dataDir, 'jobs')),
     jobs: {
       command: [config.trainerPython, '-m', 'longhaul_trainer'],
-      environment: jobEnvironment(config),
+      environment: { ...jobEnvironment(config), LONGHAUL_IMAGE: trainerCode },
       onShutdown: config.onShutdown,
+      codeDigest: trainerCode,
     },
     rootUrl: config.s3.rootUrl,
     roots: { project: root, npm: join(root, 'node_modules'), python: sitePackages(config.trainerPython) },

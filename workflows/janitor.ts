@@ -1,0 +1,23 @@
+/** A pass of the janitor, started by its schedule. */
+import { proxyActivities } from '@temporalio/workflow';
+import type { JanitorActivities } from '../activities/janitor.js';
+import type { JanitorInput, JanitorReport } from '../src/domain/janitor.js';
+
+/** A stage claims its epoch, then its lease, then starts its job: all within seconds. */
+const MIN_UPLOAD_AGE_SECONDS = 600;
+
+/** The next pass is never far: trouble that lasts longer than these few tries waits for it. */
+const { stopOrphans, abortStaleUploads } = proxyActivities<JanitorActivities>({
+  startToCloseTimeout: '30 minutes',
+  heartbeatTimeout: '1 minute',
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 5 },
+});
+
+/** Stops jobs that nobody answers for and aborts uploads that nobody will finish. */
+export async function janitor(input: JanitorInput = {}): Promise<JanitorReport> {
+  const orphans = await stopOrphans();
+  const uploads = await abortStaleUploads({
+    minAgeSeconds: input.minUploadAgeSeconds ?? MIN_UPLOAD_AGE_SECONDS,
+  });
+  return { orphans, uploads };
+}
