@@ -9,6 +9,7 @@ import { decodeLabels } from '../src/domain/job-labels.js';
 import { readLease } from '../src/store/lease.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { abortUploads, pendingUploads } from '../src/store/stale-uploads.js';
+import { CutRunSweep } from './cut-runs.js';
 import { OrphanSweep } from './orphans.js';
 
 /** What the activities of this file need. */
@@ -24,11 +25,19 @@ export type JanitorActivities = ReturnType<typeof createJanitorActivities>;
 
 /** Creates the activities. */
 export function createJanitorActivities({ store, backend, rootUrl }: JanitorDependencies) {
-  const settled = new Set<string>();
+  const settledJobs = new Set<string>();
+  const settledRuns = new Set<string>();
   return {
     /** Stops running jobs whose workflow is closed, or whose stage another attempt has taken over. */
     async stopOrphans(): Promise<FoundOrphan[]> {
-      return new OrphanSweep(Context.current(), store, backend, settled).run();
+      return new OrphanSweep(Context.current(), store, backend, settledJobs).run();
+    },
+
+    /** Records the ends of runs that could not do so themselves; returns their names. */
+    async recordCutRuns(): Promise<string[]> {
+      const { roots } = await stagesOf(backend);
+      const sweep = new CutRunSweep(Context.current(), store, settledRuns);
+      return sweep.run(new Set([rootUrl, ...roots]));
     },
 
     /** Aborts multipart uploads below stages without a live attempt that are older than so many seconds; returns their URLs. */

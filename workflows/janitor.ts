@@ -7,17 +7,18 @@ import type { JanitorInput, JanitorReport } from '../src/domain/janitor.js';
 const MIN_UPLOAD_AGE_SECONDS = 600;
 
 /** The next pass is never far: trouble that lasts longer than these few tries waits for it. */
-const { stopOrphans, abortStaleUploads } = proxyActivities<JanitorActivities>({
+const { stopOrphans, recordCutRuns, abortStaleUploads } = proxyActivities<JanitorActivities>({
   startToCloseTimeout: '30 minutes',
   heartbeatTimeout: '1 minute',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 5 },
 });
 
-/** Stops jobs that nobody answers for and aborts uploads that nobody will finish. */
+/** Stops jobs that nobody answers for, records runs that were cut, and aborts uploads that nobody will finish. */
 export async function janitor(input: JanitorInput = {}): Promise<JanitorReport> {
   const orphans = await stopOrphans();
+  const runs = await recordCutRuns();
   const uploads = await abortStaleUploads({
     minAgeSeconds: input.minUploadAgeSeconds ?? MIN_UPLOAD_AGE_SECONDS,
   });
-  return { orphans, uploads };
+  return { orphans, runs, uploads };
 }

@@ -23,6 +23,8 @@ export interface FoundOrphan {
 /** What a pass has done. */
 export interface JanitorReport {
   readonly orphans: readonly FoundOrphan[];
+  /** Runs that were terminated or timed out, whose end was recorded in their ledgers. */
+  readonly runs: readonly string[];
   /** Objects whose multipart uploads were aborted. */
   readonly uploads: readonly string[];
 }

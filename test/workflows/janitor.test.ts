@@ -23,6 +23,7 @@ import {
   parseUrl,
   readChain,
   renewLease,
+  sha256,
   stageLayout,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
@@ -232,6 +233,64 @@ describe('a job that another attempt of its stage has superseded', () => {
     ]);
     expect(await isRunning(stage.job)).toBe(false);
     await stage.close();
+  });
+});
+
+describe('a run that was terminated', () => {
+  it('has its end in its ledger, with who ended it and why, once', async () => {
+    const run = `r-${randomUUID().slice(0, 8)}`;
+    const root = freshPrefix();
+    const chain = `${root}/runs/${run}/ledger`;
+    const handle = await environment.client.workflow.start('recipe', {
+      taskQueue: 'nobody-works-here',
+      workflowId: run,
+      args: [],
+    });
+    const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
+    await appendRecord(store, chain, {
+      id: 'opened',
+      after: EMPTY_CHAIN,
+      entry: { type: 'run-opened', ...opened, runId: handle.firstExecutionRunId },
+    });
+    expect((await pass(root)).runs).toEqual([]);
+    await handle.terminate('the budget is spent');
+    expect((await pass(root)).runs).toEqual([run]);
+    expect((await pass(root)).runs).toEqual([]);
+    const { links, problems } = checkChain(await readChain(store, chain));
+    expect(problems).toEqual([]);
+    expect(links.map(({ record }) => record?.entry.type)).toEqual(['run-opened', 'run-ended']);
+    expect(links.at(-1)?.record?.entry).toMatchObject({
+      state: 'terminated',
+      why: expect.stringMatching(/^terminated by .* with the reason "the budget is spent"/) as string,
+    });
+  });
+
+  it('goes on where it was started again: that is for the new one to tell', async () => {
+    const run = `r-${randomUUID().slice(0, 8)}`;
+    const root = freshPrefix();
+    const start = () =>
+      environment.client.workflow.start('recipe', {
+        taskQueue: 'nobody-works-here',
+        workflowId: run,
+        args: [],
+      });
+    const { firstExecutionRunId: runId } = await start();
+    await appendRecord(store, `${root}/runs/${run}/ledger`, {
+      id: 'opened',
+      after: EMPTY_CHAIN,
+      entry: {
+        type: 'run-opened',
+        run,
+        recipeDigest: sha256('recipe'),
+        namespace: 'default',
+        workflowId: run,
+        runId,
+      },
+    });
+    await environment.client.workflow.getHandle(run).terminate();
+    const second = await start();
+    expect((await pass(root)).runs).toEqual([]);
+    await second.terminate();
   });
 });
 

@@ -1,0 +1,88 @@
+/** Runs that were terminated, or timed out: no code of theirs could record it, so the janitor does. */
+import type { Context } from '@temporalio/activity';
+import { checkChain } from '../src/domain/ledger-chain.js';
+import type { ChainLink } from '../src/domain/ledger-chain.js';
+import { rootLayout, runLayout } from '../src/store/layout.js';
+import { appendRecord, readChain } from '../src/store/ledger.js';
+import type { ObjectStore } from '../src/store/object-store.js';
+
+/** How far back closed runs are looked for. A janitor that was away for longer leaves the rest to whoever audits. */
+const LOOK_BACK_MS = 7 * 24 * 3600 * 1000;
+
+/** A closed execution of the `recipe` workflow. */
+interface CutRun {
+  readonly run: string;
+  readonly runId: string;
+}
+
+/** Records the ends of runs that were cut. `settled`: executions that need no further look, kept from pass to pass. */
+export class CutRunSweep {
+  constructor(
+    private readonly context: Context,
+    private readonly store: ObjectStore,
+    private readonly settled: Set<string>,
+  ) {}
+
+  /** Looks below every root for the ledgers of runs that were cut; returns the runs whose end was recorded. */
+  async run(roots: ReadonlySet<string>): Promise<string[]> {
+    const since = new Date(Date.now() - LOOK_BACK_MS).toISOString();
+    const query = `WorkflowType = 'recipe' AND ExecutionStatus IN ('Terminated', 'TimedOut') AND CloseTime > '${since}'`;
+    const recorded: string[] = [];
+    for await (const { workflowId: run, runId } of this.context.client.workflow.list({ query })) {
+      this.context.heartbeat();
+      if (this.settled.has(runId)) continue;
+      if ((await this.#isLatest(run, runId)) && (await this.#record({ run, runId }, roots))) {
+        recorded.push(run);
+      }
+      this.settled.add(runId);
+    }
+    return recorded;
+  }
+
+  /** After a reset, or a second start of the name, the ledger goes on: the new execution's opening tells what happened. */
+  async #isLatest(run: string, runId: string): Promise<boolean> {
+    return (await this.context.client.workflow.getHandle(run).describe()).runId === runId;
+  }
+
+  async #record(cut: CutRun, roots: ReadonlySet<string>): Promise<boolean> {
+    for (const root of roots) {
+      const chainUrl = runLayout(rootLayout(root).run(cut.run)).ledger;
+      const { links, tip } = checkChain(await readChain(this.store, chainUrl));
+      if (!isOpen(links, cut.runId)) continue;
+      const why = await this.#whyCut(cut);
+      const { namespace } = this.context.info;
+      const id = `${namespace}/${cut.run}/${cut.runId}#cut`;
+      await appendRecord(this.store, chainUrl, {
+        id,
+        after: tip,
+        entry: { type: 'run-ended', state: 'terminated', why },
+      });
+      return true;
+    }
+    return false;
+  }
+
+  /** Who ended it and why, in Temporal's words. */
+  async #whyCut({ run, runId }: CutRun): Promise<string> {
+    const { namespace } = this.context.info;
+    const { history } = await this.context.client.workflowService.getWorkflowExecutionHistoryReverse({
+      namespace,
+      execution: { workflowId: run, runId },
+      maximumPageSize: 1,
+    });
+    const attributes = history?.events?.[0]?.workflowExecutionTerminatedEventAttributes;
+    if (attributes === null || attributes === undefined) return 'timed out; recorded by the janitor';
+    const reason = attributes.reason ?? '';
+    const said = reason === '' ? 'without a reason' : `with the reason ${JSON.stringify(reason)}`;
+    return `terminated by ${attributes.identity ?? 'somebody'} ${said}; recorded by the janitor`;
+  }
+}
+
+/** Whether a chain's newest opening is by this execution, and nothing says that it ended. */
+function isOpen(links: readonly ChainLink[], runId: string): boolean {
+  const newest = links.findLast(
+    ({ record }) => record?.entry.type === 'run-opened' || record?.entry.type === 'run-ended',
+  );
+  const entry = newest?.record?.entry;
+  return entry?.type === 'run-opened' && entry.runId === runId;
+}
