@@ -6,7 +6,7 @@ import {
   commitIdSchema,
   jobSpecSchema,
 } from '../src/contracts/index.js';
-import type { AttemptFile, Epoch, HeadCommit } from '../src/contracts/index.js';
+import type { AttemptFile, Digest, Epoch, HeadCommit } from '../src/contracts/index.js';
 import type { RetryFrom } from '../src/domain/operator-actions.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
@@ -15,8 +15,9 @@ import type { StartingPoint } from '../src/store/head.js';
 import { stageLayout } from '../src/store/layout.js';
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
-import type { FinishedOutcome, RunAttemptInput } from './attempt-types.js';
-import { findResult } from './stage-result.js';
+import type { RunAttemptInput } from './attempt-types.js';
+import { adoptResult, findResult, findSharedResult } from './stage-result.js';
+import type { StageResult } from './stage-result.js';
 
 /** A claim on a stage, or the result that makes one unnecessary. */
 export type Claim =
@@ -29,20 +30,28 @@ export type Claim =
       /** When the epoch was first claimed. */
       readonly claimedAt: string;
     }
-  | { readonly state: 'finished'; readonly outcome: FinishedOutcome; readonly adopted: boolean };
+  | {
+      readonly state: 'finished';
+      readonly result: StageResult;
+      /** Why nothing was run; null: this attempt has run it before. */
+      readonly adopted: string | null;
+    };
 
 /**
  * Writes the stage's spec, adopts a result that is there already, or claims the next epoch.
  * @throws ApplicationFailure `user-error` when the stage has another spec, or no such checkpoint to begin at.
  */
-export async function claimAttempt(store: ObjectStore, input: RunAttemptInput): Promise<Claim> {
+export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, key: Digest): Promise<Claim> {
   const { spec, owner, force } = input;
   const { stageUrl } = spec;
   await writeSpec(store, input);
   const head = await createEmptyHead(store, stageUrl);
-  const outcome = await findResult(store, stageUrl);
-  const own = outcome !== null && head.owner === owner && outcome.epoch === head.epoch;
-  if (outcome !== null && (own || !force)) return { state: 'finished', outcome, adopted: !own };
+  const result = await findResult(store, stageUrl);
+  const own = result !== null && head.owner === owner && result.outcome.epoch === head.epoch;
+  if (result !== null && own) return { state: 'finished', result, adopted: null };
+  if (result !== null && !force) return { state: 'finished', result, adopted: ADOPTED };
+  const shared = force ? null : await adoptShared(store, input, key);
+  if (shared !== null) return shared;
   const from = await startingPoint(store, stageUrl, input.from);
   const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from });
   const createdAt = await writeAttempt(store, stageUrl, {
@@ -55,6 +64,22 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput): 
     createdAt: new Date().toISOString(),
   });
   return { state: 'claimed', epoch, from: claimed.commit, previousOwner, claimedAt: createdAt };
+}
+
+const ADOPTED = 'a verified result of this stage is there already';
+
+/** A result of the same work by another run, verified and made this stage's own; null: there is none. */
+async function adoptShared(
+  store: ObjectStore,
+  { reuse, spec, run, rootUrl }: RunAttemptInput,
+  key: Digest,
+): Promise<Claim | null> {
+  if (!reuse) return null;
+  const result = await findSharedResult(store, rootUrl, key);
+  if (result === null) return null;
+  await adoptResult(store, spec.stageUrl, result, run);
+  const adopted = `same code, settings and inputs as ${result.stageUrl}, whose result verifies`;
+  return { state: 'finished', result, adopted };
 }
 
 /** A stage's spec of one revision never changes: what it was trained with is what the spec says, in every attempt. */

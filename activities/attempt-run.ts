@@ -12,6 +12,7 @@ import { isStoreError } from '../src/store/errors.js';
 import { commitsOf, readHead } from '../src/store/head.js';
 import { partsOfCommitId, stageLayout } from '../src/store/layout.js';
 import { appendRecord } from '../src/store/ledger.js';
+import { stageKey } from '../src/store/stage-key.js';
 import { abortUploads } from '../src/store/stale-uploads.js';
 import { claimAttempt } from './attempt-claim.js';
 import type { Claim } from './attempt-claim.js';
@@ -21,7 +22,7 @@ import { figuresOf } from './attempt-figures.js';
 import type { AttemptDependencies, AttemptEnd, FinishedOutcome, RunAttemptInput } from './attempt-types.js';
 import type { JobFate } from './cancellation.js';
 import { ProgressReporter } from './progress-reporter.js';
-import { saveResult } from './stage-result.js';
+import { saveResult, shareResult } from './stage-result.js';
 
 /** Lines of the job's log that a failure shows. */
 const LOG_LINES = 20;
@@ -33,6 +34,7 @@ export class AttemptRun {
   readonly #context = Context.current();
   readonly #reporter: ProgressReporter;
   readonly #urls: ReturnType<typeof stageLayout>;
+  readonly #key: Digest;
   #ledger: LedgerTip;
 
   constructor(
@@ -41,6 +43,7 @@ export class AttemptRun {
   ) {
     this.#reporter = new ProgressReporter(this.#context, new ProgressTracker(1, null));
     this.#urls = stageLayout(input.spec.stageUrl);
+    this.#key = stageKey(input.spec, deps.jobs.codeDigest);
     this.#ledger = input.ledger;
   }
 
@@ -52,20 +55,18 @@ export class AttemptRun {
   async execute(): Promise<AttemptEnd> {
     this.#reporter.startHeartbeat();
     try {
-      const claim = await claimAttempt(this.deps.store, this.input);
-      if (claim.state === 'finished') return await this.#adopt(claim.outcome, claim.adopted);
+      const claim = await claimAttempt(this.deps.store, this.input, this.#key);
+      if (claim.state === 'finished') return await this.#adopt(claim);
       return await this.#run(claim);
     } finally {
       this.#reporter.stopHeartbeat();
     }
   }
 
-  async #adopt(outcome: FinishedOutcome, adopted: boolean): Promise<AttemptEnd> {
-    if (adopted) {
-      const why = 'a verified result of the same spec is there already';
-      await this.#record('adopted', { type: 'stage-adopted', why, digest: digestIn(outcome) });
-    }
-    return { state: 'done', outcome, adopted, ledger: this.#ledger };
+  async #adopt({ result, adopted }: Extract<Claim, { state: 'finished' }>): Promise<AttemptEnd> {
+    const digest = digestIn(result.outcome);
+    if (adopted !== null) await this.#record('adopted', { type: 'stage-adopted', why: adopted, digest });
+    return { state: 'done', ...result, adopted, ledger: this.#ledger };
   }
 
   async #run(claim: Extract<Claim, { state: 'claimed' }>): Promise<AttemptEnd> {
@@ -106,7 +107,14 @@ export class AttemptRun {
       note: noteOf(end),
     });
     if (isForOthers(end)) throw stopped(end.stop);
-    if (done !== null) return { state: 'done', outcome: done, adopted: false, ledger: this.#ledger };
+    if (done !== null)
+      return {
+        state: 'done',
+        outcome: done,
+        stageUrl: this.input.spec.stageUrl,
+        adopted: null,
+        ledger: this.#ledger,
+      };
     return {
       state: 'ended',
       epoch,
@@ -128,7 +136,9 @@ export class AttemptRun {
       const pin = { name: 'result', reason: 'the final checkpoint of a finished stage' };
       await pinCheckpoint(store, checkpointRef(stageUrl, outcome.commit), pin);
     }
-    await saveResult(store, stageUrl, outcome);
+    const result = { outcome, stageUrl };
+    await saveResult(store, stageUrl, result);
+    await shareResult(store, this.input.rootUrl, this.#key, result);
   }
 
   /** The job is gone: nobody will finish what it, or one before it, has begun to upload. */

@@ -44,8 +44,10 @@ export interface EndedAttempt {
 export interface FinishedAttempt {
   readonly state: 'done';
   readonly outcome: FinishedOutcome;
-  /** Whether the result was there already, verified, and nothing was run. */
-  readonly adopted: boolean;
+  /** Prefix of the stage that made it: another run's, where it was adopted from there. */
+  readonly stageUrl: string;
+  /** Why nothing was run; null: it was run. */
+  readonly adopted: string | null;
   readonly ledger: LedgerTip;
 }
 
@@ -59,6 +61,8 @@ export interface JobSettings {
   /** Environment of every job: endpoint and credentials of the object store among it. */
   readonly environment: Readonly<Record<string, string>>;
   readonly onShutdown: OnShutdown;
+  /** Digest of what a job runs: the image's, or that of the trainer's sources. */
+  readonly codeDigest: string;
 }
 
 /** What the activities of this file need. */
@@ -74,6 +78,10 @@ export interface RunAttemptInput {
   /** Stage folder, `<nn-name>`. */
   readonly folder: string;
   readonly spec: JobSpec;
+  /** Prefix below which results are shared. */
+  readonly rootUrl: string;
+  /** Whether a verified result of the same work by another run is adopted. */
+  readonly reuse: boolean;
   /** How often the stage's settings were changed by a retry; names the spec's object. */
   readonly specRevision: number;
   /** Token of the claim: namespace, workflow id, run id, attempt. The same owner gets the same epoch. */

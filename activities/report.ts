@@ -21,6 +21,7 @@ import { isStoreError } from '../src/store/errors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { findResult } from './stage-result.js';
 
 /** What the activity needs. */
 export interface ReportDependencies {
@@ -75,7 +76,7 @@ class RunReader {
 
   constructor(readonly store: ObjectStore) {}
 
-  /** The objects of every stage of the run. */
+  /** The objects of every stage of the run; the attempts of an adopted one are those that made it, in another run. */
   async stages({ runUrl, status }: ReportRequest): Promise<GatheredStage[]> {
     const stages: GatheredStage[] = [];
     for (const { folder, kind } of status.stages) {
@@ -96,12 +97,13 @@ class RunReader {
 
   async #stage(folder: string, url: string): Promise<GatheredStage> {
     const layout = stageLayout(url);
+    const madeAt = (await findResult(this.store, url))?.stageUrl ?? url;
     const [spec, results, epochs] = await Promise.all([
       this.#read(layout.spec, jobSpecSchema),
       this.#read(layout.results, evaluationResultsSchema),
-      this.store.folders(layout.attempts),
+      this.store.folders(stageLayout(madeAt).attempts),
     ]);
-    const attempts = await Promise.all(epochs.sort().map((epoch) => this.#attempt(url, Number(epoch))));
+    const attempts = await Promise.all(epochs.sort().map((epoch) => this.#attempt(madeAt, Number(epoch))));
     return { folder, url, spec, attempts, results };
   }
 

@@ -1,40 +1,97 @@
-/** `result.json` of a stage: the outcome that a finished stage is adopted by, in later runs of the same spec. */
+/** Results of finished stages: kept in the stage, found again by it, and shared with other runs by what was computed. */
+import { z } from 'zod';
 import { outcomeSchema } from '../src/contracts/index.js';
+import type { Digest } from '../src/contracts/index.js';
+import { checkpointRef, pinCheckpoint, verifyCheckpoint } from '../src/store/checkpoints.js';
 import { isStoreError } from '../src/store/errors.js';
+import { rootLayout, stageLayout } from '../src/store/layout.js';
+import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import type { FinishedOutcome } from './attempt-types.js';
 
-/** Where a stage's result lies. */
-export function resultUrl(stageUrl: string): string {
-  return `${stageUrl}/result.json`;
+/** A finished stage's outcome, and the stage that made it: another one's, where it was adopted. */
+export interface StageResult {
+  readonly outcome: FinishedOutcome;
+  /** Prefix of the stage whose checkpoint it is. */
+  readonly stageUrl: string;
 }
+
+const resultSchema = z.strictObject({
+  schema: z.literal('longhaul.stage-result/1'),
+  stageUrl: z.string().min(1).describe('Prefix of the stage that made it'),
+  outcome: outcomeSchema,
+});
 
 /** The verified result of a stage, or null: none yet, or what it names is no longer what it says. */
-export async function findResult(store: ObjectStore, stageUrl: string): Promise<FinishedOutcome | null> {
-  const found = await store.findJson(resultUrl(stageUrl), outcomeSchema);
-  if (found === null || found.value.result === 'ended') return null;
-  return (await isStored(store, stageUrl, found.value)) ? found.value : null;
+export async function findResult(store: ObjectStore, stageUrl: string): Promise<StageResult | null> {
+  return readResult(store, stageLayout(stageUrl).result);
 }
 
-async function isStored(store: ObjectStore, stageUrl: string, outcome: FinishedOutcome): Promise<boolean> {
-  const [url, digest] =
-    outcome.result === 'trained'
-      ? [`${outcome.model.url}/manifest.json`, outcome.model.digest]
-      : [`${stageUrl}/results.json`, outcome.resultsDigest];
+/** The verified result that some run has for the same work, or null. */
+export async function findSharedResult(
+  store: ObjectStore,
+  rootUrl: string,
+  key: Digest,
+): Promise<StageResult | null> {
+  return readResult(store, rootLayout(rootUrl).sharedResult(key));
+}
+
+async function readResult(store: ObjectStore, url: string): Promise<StageResult | null> {
+  const found = await store.findJson(url, resultSchema);
+  if (found === null || found.value.outcome.result === 'ended') return null;
+  const result = { stageUrl: found.value.stageUrl, outcome: found.value.outcome };
+  return (await isStored(store, result)) ? result : null;
+}
+
+async function isStored(store: ObjectStore, { stageUrl, outcome }: StageResult): Promise<boolean> {
   try {
-    await store.getVerified(url, digest);
-    return true;
+    if (outcome.result === 'evaluated') {
+      await store.getVerified(stageLayout(stageUrl).results, outcome.resultsDigest);
+      return true;
+    }
+    await store.getVerified(`${outcome.model.url}/manifest.json`, outcome.model.digest);
+    const ref = checkpointRef(stageUrl, outcome.commit);
+    return (await verifyCheckpoint(store, ref, 'stored')).problems.length === 0;
   } catch (error) {
     if (isStoreError(error, 'not-found', 'invalid-object')) return false;
     throw error;
   }
 }
 
-/** Keeps a stage's result. One that was made anew on purpose replaces the one before. */
-export async function saveResult(
+/** Keeps a stage's own result. One that was made anew on purpose replaces the one before. */
+export async function saveResult(store: ObjectStore, stageUrl: string, result: StageResult): Promise<void> {
+  const value = { schema: 'longhaul.stage-result/1', ...result } as const;
+  await store.putJson(stageLayout(stageUrl).result, resultSchema, value);
+}
+
+/** Lets other runs find a result by what was computed. The first one stays: those after it are the same. */
+export async function shareResult(
+  store: ObjectStore,
+  rootUrl: string,
+  key: Digest,
+  result: StageResult,
+): Promise<void> {
+  const value = resultSchema.parse({ schema: 'longhaul.stage-result/1', ...result });
+  try {
+    await store.create(rootLayout(rootUrl).sharedResult(key), encodeJson(value));
+  } catch (error) {
+    if (!isStoreError(error, 'precondition-failed')) throw error;
+  }
+}
+
+/** Makes another stage's result this one's: its checkpoint is pinned, its scores are copied, nothing is computed. */
+export async function adoptResult(
   store: ObjectStore,
   stageUrl: string,
-  outcome: FinishedOutcome,
+  { outcome, stageUrl: madeAt }: StageResult,
+  run: string,
 ): Promise<void> {
-  await store.putJson(resultUrl(stageUrl), outcomeSchema, outcome);
+  if (outcome.result === 'trained') {
+    const pin = { name: `adopted-by-${run}`, reason: `the result of a stage of run ${run}` };
+    await pinCheckpoint(store, checkpointRef(madeAt, outcome.commit), pin);
+  } else {
+    const { data } = await store.get(stageLayout(madeAt).results);
+    await store.put(stageLayout(stageUrl).results, data);
+  }
+  await saveResult(store, stageUrl, { outcome, stageUrl: madeAt });
 }

@@ -25,6 +25,8 @@ export interface JobInput {
   /** Stage folder, `<nn-name>`. */
   readonly folder: string;
   readonly spec: JobSpec;
+  /** Prefix below which results are shared. */
+  readonly rootUrl: string;
   /** How often the stage's settings were changed by a retry. */
   readonly specRevision: number;
   readonly execution: Recipe['execution'];
@@ -51,8 +53,10 @@ export type JobEnd = {
   | {
       readonly state: 'done';
       readonly outcome: FinishedOutcome;
-      /** Whether a verified result of the same spec was there already. */
-      readonly adopted: boolean;
+      /** Prefix of the stage that made it: another run's, where it was adopted from there. */
+      readonly stageUrl: string;
+      /** Why nothing was run; null: it was run. */
+      readonly adopted: string | null;
     }
   | { readonly state: 'parked'; readonly failure: JobFailure }
   | { readonly state: 'paused' }
@@ -91,9 +95,10 @@ export class JobRunner {
         throw new CancelledFailure('the stage was cancelled');
       if (end === null) return this.#ended({ state: 'paused' });
       if (end.state === 'done') {
-        const attempts = this.#state.attempts + (end.adopted ? 0 : 1);
+        const attempts = this.#state.attempts + (end.adopted === null ? 1 : 0);
         this.#state = { ...this.#state, attempts, ledger: end.ledger };
-        return this.#ended({ state: 'done', outcome: end.outcome, adopted: end.adopted });
+        const { outcome, stageUrl, adopted } = end;
+        return this.#ended({ state: 'done', outcome, stageUrl, adopted });
       }
       if (end.state === 'refused') return this.#ended({ state: 'parked', failure: end.failure });
       this.#take(end);
@@ -145,7 +150,7 @@ export class JobRunner {
   }
 
   #attemptInput(): Parameters<typeof runAttempt>[0] {
-    const { run, folder, spec, specRevision, execution, force } = this.job;
+    const { run, folder, spec, rootUrl, specRevision, execution, force } = this.job;
     const { attempts, wallSeconds, interruptions, skipSteps, learned, records, why, from, ledger } =
       this.#state;
     const { namespace, workflowId, runId } = workflowInfo();
@@ -153,6 +158,8 @@ export class JobRunner {
       run,
       folder,
       spec,
+      rootUrl,
+      reuse: execution.reuse,
       specRevision,
       owner: `${namespace}/${workflowId}/${runId}/${attempts + 1}`,
       why,

@@ -127,10 +127,11 @@ export class StepRunner {
     if (end.outcome.result !== 'trained')
       throw new Error(`${step.folder} trained, but its outcome says otherwise`);
     const { commit, model, lastLoss, step: steps, tokens } = end.outcome;
-    const checkpoint = { stageUrl: spec.stageUrl, commit: commit.id, manifestDigest: commit.manifestDigest };
+    const { stageUrl } = end;
+    const checkpoint = { stageUrl, commit: commit.id, manifestDigest: commit.manifestDigest };
     this.bench.trained.set(step.stage, { checkpoint, model });
     return finished(end, { step: steps, tokens, loss: lastLoss }, [
-      { kind: 'checkpoint', url: `${spec.stageUrl}/checkpoints/${commit.id}`, digest: commit.manifestDigest },
+      { kind: 'checkpoint', url: `${stageUrl}/checkpoints/${commit.id}`, digest: commit.manifestDigest },
       { kind: 'model', ...model },
     ]);
   }
@@ -183,9 +184,19 @@ export class StepRunner {
   }
 
   #stageInput(step: Step, spec: StageInput['spec'], { job, force, specRevision }: Try): StageInput {
-    const { run } = this.bench;
+    const { run, rootUrl } = this.bench;
     const { execution } = this.desk.recipe;
-    return { run, folder: step.folder, title: step.title, spec, specRevision, execution, force, state: job };
+    return {
+      run,
+      rootUrl,
+      folder: step.folder,
+      title: step.title,
+      spec,
+      specRevision,
+      execution,
+      force,
+      state: job,
+    };
   }
 
   /** A reset parent replaces its old child instead of failing beside it; the ids are readable and always the same. */
@@ -209,8 +220,14 @@ function finished(
   artifacts: readonly Artifact[],
 ): StepEnd {
   const { attempts, ledger } = end.job;
-  const state = end.adopted ? 'adopted' : 'done';
-  return { ...FINISHED, state, change: { ...change, attempts, note: '' }, artifacts, chain: ledger };
+  const state = end.adopted === null ? 'done' : 'adopted';
+  return {
+    ...FINISHED,
+    state,
+    change: { ...change, attempts, note: end.adopted ?? '' },
+    artifacts,
+    chain: ledger,
+  };
 }
 
 /** A stage may end while a message is on its way to it: then there is nothing left to tell it. */

@@ -142,6 +142,7 @@ export const PROLONG_8B = {
     ...DEFAULT_EXECUTION,
     graceSeconds: 120,
     leaseSeconds: 900,
+    reuse: true,
     watchdog: {
       factor: 5,
       // Cold images, 96 GB of checkpoint, collectives that come up, contexts of 512K: minutes each, and tens on a bad day.

@@ -120,6 +120,7 @@ export const TINY = {
     ...DEFAULT_EXECUTION,
     graceSeconds: 10,
     leaseSeconds: 60,
+    reuse: false,
     watchdog: {
       factor: 5,
       // A laptop that is busy otherwise is slow, and not hung.

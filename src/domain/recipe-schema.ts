@@ -272,6 +272,11 @@ const executionSchema = z
       .describe(
         'What becomes of a run whose stage has used up a budget. park: it waits for an operator; fail: it ends (scripts and tests)',
       ),
+    reuse: z
+      .boolean()
+      .describe(
+        'Adopt the verified result of a stage that another run has computed from the same code, settings and inputs',
+      ),
     approvals: z
       .array(nameSchema)
       .describe('Stages before which the run waits for an operator’s approval; none by default'),

@@ -29,6 +29,8 @@ export const rootLayout = (rootUrl: string) => ({
   dataset: (name: string, digest: Digest) => `${rootUrl}/datasets/${name}@${shortDigest(digest)}`,
   model: (name: string, digest: Digest) => `${rootUrl}/models/${name}@${shortDigest(digest)}`,
   run: (run: string) => `${rootUrl}/runs/${run}`,
+  /** Result of a stage, by the digest of what it computes. */
+  sharedResult: (key: Digest) => `${rootUrl}/results/${shortDigest(key)}.json`,
   /** Scratch space for probes. */
   probes: `${rootUrl}/.probes`,
 });

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findResult } from '../../activities/stage-result.js';
 import { startFormLink, workflowLink } from '../../src/cli/links.js';
 import { TINY_SMOKE } from '../../src/domain/presets.js';
 import type { RunStatus } from '../../src/domain/status.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
-import { outcomeSchema } from '../../src/contracts/index.js';
 import { downloadModel } from '../../src/store/models.js';
 import type { RecipeResult } from '../../workflows/recipe.js';
 import { startBrowser } from '../support/browser.js';
@@ -62,10 +62,10 @@ async function folderOf(run: string, stage: string): Promise<string> {
 }
 
 async function weightsDigestOf(run: string, stage: string): Promise<string> {
-  const url = `${(await resultOf(run)).runUrl}/stages/${await folderOf(run, stage)}/result.json`;
-  const { value } = await live.store.getJson(url, outcomeSchema);
-  if (value.result !== 'trained') throw new Error(`${stage} was not trained`);
-  return value.weightsDigest;
+  const url = `${(await resultOf(run)).runUrl}/stages/${await folderOf(run, stage)}`;
+  const outcome = (await findResult(live.store, url))?.outcome;
+  if (outcome?.result !== 'trained') throw new Error(`${stage} was not trained`);
+  return outcome.weightsDigest;
 }
 
 /** Messages of an error and its causes. */

@@ -163,7 +163,13 @@ export class FakeActivities {
     const tip: LedgerTip = { records: ledger.records + 2, tip: fakeDigest([folder, epoch]) };
     if (end === 'until-stopped') return { ...fakeEnd(await stopOf()), epoch, ledger: tip };
     if (end !== undefined) return { ...fakeEnd(end), epoch, ledger: tip };
-    return { state: 'done', outcome: fakeOutcome(spec, epoch), adopted: false, ledger: tip };
+    return {
+      state: 'done',
+      outcome: fakeOutcome(spec, epoch),
+      stageUrl: spec.stageUrl,
+      adopted: null,
+      ledger: tip,
+    };
   }
 
   private appendToLedger({ entry, after }: AppendInput): LedgerTip {
