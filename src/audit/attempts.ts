@@ -28,7 +28,7 @@ export function checkAttempts(run: GatheredRun): Check {
     checkEnds(stage, findings);
     checkResult(run, stage, findings);
   }
-  const summary = `${count(attempts, 'attempt')} left what the ledger says of them`;
+  const summary = `${count(attempts, 'attempt')} against what they left`;
   return checkOf('attempts', summary, findings.differences, findings.notes);
 }
 

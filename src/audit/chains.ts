@@ -20,7 +20,7 @@ export function checkChains(run: GatheredRun): Check {
   const missing = { object: runLayout(run.runUrl).ledger, message: 'holds no record: the run has no ledger' };
   return checkOf(
     'ledger',
-    `${count(records, 'record')} in ${count(chains.length, 'chain')}, each with the digest of the one before`,
+    `${count(records, 'record')} in ${count(chains.length, 'chain')}`,
     empty ? [missing, ...differences] : differences,
   );
 }

@@ -54,11 +54,7 @@ export function checkInputs(run: GatheredRun): Check {
       );
     }
   }
-  return checkOf(
-    'inputs',
-    `${count(inputs, 'input')} of the jobs are what the ledger says was made`,
-    differences,
-  );
+  return checkOf('inputs', `${count(inputs, 'input')} of the jobs against what was made`, differences);
 }
 
 function inputsOf(spec: JobSpec): Artifact[] {

@@ -51,10 +51,9 @@ function headline({
   return textTable(rows, ['left']);
 }
 
-const TIME_COLUMNS = 3;
-
 function timelineLines(audit: Audit, { all, width }: TextOptions): string[] {
   const rows = timelineRows(audit.timeline, all);
+  // The day stands over the times, which come after the mark.
   const heads = textTable(
     rows.map(({ mark, time, subject }) => [mark, time, subject]),
     ['left'],
@@ -68,7 +67,7 @@ function timelineLines(audit: Audit, { all, width }: TextOptions): string[] {
     const lines = text.map((line, number) => ((number === 0 ? head : ' '.repeat(indent)) + line).trimEnd());
     if (row.day === day) return lines;
     day = row.day;
-    return [`  ${' '.repeat(TIME_COLUMNS)}${day}`, ...lines];
+    return [`     ${day}`, ...lines];
   });
 }
 
@@ -153,12 +152,10 @@ function numericsLines(numerics: readonly StageNumerics[]): string[] {
 }
 
 function numericsText({ attempts, unknown, identical, differing }: StageNumerics): string {
-  const silent = unknown === 0 ? '' : `; ${unknown} left none`;
-  if (identical) {
-    return `identical: ${attempts === 1 ? 'one attempt' : `${attempts} attempts share one`}${silent}`;
-  }
-  const named = differing.map(({ epoch, fields }) => `attempt ${epoch} differed (${fields.join('; ')})`);
-  return `${named.join(', ')}${silent}`;
+  const silent = unknown === 0 ? '' : `; ${unknown === 1 ? '1 attempt' : `${unknown} attempts`} left none`;
+  if (identical) return `identical (${attempts === 1 ? '1 attempt' : `${attempts} attempts`})${silent}`;
+  const named = differing.map(({ epoch, fields }) => `attempt ${epoch} differed: ${fields.join('; ')}`);
+  return `${named.join('. ')}${silent}`;
 }
 
 const CHECK_MARKS: Readonly<Record<Check['state'], string>> = {

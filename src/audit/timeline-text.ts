@@ -26,12 +26,20 @@ export function timelineRows(timeline: readonly TimelineEntry[], all: boolean): 
     const { entry } = one;
     if (entry.type === 'attempt-ended') ends.set(`${one.folder ?? ''} ${entry.epoch}`, { ...one, entry });
   }
+  const counted = new Map<string, string>();
+  for (const { entry } of timeline) {
+    if (entry.type === 'stage-started')
+      counted.set(entry.folder, entry.kind === 'evaluation' ? 'sample' : 'step');
+  }
   const items = timeline.flatMap((one): Item[] => {
     const { entry } = one;
     if (entry.type === 'attempt-ended') return [];
     if (entry.type !== 'attempt-opened') return [{ kind: 'row', row: rowOf(one) }];
     const ended = ends.get(`${one.folder ?? ''} ${entry.epoch}`)?.entry ?? null;
-    return [{ kind: 'attempt', at: one.at, folder: one.folder ?? '', opened: entry, ended }];
+    const folder = one.folder ?? '';
+    return [
+      { kind: 'attempt', at: one.at, folder, unit: counted.get(folder) ?? 'step', opened: entry, ended },
+    ];
   });
   return groups(items, all).map((group) => rowOfGroup(group));
 }
@@ -42,6 +50,8 @@ type Item =
       readonly kind: 'attempt';
       readonly at: string;
       readonly folder: string;
+      /** What its progress is counted in. */
+      readonly unit: string;
       readonly opened: EntryOf<'attempt-opened'>;
       readonly ended: EntryOf<'attempt-ended'> | null;
     };
@@ -88,13 +98,13 @@ function attemptMark(failureClass: EntryOf<'attempt-ended'>['class']): string {
     : '✗';
 }
 
-function attemptText({ opened, ended }: AttemptItem): string {
+function attemptText({ opened, ended, unit }: AttemptItem): string {
   const name = `attempt ${opened.epoch}`;
   const begun = opened.from === null ? 'from the start' : `from ${opened.from}`;
   if (ended === null) return `${name} ${begun}; its end is not recorded`;
   const parts = [
     `${name} ${begun}: ${ended.class} after ${durationText(ended.wallSeconds)}`,
-    ended.step > 0 ? `at ${ended.step.toLocaleString('en-US')}` : '',
+    ended.step > 0 ? `at ${unit} ${ended.step.toLocaleString('en-US')}` : '',
     commitsText(ended.commits),
     ended.node === null ? '' : `on ${ended.node}`,
     firstLine(ended.message),
@@ -119,7 +129,7 @@ function seriesText(attempts: readonly [AttemptItem, ...AttemptItem[]]): string 
   const commits = ends.flatMap((ended) => ended.commits);
   const parts = [
     `attempts ${first.opened.epoch} to ${last.opened.epoch}: ${attempts.length} × ${first.ended?.class ?? ''} in ${durationText(seconds)}`,
-    `at ${(ends.at(-1)?.step ?? 0).toLocaleString('en-US')} in the end`,
+    `at ${first.unit} ${(ends.at(-1)?.step ?? 0).toLocaleString('en-US')} in the end`,
     commitsText(commits),
   ];
   return parts.filter((part) => part !== '').join(' · ');
@@ -180,7 +190,9 @@ function resultText({ result, why, artifacts }: EntryOf<'stage-ended'>): string 
   const kinds = new Map<string, string[]>();
   for (const { kind, digest } of artifacts) kinds.set(kind, [...(kinds.get(kind) ?? []), digest]);
   const made = [...kinds].map(([kind, digests]) =>
-    digests.length === 1 ? `${kind} ${short(digests[0] ?? '')}` : `${digests.length} ${kind}s`,
+    digests.length === 1
+      ? `${kind} ${short(digests[0] ?? '')}`
+      : `${digests.length} ${kind === 'results' ? kind : `${kind}s`}`,
   );
   return [withWhy(result, why), ...made].join(' · ');
 }
