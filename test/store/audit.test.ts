@@ -1,10 +1,7 @@
 import { appendFile, rm } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { auditRun, NoSuchRunError } from '../../src/audit/audit.js';
-import type { Audit, Check } from '../../src/audit/audit-data.js';
-import type { HistoryFacts, HistoryUpdate } from '../../src/audit/history.js';
-import { auditLines } from '../../src/audit/text.js';
-import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledger-chain.js';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Audit } from '../../src/audit/audit-data.js';
+import { epochSchema, headSchema } from '../../src/contracts/index.js';
 import type { LedgerRecord } from '../../src/domain/ledger.js';
 import {
   ledgerRecordUrl,
@@ -14,75 +11,26 @@ import {
   runLayout,
   stageLayout,
 } from '../../src/store/index.js';
-import { epochSchema, headSchema } from '../../src/contracts/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
-import { startFaultyProxy } from '../support/faulty-proxy.js';
-import type { FaultyProxy } from '../support/faulty-proxy.js';
-import { RUN_ID, action, writeRun } from './audited-run.js';
-import type { AuditedRun, ChainWriter } from './audited-run.js';
-import { flipBit, freshPrefix, truncateFile, useS3Server } from './support.js';
+import type { TestS3 } from '../support/s3-server.js';
+import { checkNamed, useRunUnderAudit } from './audit-support.js';
+import type { RunUnderAudit } from './audit-support.js';
+import { RUN_ID } from './audited-run.js';
+import type { AuditedRun } from './audited-run.js';
+import { flipBit, truncateFile } from './support.js';
 
-const server = useS3Server();
+const under = useRunUnderAudit();
+let server: TestS3;
 let store: ObjectStore;
 let run: AuditedRun;
-let proxy: FaultyProxy | undefined;
 
-beforeEach(async () => {
-  store = server.current.connect();
-  run = await writeRun(store);
+beforeEach(() => {
+  ({ server, store, run } = under.current);
 });
 
-afterEach(async () => {
-  await proxy?.stop();
-  proxy = undefined;
-});
-
-const NO_SERVER = { unavailable: 'no server' };
-
-async function audit(
-  level: Audit['level'] = 'full',
-  facts: HistoryFacts | { readonly unavailable: string } = NO_SERVER,
-): Promise<Audit> {
-  return auditRun({ store, runUrl: run.runUrl, level, history: () => Promise.resolve(facts) });
-}
-
-/** "check: object below the run message", of every difference. */
-function differences({ checks }: Audit): string[] {
-  return checks.flatMap(({ name, differences: found }) =>
-    found.map(({ object, message }) => `${name}: ${object.replace(`${run.runUrl}/`, '')} ${message}`),
-  );
-}
-
-function checkNamed({ checks }: Audit, name: string): Check {
-  const check = checks.find((one) => one.name === name);
-  if (check === undefined) throw new Error(`no check ${name}`);
-  return check;
-}
-
-/** Every record of a chain from one on, changed and chained again: consistent in itself. */
-async function rewrite(
-  chain: ChainWriter,
-  from: number,
-  change: (record: LedgerRecord) => LedgerRecord,
-): Promise<void> {
-  const read = async (index: number): Promise<Uint8Array> =>
-    (await store.get(ledgerRecordUrl(chain.url, index))).data;
-  let previous = from === 1 ? null : recordDigest(await read(from - 1));
-  for (let index = from; index <= chain.tip.records; index += 1) {
-    const record = decodeRecord(await read(index));
-    if (typeof record === 'string') throw new Error(record);
-    const bytes = encodeRecord({ ...(index === from ? change(record) : record), previous });
-    await store.put(ledgerRecordUrl(chain.url, index), bytes);
-    previous = recordDigest(bytes);
-  }
-}
-
-async function edit(url: string, from: string, to: string): Promise<void> {
-  const text = new TextDecoder().decode((await store.get(url)).data);
-  expect(text).toContain(from);
-  await store.put(url, new TextEncoder().encode(text.replace(from, to)));
-}
-
+const audit: RunUnderAudit['audit'] = (...args) => under.current.audit(...args);
+const differences = (found: Audit): string[] => under.current.differences(found);
+const edit: RunUnderAudit['edit'] = (...args) => under.current.edit(...args);
 const forged = (record: LedgerRecord): LedgerRecord => ({ ...record, at: '2026-01-05T23:50:59.000Z' });
 
 describe('a run that nobody touched verifies', () => {
@@ -153,9 +101,7 @@ describe('a run that nobody touched verifies', () => {
     const { value } = await store.getJson(stageLayout(run.stageUrl).head, headSchema);
     const [ancestor] = value.ancestors;
     if (ancestor === undefined) throw new Error('the stage has several commits');
-    await flipBit(
-      server.current.fileOf(`${stageLayout(run.stageUrl).checkpoint(ancestor.id)}/model.safetensors`),
-    );
+    await flipBit(server.fileOf(`${stageLayout(run.stageUrl).checkpoint(ancestor.id)}/model.safetensors`));
     expect((await audit()).verdict).toBe('different');
     const bad = { commit: ancestor.id, level: 'loaded', problems: ['a bit'] } as const;
     await quarantineCheckpoint(store, run.stageUrl, bad, epochSchema.parse(3));
@@ -193,7 +139,7 @@ describe('every difference is found, with its object', () => {
   const stage = () => stageLayout(run.stageUrl);
 
   it.each(['model.safetensors', 'optimizer/rank-0'])('a flipped bit in a checkpoint’s %s', async (file) => {
-    await flipBit(server.current.fileOf(`${stage().checkpoint(run.commit.id)}/${file}`));
+    await flipBit(server.fileOf(`${stage().checkpoint(run.commit.id)}/${file}`));
     const [difference, ...others] = differences(await audit());
     expect(others).toEqual([]);
     expect(difference).toBe(
@@ -202,15 +148,14 @@ describe('every difference is found, with its object', () => {
   });
 
   it('a flipped bit in a shard', async () => {
-    await flipBit(server.current.fileOf(`${run.datasetUrl}/shard.00001.mds`));
+    await flipBit(server.fileOf(`${run.datasetUrl}/shard.00001.mds`));
     expect(differences(await audit())).toEqual([
       `datasets: ${run.datasetUrl}/manifest.json shard.00001.mds does not match its digest`,
     ]);
   });
 
   it('a flipped bit in the weights, and in the base model’s', async () => {
-    for (const { url } of [run.model, run.base])
-      await flipBit(server.current.fileOf(`${url}/model.safetensors`));
+    for (const { url } of [run.model, run.base]) await flipBit(server.fileOf(`${url}/model.safetensors`));
     expect(differences(await audit())).toEqual([
       expect.stringMatching(/^models: .*export.* model\.safetensors: bytes 0 to 349 do not match/),
       expect.stringMatching(/^models: .*models\/base@0 model\.safetensors: bytes 0 to 599 do not match/),
@@ -220,7 +165,7 @@ describe('every difference is found, with its object', () => {
   it.each(['full', 'quick'] as const)(
     'a shard that is cut short, and one that is gone (%s)',
     async (level) => {
-      await truncateFile(server.current.fileOf(`${run.datasetUrl}/shard.00000.mds`));
+      await truncateFile(server.fileOf(`${run.datasetUrl}/shard.00000.mds`));
       await store.delete([`${run.datasetUrl}/shard.00001.mds`]);
       const found = differences(await audit(level));
       expect(found).toHaveLength(2);
@@ -238,7 +183,7 @@ describe('every difference is found, with its object', () => {
 
   it('manifests: of a dataset, a checkpoint, a model', async () => {
     for (const url of [run.datasetUrl, stage().checkpoint(run.commit.id), run.model.url]) {
-      await appendFile(server.current.fileOf(`${url}/manifest.json`), ' ');
+      await appendFile(server.fileOf(`${url}/manifest.json`), ' ');
     }
     const found = differences(await audit());
     expect(found.map((difference) => difference.split(':')[0])).toEqual([
@@ -291,7 +236,7 @@ describe('every difference is found, with its object', () => {
   });
 
   it('a stage’s chain rewritten and consistent in itself: by the seals in the run’s chain', async () => {
-    await rewrite(run.training, 2, forged);
+    await under.current.rewrite(run.training, 2, forged);
     const found = differences(await audit());
     expect(found).toEqual([
       expect.stringMatching(/^seals: stages\/03-stage-1\/ledger\/000004\.json was rewritten/),
@@ -313,7 +258,7 @@ describe('every difference is found, with its object', () => {
   });
 
   it('the whole ledger gone', async () => {
-    await rm(server.current.fileOf(layout().ledger), { recursive: true });
+    await rm(server.fileOf(layout().ledger), { recursive: true });
     expect(differences(await audit())[0]).toBe('ledger: ledger holds no record: the run has no ledger');
   });
 
@@ -373,156 +318,6 @@ describe('every difference is found, with its object', () => {
       identical: false,
       differing: [{ epoch: 3, fields: ['threads: 4, not 2'] }],
     });
-  });
-});
-
-describe('the Temporal history is compared while it is there', () => {
-  const update: HistoryUpdate = {
-    id: 'u1',
-    name: 'retryStage',
-    actor: 'ann',
-    reason: 'new node',
-    completed: true,
-    where: `temporal:r/${RUN_ID}`,
-  };
-  const facts = (change: Partial<HistoryFacts> = {}): HistoryFacts => ({
-    runIds: [RUN_ID],
-    expired: [],
-    appends: [
-      { folder: null, tip: run.run.tip, where: `temporal:r/${RUN_ID}` },
-      { folder: '03-stage-1', tip: run.training.tip, where: `temporal:r/03-stage-1/x` },
-    ],
-    updates: [update],
-    children: ['01-curation', '03-stage-1', '04-evaluation'].map((folder) => ({
-      folder,
-      where: `temporal:r/${folder}/x`,
-    })),
-    statusTip: run.run.tip,
-    ...change,
-  });
-
-  it('and agrees', async () => {
-    const found = await audit('full', facts());
-    expect(differences(found)).toEqual([]);
-    expect(checkNamed(found, 'Temporal')).toMatchObject({
-      state: 'verified',
-      summary: 'the history of 1 run: 2 appends, 1 update, 3 stages, and the tip that the workflow keeps',
-    });
-  });
-
-  it('a ledger that was rewritten as a whole, seals and all, is noticed by the tip in the workflow', async () => {
-    await rewrite(run.run, 8, (record) => ({
-      ...record,
-      entry: action('retryStage', { from: 'head' }, 'eve'),
-    }));
-    expect(differences(await audit())).toEqual([]);
-    const byStatus = differences(
-      await audit('full', facts({ appends: [], updates: [{ ...update, actor: 'eve' }] })),
-    );
-    expect(byStatus).toEqual([
-      expect.stringMatching(/^Temporal: ledger\/000014\.json was rewritten.*\(by the workflow’s status\)$/),
-    ]);
-    const byHistory = differences(await audit('full', facts({ statusTip: null })));
-    expect(byHistory[0]).toMatch(
-      /^Temporal: ledger\/000014\.json was rewritten.*\(by temporal:r\/0199-run\)$/,
-    );
-  });
-
-  it('an update without a record, and a record without an update', async () => {
-    const other = { ...update, id: 'u2', name: 'pause', reason: 'lunch' };
-    expect(differences(await audit('full', facts({ updates: [other] })))).toEqual([
-      `Temporal: temporal:r/${RUN_ID} accepted the update pause of ann (lunch), id u2; the ledger has no record of it`,
-      'Temporal: ledger/000008.json records retryStage by ann; no history has such an update',
-    ]);
-  });
-
-  it('an update that is still being answered may have no record yet', async () => {
-    const other = { ...update, id: 'u2', name: 'pause', completed: false };
-    expect(differences(await audit('full', facts({ updates: [update, other] })))).toEqual([]);
-  });
-
-  it('a stage without a record, and a record without a stage', async () => {
-    const children = ['01-curation', '03-stage-1', '06-stage-2'].map((folder) => ({
-      folder,
-      where: `temporal:r/${folder}/x`,
-    }));
-    expect(differences(await audit('full', facts({ children })))).toEqual([
-      'Temporal: temporal:r/06-stage-2/x started the stage 06-stage-2; the ledger has no record of it',
-      'Temporal: ledger/000010.json records the start of 04-evaluation; no history has started it',
-    ]);
-  });
-
-  it('records of a workflow run that the server does not know', async () => {
-    expect(
-      differences(await audit('full', facts({ runIds: ['another'], appends: [], updates: [update] }))),
-    ).toEqual([`Temporal: ledger has records of the workflow run ${RUN_ID}, which the server does not know`]);
-  });
-
-  it('what has expired is not missed, and said', async () => {
-    const gone = facts({
-      runIds: [],
-      expired: [RUN_ID],
-      appends: [],
-      updates: [],
-      children: [],
-      statusTip: null,
-    });
-    const found = await audit('full', gone);
-    expect(found.verdict).toBe('verified');
-    expect(checkNamed(found, 'Temporal')).toMatchObject({
-      state: 'not-checked',
-      summary: 'the history has expired: audited from the object store alone',
-    });
-    const half = await audit(
-      'full',
-      facts({ runIds: ['second'], expired: [RUN_ID], updates: [], children: [], appends: [] }),
-    );
-    expect(differences(half)).toEqual([]);
-    expect(checkNamed(half, 'Temporal').notes).toEqual([`the history of run ${RUN_ID} has expired`]);
-  });
-});
-
-describe('what is no finding about the run is no difference', () => {
-  it('a prefix without a run is said to be one', async () => {
-    run = { ...run, runUrl: `${freshPrefix()}/runs/none` };
-    await expect(audit()).rejects.toThrow(NoSuchRunError);
-  });
-
-  it('a store in trouble is an error', async () => {
-    proxy = await startFaultyProxy(server.current.endpoint, ({ path }) =>
-      path.includes('/shard.') ? 503 : 'pass',
-    );
-    store = server.current.connect({ endpoint: proxy.endpoint, maxAttempts: 1 });
-    await expect(audit()).rejects.toMatchObject({ code: 'unavailable' });
-  });
-});
-
-describe('what a person reads', () => {
-  const text = async (): Promise<string[]> =>
-    auditLines(await audit(), { all: false, width: 200 }).map((line) => line.trim().replace(/\s+/g, ' '));
-
-  it('says who did what, when and why, and ends with the verdict', async () => {
-    const lines = await text();
-    expect(lines).toContain('● 23:53:20 operator retryStage {"from":"head"} by ann (asserted): new node');
-    expect(lines).toContain(
-      '‖ 23:52:41 03-stage-1 parked: hang: 0 relaunches without progress are allowed, and used up',
-    );
-    expect(lines.join('\n')).toMatch(
-      /✗ 23:51:01 03-stage-1 attempt 2 from 00000020-0001-\w+: hang after 1 min 40 s · at step 25/,
-    );
-    expect(lines).toContain('✓ 03-stage-1 identical (2 attempts); 1 attempt left none');
-    expect(lines.at(-1)).toBe('✓ Verified: nothing differs. Not checked: Temporal.');
-  });
-
-  it('lists every difference under its check', async () => {
-    await flipBit(server.current.fileOf(`${run.datasetUrl}/shard.00001.mds`));
-    const lines = await text();
-    const at = lines.findIndex((line) => line.startsWith('✗ datasets'));
-    expect(lines.slice(at + 1, at + 3)).toEqual([
-      `${run.datasetUrl}/manifest.json`,
-      'shard.00001.mds does not match its digest',
-    ]);
-    expect(lines.at(-1)).toMatch(/^✗ 1 difference: this run is not what its ledger says\./);
   });
 });
 
