@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { headSchema } from '../../../src/contracts/index.js';
 import type { Epoch, Head, JobEvent, Outcome } from '../../../src/contracts/index.js';
+import { checkChain } from '../../../src/domain/ledger-chain.js';
 import { jobName } from '../../../src/domain/job-names.js';
 import { runStatusSchema } from '../../../src/domain/status.js';
 import type { RunStatus } from '../../../src/domain/status.js';
@@ -15,6 +16,7 @@ import { readEvidence } from '../../../src/drill/evidence.js';
 import { ledgerProblems } from '../../../src/drill/ledger.js';
 import { readEventFiles, readOutcome } from '../../../src/store/attempt-files.js';
 import { rootLayout, runLayout, stageLayout } from '../../../src/store/layout.js';
+import { readChain } from '../../../src/store/ledger.js';
 import { pendingUploads } from '../../../src/store/stale-uploads.js';
 import type { ChaosStack } from './chaos-stack.js';
 import { CHAOS_STAGE } from './recipe.js';
@@ -117,6 +119,20 @@ export class ChaosRun {
   async events(epoch: Epoch): Promise<JobEvent[]> {
     const files = await readEventFiles(this.stack.live.store, this.stageUrl, epoch);
     return files.flatMap(({ events }) => events);
+  }
+
+  /** How the attempts ended, by the ledger: a failure class or `done`, oldest first. */
+  async endings(): Promise<string[]> {
+    const { links } = checkChain(await readChain(this.stack.live.store, this.urls.ledger));
+    return links.flatMap(({ record }) =>
+      record?.entry.type === 'attempt-ended' ? [record.entry.class] : [],
+    );
+  }
+
+  /** What the ledger notes about the attempts beside their class, oldest first. */
+  async notes(): Promise<string[]> {
+    const { links } = checkChain(await readChain(this.stack.live.store, this.urls.ledger));
+    return links.flatMap(({ record }) => (record?.entry.type === 'attempt-ended' ? [record.entry.note] : []));
   }
 
   /** Epochs that left something in the store. */

@@ -1,0 +1,36 @@
+/**
+ * Chaos on purpose, against real servers: whatever is killed, cut off, damaged or lied to, a run ends in the weights of an
+ * undisturbed one, having consumed every sample once, with nothing left behind.
+ */
+import { afterAll, beforeAll } from 'vitest';
+import { ChaosStack } from './support/chaos-stack.js';
+import { damageScenarios } from './damage.js';
+import { operatorScenarios } from './operators.js';
+import { storeScenarios } from './store.js';
+import { trainerScenarios } from './trainers.js';
+import { workerScenarios } from './workers.js';
+
+/** Random moments follow from it. CHAOS_SEED repeats a run of the suite. */
+const seed = Number(process.env['CHAOS_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
+
+let stack: ChaosStack | undefined;
+
+function theStack(): ChaosStack {
+  if (stack === undefined) throw new Error('the stack runs only while tests do');
+  return stack;
+}
+
+beforeAll(async () => {
+  console.log(`CHAOS_SEED=${seed}`);
+  stack = await ChaosStack.start();
+}, 120_000);
+
+afterAll(async () => {
+  await stack?.stop();
+}, 60_000);
+
+trainerScenarios(theStack, seed);
+damageScenarios(theStack);
+operatorScenarios(theStack);
+storeScenarios(theStack);
+workerScenarios(theStack);
