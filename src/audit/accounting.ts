@@ -236,10 +236,11 @@ function endedTime(entry: EntryOf<'attempt-ended'>, firstStep: number, kept: num
   const { measured, other } = withinWall(entry.seconds, entry.wallSeconds);
   const { starting, stepping } = splitFirstStep(measured, steps);
   const share = steps === 0 ? 1 : Math.min(1, kept / steps);
+  const useful = stepping * share;
   const seconds = {
     ...NOTHING,
-    useful: stepping * share + measured.evaluate,
-    replayed: stepping * (1 - share),
+    useful: useful + measured.evaluate,
+    replayed: stepping - useful,
     queued: measured.queued,
     starting: measured.import + measured.load + starting,
     saving: measured.save + measured.export + measured.stopping,
