@@ -4,13 +4,15 @@ import {
   epochSchema,
   evaluationResultsSchema,
   jobSpecSchema,
-  outcomeSchema,
 } from '../contracts/index.js';
 import type { CheckpointManifest, CommitId, EvaluateSpec, Outcome, TrainSpec } from '../contracts/index.js';
 import { digestOf } from '../domain/digest.js';
 import { readOutcome } from '../store/attempt-files.js';
 import { partsOfCommitId, runLayout, stageLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
+import { mapConcurrently } from '../store/transfer.js';
+
+const PARALLEL_READS = 8;
 
 /** One attempt of a stage. */
 export interface AttemptEvidence {
@@ -81,14 +83,14 @@ async function stageEvidence(
   folder: string,
   spec: TrainSpec | EvaluateSpec,
 ): Promise<StageEvidence> {
-  const urls = stageLayout(spec.stageUrl);
-  const attempts = await attemptsOf(store, spec.stageUrl);
-  const outcome = (await store.findJson(urls.result, outcomeSchema))?.value;
+  const outcomes = await outcomesOf(store, spec.stageUrl);
+  const attempts = outcomes.map(evidenceOf);
+  const outcome = outcomes.findLast((one) => one.outcome !== null && one.outcome.result !== 'ended')?.outcome;
   if (outcome?.result === 'trained' && spec.kind === 'train') {
     return { kind: 'train', folder, attempts, ...(await trainedEvidence(store, spec, outcome)) };
   }
   if (outcome?.result === 'evaluated') {
-    const { value } = await store.getJson(urls.results, evaluationResultsSchema);
+    const { value } = await store.getJson(stageLayout(spec.stageUrl).results, evaluationResultsSchema);
     const answers = value.records.map((record) => ({ ...record, key: undefined, finishedAt: undefined }));
     return {
       kind: 'evaluate',
@@ -101,14 +103,21 @@ async function stageEvidence(
   return { kind: 'unfinished', folder, attempts };
 }
 
-async function attemptsOf(store: ObjectStore, stageUrl: string): Promise<AttemptEvidence[]> {
+interface AttemptOutcome {
+  readonly epoch: number;
+  readonly outcome: Outcome | null;
+}
+
+async function outcomesOf(store: ObjectStore, stageUrl: string): Promise<AttemptOutcome[]> {
   const epochs = (await store.folders(stageLayout(stageUrl).attempts)).map(Number).sort((a, b) => a - b);
-  const attempts: AttemptEvidence[] = [];
-  for (const epoch of epochs) {
-    const outcome = await readOutcome(store, stageUrl, epochSchema.parse(epoch));
-    attempts.push({ epoch, ended: endOf(outcome), fingerprint: outcome?.fingerprint ?? null });
-  }
-  return attempts;
+  return mapConcurrently(epochs, PARALLEL_READS, async (epoch) => ({
+    epoch,
+    outcome: await readOutcome(store, stageUrl, epochSchema.parse(epoch)),
+  }));
+}
+
+function evidenceOf({ epoch, outcome }: AttemptOutcome): AttemptEvidence {
+  return { epoch, ended: endOf(outcome), fingerprint: outcome?.fingerprint ?? null };
 }
 
 function endOf(outcome: Outcome | null): string | null {

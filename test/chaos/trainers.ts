@@ -5,6 +5,7 @@ import type { SeenRequest } from '../support/faulty-proxy.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { trainerOf } from './support/processes.js';
+import { CHAOS_RECIPE } from './support/recipe.js';
 
 const LIMIT = { timeout: 120_000 };
 
@@ -73,13 +74,17 @@ export function trainerScenarios(stack: () => ChaosStack, seed: number): void {
     );
 
     it(
-      'SIGKILL just after HEAD moved, before the trainer hears of it: the commit stands',
+      'SIGKILL just after HEAD moved, before the trainer tells of it, again and again: the commits stand and count',
       LIMIT,
       async () => {
         const run = await stack().run('kill-after-head');
-        const kept = await killAt(stack(), run, (path) => path.endsWith('/HEAD'), 'lose-answer');
+        const isHead = (path: string): boolean => path.endsWith('/HEAD');
+        const kept: string[] = [];
+        for (let kill = 0; kill < 3; kill += 1) {
+          kept.push(await killAt(stack(), run, isHead, 'lose-answer'));
+        }
         await run.completed();
-        expect(await lineOf(run)).toContain(kept);
+        expect(await lineOf(run)).toEqual(expect.arrayContaining(kept));
         expect(await run.flaws()).toEqual([]);
       },
     );
@@ -105,6 +110,18 @@ export function trainerScenarios(stack: () => ChaosStack, seed: number): void {
         expect(await run.flaws()).toEqual([]);
       },
     );
+
+    it('a job that stands still for good: the watchdog replaces it', LIMIT, async () => {
+      const watchdog = { floorSeconds: { step: 6 } };
+      const execution = { ...CHAOS_RECIPE.execution, graceSeconds: 1, watchdog };
+      const run = await stack().run('hang', { execution });
+      const job = await run.job();
+      await run.committed(2);
+      await stack().backend.signal(job.name, 'SIGSTOP');
+      await run.completed();
+      expect(await run.endings()).toEqual(['hang', 'done']);
+      expect(await run.flaws()).toEqual([]);
+    });
 
     it('a short freeze costs its own length: the same attempt goes on', LIMIT, async () => {
       const run = await stack().run('freeze');
@@ -132,6 +149,7 @@ async function killAt(
 ): Promise<string> {
   const job = await run.job();
   await run.committed(2);
+  await run.until(async () => ((await run.events(job.epoch)).length > 0 ? true : null));
   let checkpoint: string | undefined;
   let strike: () => void = () => undefined;
   const struck = new Promise<void>((resolve) => (strike = resolve));

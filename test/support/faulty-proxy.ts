@@ -1,6 +1,7 @@
 /** An HTTP proxy in front of a server under test that loses, cuts and makes up answers. */
 import { createServer, request as forward } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * - `reset`: the connection breaks before the request gets through
  * - `cut-answer`: half of the answer's body comes
  * - `corrupt-answer`: the answer's first byte is another
- * - `hang`: not forwarded, and nothing comes back for as long as the proxy runs, as in a partition
+ * - `hang`: not forwarded, and nothing comes back until `dropHeld`, as in a partition
  * - `slow`: passed, a second late
  * - a number: not forwarded, answered with that status
  */
@@ -34,6 +35,8 @@ export interface FaultyProxy {
   readonly endpoint: string;
   /** Most requests that were under way at once. */
   readonly mostAtOnce: () => number;
+  /** Breaks the connections of requests that hang: the partition is over. */
+  readonly dropHeld: () => void;
   readonly stop: () => Promise<void>;
 }
 
@@ -44,6 +47,7 @@ export async function startFaultyProxy(
 ): Promise<FaultyProxy> {
   let atOnce = 0;
   let mostAtOnce = 0;
+  const held = new Set<Socket>();
   // Idle connections stay: only the rule breaks any, however slow the machine.
   const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
     atOnce += 1;
@@ -51,6 +55,10 @@ export async function startFaultyProxy(
     response.once('close', () => (atOnce -= 1));
     const { method = 'GET', url = '/', headers } = request;
     const fault = rule({ method, path: url.split('?')[0] ?? url, headers });
+    if (fault === 'hang') {
+      held.add(request.socket);
+      return;
+    }
     handle(target, request, response, fault).catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -59,6 +67,10 @@ export async function startFaultyProxy(
   return {
     endpoint: `http://127.0.0.1:${String(address.port)}`,
     mostAtOnce: () => mostAtOnce,
+    dropHeld: () => {
+      for (const socket of held) socket.destroy();
+      held.clear();
+    },
     stop: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -84,14 +96,13 @@ async function handle(
   target: string,
   request: IncomingMessage,
   response: ServerResponse,
-  fault: Fault,
+  fault: Exclude<Fault, 'hang'>,
 ): Promise<void> {
   if (fault === 'reset') {
     request.socket.resetAndDestroy();
     return;
   }
   const body = await buffer(request);
-  if (fault === 'hang') return;
   if (fault === 'slow') await sleep(SLOW_MS);
   if (typeof fault === 'number') {
     response.writeHead(fault, { 'content-type': 'application/xml' });

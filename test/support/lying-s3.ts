@@ -61,7 +61,9 @@ async function answer(
       response.writeHead(204).end();
       return;
     default:
-      if (found === undefined) fail(response, 404, 'NoSuchKey');
+      // The bucket itself is there.
+      if (/^\/[^/]+\/?$/.test(key)) response.writeHead(200).end();
+      else if (found === undefined) fail(response, 404, 'NoSuchKey');
       else response.writeHead(200, { etag: etagOf(found) }).end(found);
   }
 }

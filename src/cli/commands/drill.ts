@@ -74,10 +74,13 @@ async function runDrill(file: string | undefined, options: DrillCommandOptions):
   }
 }
 
-/** What both runs run: the recipe, but that a stage which gives up ends its run instead of waiting for a person. */
+/**
+ * What both runs run: the recipe, but that a stage which gives up ends its run instead of waiting for a person, and that the
+ * second run computes everything again instead of adopting what the first one has.
+ */
 function drillable({ input }: GivenRecipe): GivenRecipe {
   const execution = isObject(input['execution']) ? input['execution'] : {};
-  const given = resolveRecipe({ ...input, execution: { ...execution, onFailure: 'fail' } });
+  const given = resolveRecipe({ ...input, execution: { ...execution, onFailure: 'fail', reuse: false } });
   if (given.recipe.runtime.strict) return given;
   throw new UserError(
     'runtime.strict is false, and without it no two runs have the same bits: set it to true',

@@ -54,7 +54,10 @@ export class ChaosStack {
   /** Puts a rule between the store and everything but this test, until the returned function is called. */
   disturbStore(rule: ProxyRule): () => void {
     this.rules.add(rule);
-    return () => this.rules.delete(rule);
+    return () => {
+      this.rules.delete(rule);
+      this.proxy.dropHeld();
+    };
   }
 
   /** Starts a worker. Its jobs run on when it is told to end. */

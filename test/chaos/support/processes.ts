@@ -29,6 +29,13 @@ export function trainerOf(runUrl: string): RunProcess | undefined {
   );
 }
 
+/** Address space of a process, bytes. */
+export function addressSpaceBytes(pid: number): number {
+  const kibibytes = /^VmSize:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1];
+  if (kibibytes === undefined) throw new Error(`process ${pid} is gone`);
+  return Number(kibibytes) * 1024;
+}
+
 /** Fields of /proc/<pid>/stat after the command: state, parent, group, …; none when the process is gone. */
 function statFields(pid: string): string[] {
   const stat = read(`/proc/${pid}/stat`);

@@ -1,0 +1,127 @@
+/** What happens to the control plane: workers are killed, frozen and drained, the Temporal server dies, people start over. */
+import type { ChildProcess } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { startLyingS3 } from '../support/lying-s3.js';
+import type { ChaosStack } from './support/chaos-stack.js';
+import { trainerOf } from './support/processes.js';
+import { CHAOS_RECIPE, CHAOS_STEPS } from './support/recipe.js';
+
+const LIMIT = { timeout: 120_000 };
+/** Longer than the heartbeat timeout of a watched attempt. */
+const MISSED_MS = 7000;
+
+/** Scenarios; they disturb everybody, so they run one after the other. */
+export function workerScenarios(stack: () => ChaosStack): void {
+  describe('a job outlives those who watch it', () => {
+    it('SIGKILL of the worker in every phase: one attempt, adopted each time', LIMIT, async () => {
+      const run = await stack().run('worker-killed');
+      const phases: readonly (() => Promise<unknown>)[] = [
+        () => sleep(50),
+        () => run.head(),
+        () => run.committed(3),
+        () => run.committed(CHAOS_STEPS),
+      ];
+      for (const reached of phases) {
+        await reached();
+        stack().live.killWorkers();
+        stack().worker();
+      }
+      await run.completed();
+      expect(await run.epochs()).toEqual([1]);
+      expect(await run.flaws()).toEqual([]);
+    });
+
+    it(
+      'two workers, one of which was frozen and comes back: one attempt, one record of its end',
+      LIMIT,
+      async () => {
+        stack().live.killWorkers();
+        const frozen = stack().worker();
+        const run = await stack().run('worker-frozen');
+        const job = await run.job();
+        await run.committed(2);
+        // The job stands still meanwhile, so that it is there when both workers are.
+        await stack().backend.signal(job.name, 'SIGSTOP');
+        signal(frozen, 'SIGSTOP');
+        stack().worker();
+        await sleep(MISSED_MS);
+        signal(frozen, 'SIGCONT');
+        await stack().backend.signal(job.name, 'SIGCONT');
+        await run.completed();
+        expect(await run.endings()).toEqual(['done']);
+        expect(await run.epochs()).toEqual([1]);
+        expect(await run.flaws()).toEqual([]);
+        signal(frozen, 'SIGKILL');
+      },
+    );
+
+    it('SIGTERM of the worker, with another one there: handed over, and not interrupted', LIMIT, async () => {
+      stack().live.killWorkers();
+      const drained = stack().worker();
+      const run = await stack().run('worker-drained');
+      await run.committed(2);
+      stack().worker();
+      signal(drained, 'SIGTERM');
+      await run.completed();
+      expect(await run.epochs()).toEqual([1]);
+      expect(await run.flaws()).toEqual([]);
+    });
+
+    it('SIGKILL of the Temporal server, back after two seconds: the job trains on', LIMIT, async () => {
+      const run = await stack().run('temporal-killed');
+      await run.committed(2);
+      await stack().restartTemporal(2000);
+      await run.completed();
+      expect(await run.epochs()).toEqual([1]);
+      expect(await run.flaws()).toEqual([]);
+    });
+  });
+
+  describe('starting over while a job still runs leaves one writer', () => {
+    it('the main process is killed and the run terminated and started again', LIMIT, async () => {
+      const run = await stack().run('started-over');
+      const before = await run.job();
+      await run.committed(2);
+      // It stands still until its successor runs beside it.
+      const group = trainerOf(run.runUrl)?.group;
+      if (group === undefined) throw new Error('no trainer runs');
+      process.kill(-group, 'SIGSTOP');
+      stack().live.killWorkers();
+      await run.handle.terminate('the operator starts over');
+      await run.start(CHAOS_RECIPE);
+      stack().worker();
+      await run.job(before.epoch);
+      process.kill(-group, 'SIGCONT');
+      await run.completed();
+      expect(await run.outcome(before.epoch)).toMatchObject({ result: 'ended' });
+      expect(await run.flaws()).toEqual([]);
+    });
+  });
+
+  describe('a store that cannot be worked with is refused before anything is launched', () => {
+    it('wrong credentials: a sentence that says so', LIMIT, async () => {
+      stack().live.killWorkers();
+      const wrong = stack().worker({ AWS_SECRET_ACCESS_KEY: 'not-the-secret-of-this-store' });
+      const run = await stack().run('wrong-credentials');
+      expect(await run.failed()).toContain('credentials');
+      signal(wrong, 'SIGKILL');
+      stack().worker();
+    });
+
+    it('conditional writes that do not hold: two writers could both win', LIMIT, async () => {
+      stack().live.killWorkers();
+      const lying = await startLyingS3('checks-then-writes');
+      const worker = stack().worker({ LONGHAUL_S3_ENDPOINT: lying.endpoint });
+      const run = await stack().run('lying-store');
+      expect(await run.failed()).toMatch(/conditional write/i);
+      signal(worker, 'SIGKILL');
+      await lying.stop();
+      stack().worker();
+    });
+  });
+}
+
+function signal(worker: ChildProcess, name: NodeJS.Signals): void {
+  worker.kill(name);
+}
