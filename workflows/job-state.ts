@@ -21,6 +21,9 @@ export const jobStateSchema = z.strictObject({
   attempts: z.int().nonnegative().describe('Attempts so far, over all runs of the workflow'),
   records: z.array(attemptRecordSchema).describe('Those that the policy still looks at'),
   wallSeconds: z.number().nonnegative().describe('Of all attempts'),
+  sinceCommit: z
+    .strictObject({ attempts: z.int().nonnegative(), wallSeconds: z.number().nonnegative() })
+    .describe('Used up since the newest commit or sample'),
   interruptions: z.int().nonnegative().describe('Attempts that the world ended, not the job'),
   skipSteps: z.array(stepWindowSchema).describe('Data windows left out since NaN or a loss spike'),
   learned: watchdogLearnedSchema,
@@ -36,6 +39,7 @@ export const NEW_JOB: JobState = {
   attempts: 0,
   records: [],
   wallSeconds: 0,
+  sinceCommit: { attempts: 0, wallSeconds: 0 },
   interruptions: 0,
   skipSteps: [],
   learned: {},

@@ -270,7 +270,13 @@ class RecipeRun {
 function repaired({ job, force, specRevision }: Try, input: OperatorInput<'retryStage'>): Try {
   const { actor, reason, overrides } = input;
   return {
-    job: { ...job, records: [], from: startOf(input), why: `retried by ${actor}: ${reason}` },
+    job: {
+      ...job,
+      records: [],
+      sinceCommit: NEW_JOB.sinceCommit,
+      from: startOf(input),
+      why: `retried by ${actor}: ${reason}`,
+    },
     force: force || input.force === true,
     specRevision: overrides === undefined && input.force !== true ? specRevision : specRevision + 1,
   };

@@ -11,11 +11,12 @@ import {
 } from '@temporalio/workflow';
 import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt-types.js';
 import type { JobSpec } from '../src/contracts/job-spec.js';
-import { nodesToAvoid, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
-import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
+import { allowanceProblem, nodesToAvoid, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
+import type { AttemptBudgets, Reaction } from '../src/domain/attempt-policy.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import { runAttempt } from './activity-proxies.js';
+import { NEW_JOB } from './job-state.js';
 import type { JobState } from './job-state.js';
 import { budgetsSignal, pauseSignal } from './messages.js';
 
@@ -30,6 +31,8 @@ export interface JobInput {
   /** How often the stage's settings were changed by a retry. */
   readonly specRevision: number;
   readonly execution: Recipe['execution'];
+  /** Devices the job works with. */
+  readonly gpus: number;
   /** Whether to make the result anew although there is one. */
   readonly force: boolean;
   readonly state: JobState;
@@ -103,7 +106,7 @@ export class JobRunner {
       if (end.state === 'refused') return this.#ended({ state: 'parked', failure: end.failure });
       this.#take(end);
       if (this.#isPausing()) return this.#ended({ state: 'paused' });
-      const reaction = reactTo(this.#state.records, this.#budgets);
+      const reaction = this.#reaction();
       if (reaction.kind === 'park')
         return this.#ended({ state: 'parked', failure: failureOf(end, reaction.why) });
       if (!(await this.#wait(reaction.waitSeconds))) return this.#ended({ state: 'paused' });
@@ -184,6 +187,12 @@ export class JobRunner {
       attempts: state.attempts + 1,
       records: relevantAttempts([...state.records, record]),
       wallSeconds: state.wallSeconds + end.wallSeconds,
+      sinceCommit: progressed
+        ? NEW_JOB.sinceCommit
+        : {
+            attempts: state.sinceCommit.attempts + 1,
+            wallSeconds: state.sinceCommit.wallSeconds + end.wallSeconds,
+          },
       interruptions: state.interruptions + (INTERRUPTIONS.has(failureClass) ? 1 : 0),
       skipSteps: [...state.skipSteps, ...this.#newSkips(end)],
       learned: end.watchdog,
@@ -191,6 +200,14 @@ export class JobRunner {
       from: 'head',
       ledger: end.ledger,
     };
+  }
+
+  #reaction(): Reaction {
+    const { records, sinceCommit } = this.#state;
+    const gpuHours = (sinceCommit.wallSeconds * this.job.gpus) / 3600;
+    const used = { attempts: sinceCommit.attempts, gpuHours };
+    const why = allowanceProblem(used, this.job.execution.withoutCommit);
+    return why === null ? reactTo(records, this.#budgets) : { kind: 'park', why };
   }
 
   /** After NaN or a spike the data that broke the loss is left out, from the step after the last good one on. */

@@ -185,7 +185,7 @@ export class StepRunner {
 
   #stageInput(step: Step, spec: StageInput['spec'], { job, force, specRevision }: Try): StageInput {
     const { run, rootUrl } = this.bench;
-    const { execution } = this.desk.recipe;
+    const { execution, cost } = this.desk.recipe;
     return {
       run,
       rootUrl,
@@ -194,6 +194,7 @@ export class StepRunner {
       spec,
       specRevision,
       execution,
+      gpus: cost.gpus,
       force,
       state: job,
     };

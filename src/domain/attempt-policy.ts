@@ -63,6 +63,22 @@ export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudg
   return { kind: 'relaunch', waitSeconds: waitSeconds(last.class, ofClass) };
 }
 
+/** What a stage may use up without a new commit, whatever ended its attempts: preemptions too. */
+export interface CommitAllowance {
+  readonly attempts: number;
+  readonly gpuHours: number;
+}
+
+/** Why a stage has used up too much without a commit; null: it has not. `used`: since the newest commit or sample. */
+export function allowanceProblem(used: CommitAllowance, allowed: CommitAllowance): string | null {
+  if (used.attempts <= allowed.attempts && used.gpuHours <= allowed.gpuHours) return null;
+  const hours = (value: number) => `${Number(value.toPrecision(3))} GPU hours`;
+  return (
+    `${used.attempts} attempts and ${hours(used.gpuHours)} brought no new commit; ` +
+    `${allowed.attempts} attempts and ${hours(allowed.gpuHours)} are allowed`
+  );
+}
+
 /** Failures that may be a node's fault. */
 const OF_THE_NODE: ReadonlySet<FailureClass> = new Set(['infrastructure', 'hang', 'unknown']);
 /** So many of them, and a node is avoided. */

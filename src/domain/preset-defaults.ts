@@ -26,6 +26,7 @@ export const DEFAULT_ATTEMPTS: Readonly<Record<FailureClass, number>> = {
 export const DEFAULT_EXECUTION = {
   backend: 'local',
   attempts: DEFAULT_ATTEMPTS,
+  withoutCommit: { attempts: 1000, gpuHours: 200 },
   onFailure: 'park',
   approvals: [] as string[],
   numerics: { spikeFactor: 2, spikeWindowSteps: 20, skipSteps: 1 },

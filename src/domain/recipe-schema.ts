@@ -267,6 +267,12 @@ const executionSchema = z
       .describe(
         'Per failure class, how often a stage is relaunched without progress in between before it parks',
       ),
+    withoutCommit: z
+      .strictObject({
+        attempts: z.int().positive().describe('Attempts, of whatever class'),
+        gpuHours: z.number().positive().describe('Device hours (cost.gpus × wall time)'),
+      })
+      .describe('What a stage may use up without a new commit or sample before it parks; preemptions count'),
     onFailure: z
       .enum(['park', 'fail'])
       .describe(

@@ -287,3 +287,29 @@ describe('data that breaks the loss is left out, bounded and recorded', () => {
     });
   });
 });
+
+describe('a thousand preemptions are nothing to a run', () => {
+  it('continues as new, keeps count, and ends like an undisturbed one', async () => {
+    const fakes = new FakeActivities();
+    const preempted = { class: 'preempted' as const, signature: 'sigterm', progressed: true };
+    fakes.ends.set(
+      STAGE,
+      Array.from({ length: 310 }, () => preempted),
+    );
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await handle.result();
+      const stage = environment.client.workflow.getHandle(`${handle.workflowId}/${STAGE}`);
+      const runs = environment.client.workflow.list({ query: `WorkflowId = "${stage.workflowId}"` });
+      const closings: string[] = [];
+      for await (const { status } of runs) closings.push(status.name);
+      expect(closings.sort()).toEqual(['COMPLETED', 'CONTINUED_AS_NEW']);
+      const attempts = fakes.attempts.filter(({ folder }) => folder === STAGE);
+      expect(attempts).toHaveLength(311);
+      expect(new Set(attempts.map(({ owner }) => owner)).size).toBe(311);
+      expect(attempts.at(-1)?.meanSecondsBetweenInterruptions).toBe(1);
+      expect((await handle.query(statusQuery)).stages.find(({ folder }) => folder === STAGE)?.attempts).toBe(
+        311,
+      );
+    });
+  });
+});

@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../../src/contracts/index.js';
 import { classifyEnd } from '../../../src/domain/attempt-end.js';
 import type { EndEvidence } from '../../../src/domain/attempt-end.js';
-import { reactTo } from '../../../src/domain/attempt-policy.js';
+import {
+  allowanceProblem,
+  nodesToAvoid,
+  reactTo,
+  relevantAttempts,
+} from '../../../src/domain/attempt-policy.js';
 import type { AttemptRecord } from '../../../src/domain/attempt-policy.js';
 import type { FailureClass } from '../../../src/domain/failure-class.js';
 import { FAILURE_CLASSES } from '../../../src/domain/failure-class.js';
@@ -102,6 +107,49 @@ describe('a failure that is not going to go away parks the stage', () => {
       return reaction.kind === 'relaunch' ? reaction.waitSeconds : Infinity;
     });
     expect(waits).toEqual([2, 4, 8]);
+  });
+});
+
+describe('preemptions cost no bug budget, but not for ever without a commit', () => {
+  const allowed = { attempts: 10, gpuHours: 2 };
+
+  it('parks by attempts or by GPU hours, whichever is used up first', () => {
+    expect(allowanceProblem({ attempts: 10, gpuHours: 2 }, allowed)).toBeNull();
+    expect(allowanceProblem({ attempts: 11, gpuHours: 0 }, allowed)).toContain('11 attempts');
+    expect(allowanceProblem({ attempts: 1, gpuHours: 2.5 }, allowed)).toContain('2.5 GPU hours');
+  });
+});
+
+describe('a node that fails twice is avoided', () => {
+  const on = (node: string, one: FailureClass, progressed = false): AttemptRecord => ({
+    epoch: 1,
+    class: one,
+    signature: '',
+    progressed,
+    step: 0,
+    node,
+  });
+
+  it('counts what may be the node’s fault, and nothing else', () => {
+    const records = [
+      on('a', 'infrastructure'),
+      on('b', 'preempted'),
+      on('b', 'preempted'),
+      on('a', 'hang'),
+      on('c', 'unknown'),
+    ];
+    expect(nodesToAvoid(records)).toEqual(['a']);
+  });
+
+  it('still knows of a bad node after progress elsewhere, when older records are dropped', () => {
+    const records = [
+      on('a', 'hang'),
+      on('b', 'preempted', true),
+      on('a', 'unknown'),
+      on('b', 'preempted', true),
+    ];
+    expect(relevantAttempts(records)).toHaveLength(3);
+    expect(nodesToAvoid(relevantAttempts(records))).toEqual(['a']);
   });
 });
 

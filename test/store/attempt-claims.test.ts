@@ -1,0 +1,164 @@
+import { ApplicationFailure } from '@temporalio/common';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { claimAttempt } from '../../activities/attempt-claim.js';
+import type { RunAttemptInput } from '../../activities/attempt-types.js';
+import { saveResult, shareResult } from '../../activities/stage-result.js';
+import { attemptSchema, evaluateSpecSchema, jobSpecSchema } from '../../src/contracts/index.js';
+import type { Digest } from '../../src/contracts/index.js';
+import { encodeJson, readHead, sha256, stageLayout } from '../../src/store/index.js';
+import type { ObjectStore } from '../../src/store/index.js';
+import { stageKey } from '../../src/store/stage-key.js';
+import evaluateJson from '../../src/contracts/fixtures/valid/job-spec/evaluate.json' with { type: 'json' };
+import { fakeOutcome } from '../support/fake-activities.js';
+import { claim, commitCheckpoint, freshPrefix, useS3Server } from './support.js';
+
+const server = useS3Server();
+let store: ObjectStore;
+let rootUrl: string;
+let input: RunAttemptInput;
+let key: Digest;
+
+function inputOf(run: string): RunAttemptInput {
+  const stageUrl = `${rootUrl}/runs/${run}/stages/02-a`;
+  return {
+    run,
+    rootUrl,
+    folder: '02-a',
+    spec: jobSpecSchema.parse({ ...evaluateJson, run, stage: '02-a', stageUrl }),
+    reuse: false,
+    specRevision: 0,
+    owner: 'owner/1',
+    why: 'the first attempt',
+    from: 'head',
+    force: false,
+    skipSteps: [{ first: 3, last: 3 }],
+    meanSecondsBetweenInterruptions: null,
+    graceSeconds: 1,
+    leaseSeconds: 10,
+    watchdog: {
+      settings: {
+        factor: 2,
+        floorSeconds: { import: 1, load: 1, 'first-step': 1, step: 1, save: 1, evaluate: 1, export: 1 },
+      },
+      learned: {},
+    },
+    avoidNodes: [],
+    ledger: { records: 0, tip: null },
+  };
+}
+
+beforeEach(() => {
+  store = server.current.connect();
+  rootUrl = freshPrefix();
+  input = inputOf('r');
+  key = stageKey(input.spec, 'code');
+});
+
+const claimed = async (changes: Partial<RunAttemptInput> = {}) => {
+  const result = await claimAttempt(store, { ...input, ...changes }, key);
+  if (result.state !== 'claimed') throw new Error('it was finished');
+  return result;
+};
+
+const refusal = async (changes: Partial<RunAttemptInput>): Promise<ApplicationFailure> => {
+  const error: unknown = await claimAttempt(store, { ...input, ...changes }, key).catch(
+    (caught: unknown) => caught,
+  );
+  if (!(error instanceof ApplicationFailure)) throw new Error(`not refused: ${String(error)}`);
+  return error;
+};
+
+/** A result as a finished evaluation leaves it. */
+async function finish(url: string, epoch: number) {
+  const results = encodeJson({ scores: url });
+  await store.put(stageLayout(url).results, results);
+  const outcome = { ...fakeOutcome(evaluateSpecSchema.parse(input.spec), epoch) };
+  if (outcome.result !== 'evaluated') throw new Error('an evaluation evaluates');
+  return { outcome: { ...outcome, resultsDigest: sha256(results) }, stageUrl: url };
+}
+
+describe('an attempt is claimed before anything is launched, and once', () => {
+  it('writes the attempt’s own file with what holds for it alone', async () => {
+    const { epoch } = await claimed();
+    const { value } = await store.getJson(stageLayout(input.spec.stageUrl).attemptFile(epoch), attemptSchema);
+    expect(value).toMatchObject({
+      epoch: 1,
+      owner: 'owner/1',
+      startedFrom: null,
+      skipSteps: [{ first: 3, last: 3 }],
+    });
+  });
+
+  it('gives a repeated activity the same epoch and the same time of the claim', async () => {
+    const first = await claimed();
+    expect(await claimed()).toEqual({ ...first, previousOwner: '' });
+    expect((await claimed({ owner: 'owner/2' })).epoch).toBe(2);
+  });
+});
+
+describe('an attempt begins where it is told to', () => {
+  it('at the newest commit, at a named one, or at nothing', async () => {
+    const { stageUrl } = input.spec;
+    await claimed();
+    const commits = [];
+    for (const step of [1, 2])
+      commits.push(await commitCheckpoint(store, stageUrl, await claim(store, stageUrl), step));
+    const [older, newer] = commits;
+    expect((await claimed({ owner: 'b' })).from).toEqual(newer);
+    expect((await claimed({ owner: 'c', from: older?.id ?? '' })).from).toEqual(older);
+    expect((await claimed({ owner: 'd', from: 'zero' })).from).toBeNull();
+    // What HEAD no longer names is found by its manifest.
+    expect((await claimed({ owner: 'e', from: newer?.id ?? '' })).from).toEqual(newer);
+  });
+
+  it('refuses a checkpoint that is not there, and names those that are', async () => {
+    const { message, nonRetryable } = await refusal({ from: '00000009-0001-0123abcd' });
+    expect(nonRetryable).toBe(true);
+    expect(message).toContain('has no checkpoint 00000009-0001-0123abcd');
+    expect((await readHead(store, input.spec.stageUrl)).value.epoch).toBe(0);
+  });
+});
+
+describe('a stage that has drifted blocks until somebody acknowledges it', () => {
+  it('refuses another spec under the same name, and takes it as a revision', async () => {
+    await claimed();
+    const drifted = { ...input.spec, runtime: { ...input.spec.runtime, threads: 99 } };
+    const { message } = await refusal({ spec: drifted, owner: 'owner/2' });
+    expect(message).toContain('says something else');
+    expect(message).toContain('retryStage and force');
+    expect((await claimed({ spec: drifted, owner: 'owner/2', specRevision: 1, force: true })).epoch).toBe(2);
+  });
+});
+
+describe('a finished stage is adopted, not made again', () => {
+  it('adopts its own result, knows its own work, and makes it anew only when forced to', async () => {
+    const { epoch } = await claimed();
+    await saveResult(store, input.spec.stageUrl, await finish(input.spec.stageUrl, epoch));
+    expect(await claimAttempt(store, input, key)).toMatchObject({ state: 'finished', adopted: null });
+    const other = await claimAttempt(store, { ...input, owner: 'owner/2' }, key);
+    expect(other).toMatchObject({
+      state: 'finished',
+      adopted: expect.stringContaining('this stage') as string,
+    });
+    expect((await claimed({ owner: 'owner/3', force: true })).epoch).toBe(2);
+  });
+
+  it('does not adopt a result whose bytes are not what it says', async () => {
+    const { epoch } = await claimed();
+    await saveResult(store, input.spec.stageUrl, await finish(input.spec.stageUrl, epoch));
+    await store.put(stageLayout(input.spec.stageUrl).results, encodeJson({ scores: 'better' }));
+    expect((await claimed({ owner: 'owner/2' })).epoch).toBe(2);
+  });
+
+  it('adopts another run’s result of the same work, if the recipe allows it', async () => {
+    const made = inputOf('made').spec.stageUrl;
+    await shareResult(store, rootUrl, key, await finish(made, 1));
+    const adopted = await claimAttempt(store, { ...input, reuse: true }, key);
+    expect(adopted).toMatchObject({ state: 'finished', result: { stageUrl: made } });
+    expect((await store.get(stageLayout(input.spec.stageUrl).results)).data).toEqual(
+      (await store.get(stageLayout(made).results)).data,
+    );
+    const fresh = inputOf('fresh');
+    expect((await claimAttempt(store, fresh, key)).state).toBe('claimed');
+  });
+});
