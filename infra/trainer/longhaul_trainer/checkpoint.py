@@ -35,7 +35,15 @@ from .contracts import (
     now,
 )
 from .digests import root_digest
-from .errors import AmbiguousWriteError, CheckpointFailure, PreconditionFailedError, StoreError
+from .errors import (
+    AmbiguousWriteError,
+    CheckpointFailure,
+    Fenced,
+    JobFailure,
+    NotFoundError,
+    PreconditionFailedError,
+    StoreError,
+)
 from .head import HeadGuard
 from .layout import StageUrls, commit_id, epoch_of
 from .resume import Restored, Resumption, stored_problems
@@ -104,6 +112,17 @@ class CheckpointManager:
         """Whether a save is in flight."""
         return self._thread is not None and self._thread.is_alive()
 
+    def ready(self, interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """Whether a save can begin. Waits for one in flight, unless the store is in trouble: then training had better
+        go on. Raises what that save raised."""
+        thread = self._thread
+        while thread is not None and thread.is_alive():
+            if self._store.in_trouble or interrupted():
+                return False
+            thread.join(0.02)
+        self.raise_failed_save()
+        return True
+
     # --- resume ---
 
     def resume(self, into: Path | None = None) -> Restored | None:
@@ -148,6 +167,15 @@ class CheckpointManager:
             raise error
         return self.last_commit
 
+    def wait_for(self, seconds: float) -> bool:
+        """Wait for the save in flight, but at most so long. Whether it is through; raises what it raised."""
+        if self._thread is not None:
+            self._thread.join(max(seconds, 0.0))
+            if self._thread.is_alive():
+                return False
+        self.wait()
+        return True
+
     def raise_failed_save(self) -> None:
         """Raise what a finished background save raised, without waiting for one in flight."""
         if not self.saving:
@@ -162,7 +190,18 @@ class CheckpointManager:
             self._report(manifest, commit, stall, self.save_seconds)
             self._retain()
         except BaseException as error:  # handed to the training thread by wait()
-            self._error = error
+            self._error = self._fenced() if isinstance(error, (CheckpointFailure, NotFoundError)) else None
+            self._error = self._error or error
+
+    def _fenced(self) -> Fenced | None:
+        """What went missing under a save was deleted by a successor's retention, if there is a successor."""
+        try:
+            self._guard.read()
+        except Fenced as fenced:
+            return fenced
+        except JobFailure:
+            return None
+        return None
 
     def _report(self, manifest: CheckpointManifest, commit: HeadCommit, stall: float, seconds: float) -> None:
         self._on_commit(

@@ -53,7 +53,7 @@ from .contracts import (
     TrainSpec,
     now,
 )
-from .errors import JobFailure, Stopped
+from .errors import JobFailure, Stopped, StoreError
 from .events import EventSink
 from .head import HeadGuard
 from .layout import StageUrls
@@ -262,16 +262,20 @@ class Job:
 
     def save_before_stopping(self, manager: CheckpointManager, snapshot: Callable[[], Snapshot | None]) -> None:
         """On a requested stop: finish the save in flight, then make one more if there is something new to save
-        (``snapshot`` returns None otherwise) and it is expected to fit the grace. Otherwise the last commit stays."""
+        (``snapshot`` returns None otherwise) and it is expected to fit the grace. Otherwise the last commit stays, and
+        so it does when the store is in trouble: whoever was told to stop has not failed."""
         with self.measure("save"):
-            manager.wait()
-            if manager.save_seconds is not None and self.grace_left() < 1.5 * manager.save_seconds:
-                self.events.log("the grace is too short for another save; the last commit stands", "warning")
-                return
-            latest = snapshot()
-            if latest is not None:
-                manager.save(latest)
-                manager.wait()
+            try:
+                if not manager.wait_for(self.grace_left()):
+                    self.warn("the save in flight does not fit the grace; the last commit stands")
+                elif manager.save_seconds is not None and self.grace_left() < 1.5 * manager.save_seconds:
+                    self.warn("the grace is too short for another save; the last commit stands")
+                elif (latest := snapshot()) is not None:
+                    manager.save(latest)
+                    if not manager.wait_for(self.grace_left()):
+                        self.warn("the last save does not fit the grace; the commit before it stands")
+            except StoreError as error:
+                self.warn(f"the last commit stands: {error}")
 
 
 # --- how it ended -----------------------------------------------------------------------------------------------------

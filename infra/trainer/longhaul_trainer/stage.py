@@ -26,7 +26,7 @@ from .contracts import (
     TrainSpec,
     now,
 )
-from .errors import CheckpointFailure, UserFailure
+from .errors import CheckpointFailure, DataFailure, NumericsFailure, UserFailure
 from .export import TOKENIZER_FILES, load_model_folder, model_files
 from .inputs import Inputs, rows_per_step
 from .interval import SaveSchedule
@@ -66,6 +66,7 @@ class Stage:
         self.micro_batch_rows = max(1, MICRO_BATCH_TOKENS // spec.data.sequence_length_tokens)
         self.counters = Counters(0, 0, 0)
         self.committed_step = -1
+        self.put_off = False
         self.terms = AttemptTerms()
 
     # --- load ---
@@ -130,9 +131,19 @@ class Stage:
 
     def train(self) -> None:
         """Takes the steps that are left, saving as the spec's policy says."""
+        try:
+            self._take_steps()
+        except (DataFailure, NumericsFailure):
+            # Neither spoils what was saved before: a commit that is almost made is worth waiting for.
+            with self.job.measure("save"):
+                self.manager.wait()
+            raise
+
+    def _take_steps(self) -> None:
         spec, job = self.spec, self.job
         schedule = SaveSchedule(spec.checkpoints, spec.data.steps, self.terms.mean_seconds_between_interruptions)
         job.phase("first-step")
+        due = False
         while self.counters.step < spec.data.steps:
             started = time.monotonic()
             saving = self.manager.saving
@@ -144,8 +155,10 @@ class Stage:
             if taken:
                 schedule.step_done(time.monotonic() - started, saving=saving)
             job.check()
-            if schedule.due(self.counters.step, self.manager.save_seconds):
+            due = due or schedule.due(self.counters.step, self.manager.save_seconds)
+            if due and self._can_save():
                 schedule.saved(self._save())
+                due = False
         if self.committed_step != self.counters.step:
             self._save()
 
@@ -223,6 +236,17 @@ class Stage:
             )
 
     # --- save ---
+
+    def _can_save(self) -> bool:
+        """Whether to save now; not while an earlier save waits for a store in trouble, but as soon as it is through."""
+        with self.job.measure("save"):
+            ready = self.manager.ready(interrupted=lambda: self.job.stop_requested)
+        if self.job.stop_requested:
+            return False  # whether another save fits is decided on stopping
+        if not ready and not self.put_off:
+            self.job.warn("the store is in trouble: training goes on, the next save is put off")
+        self.put_off = not ready
+        return ready
 
     def _save(self) -> float:
         """Begins a save; returns the seconds for which training stood still."""

@@ -101,6 +101,7 @@ class Store:
         self._client = client
         self._patience = patience_seconds
         self._deadline = float("inf")
+        self._troubled: set[object] = set()
         self._pool = ThreadPoolExecutor(parallel, thread_name_prefix="store")
 
     @classmethod
@@ -129,6 +130,11 @@ class Store:
         Takes no lock, so that a signal handler may call it.
         """
         self._deadline = min(self._deadline, time.monotonic() + max(seconds, 0.0))
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether a call is being repeated because the store didn't do what it was asked."""
+        return len(self._troubled) > 0
 
     # --- small objects ---
 
@@ -328,18 +334,22 @@ class Store:
         """``call``, repeated while the store is in trouble and patience lasts."""
         trouble: Exception | None = None
         tries = self.tries(url)
-        while True:
-            try:
-                next(tries)
-            except UnavailableError as error:
-                raise UnavailableError(f"{trouble} ({error})") from trouble
-            try:
-                return call()
-            except (BotoCoreError, ClientError, Urllib3Error, _Transient, OSError) as error:
-                translated = _translate(url, error)
-                if not isinstance(translated, _Transient):
-                    raise translated from error
-                trouble = translated
+        try:
+            while True:
+                try:
+                    next(tries)
+                except UnavailableError as error:
+                    raise UnavailableError(f"{trouble} ({error})") from trouble
+                try:
+                    return call()
+                except (BotoCoreError, ClientError, Urllib3Error, _Transient, OSError) as error:
+                    translated = _translate(url, error)
+                    if not isinstance(translated, _Transient):
+                        raise translated from error
+                    trouble = translated
+                    self._troubled.add(tries)
+        finally:
+            self._troubled.discard(tries)
 
     def _pause(self, seconds: float, deadline: float) -> None:
         """Sleep in slices, because ``limit_patience`` may be called meanwhile."""

@@ -274,18 +274,20 @@ class StageRun:
             self.store.create(self.urls.attempt_file(epoch), dump(file))
         return epoch
 
-    def start(self, grace_seconds: float = 20.0) -> subprocess.Popen[bytes]:
-        """Claims the next epoch and launches the wrapper for it."""
+    def start(
+        self, grace_seconds: float = 20.0, *, epoch: int | None = None, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Claims the next epoch, unless one is given, and launches the wrapper for it."""
         variables = {
             "LONGHAUL_SPEC_URL": self.urls.spec,
-            "LONGHAUL_EPOCH": str(self.claim()),
+            "LONGHAUL_EPOCH": str(self.claim() if epoch is None else epoch),
             "LONGHAUL_GRACE_SECONDS": str(grace_seconds),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "PYTHONDONTWRITEBYTECODE": "",
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "longhaul_trainer"],
-            env={**os.environ, **variables},
+            env={**os.environ, **variables, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -334,11 +336,11 @@ class StageRun:
         """Waits for an attempt to end, whatever became of it."""
         process.communicate(timeout=600)
 
-    def finish(self, process: subprocess.Popen[bytes]) -> Any:
-        """Waits for an attempt and returns its outcome."""
+    def finish(self, process: subprocess.Popen[bytes], epoch: int | None = None) -> Any:
+        """Waits for an attempt, the latest unless its epoch is given, and returns its outcome."""
         output, _ = process.communicate(timeout=600)
         print(output.decode(errors="replace"))
-        return self.outcome(self.epoch())
+        return self.outcome(self.epoch() if epoch is None else epoch)
 
     def epoch(self) -> int:
         """The epoch last claimed."""
