@@ -14,7 +14,7 @@ import { pendingUploads } from '../store/stale-uploads.js';
 import { compareRuns } from './compare.js';
 import type { Check } from './compare.js';
 import { readEvidence } from './evidence.js';
-import type { StageEvidence } from './evidence.js';
+import type { ConsumedRows, StageEvidence } from './evidence.js';
 import { injectFaults, possibleKinds } from './inject.js';
 import type { DrillWorker, InjectedFault } from './inject.js';
 import { ledgerProblems } from './ledger.js';
@@ -53,8 +53,8 @@ export interface DrillOptions {
 
 /** Longest freeze: long enough to be noticed, short enough not to be taken for a hang. Seconds. */
 const LONGEST_FREEZE_SECONDS = 3;
-/** Most commits between two faults. */
-const MOST_COMMITS = 2;
+/** Share of the run's commits over which the faults are spread: those that strike late must still find a job. */
+const COMMITS_USED = 0.8;
 
 /** Performs the drill, writes its report into the disturbed run's prefix, and returns it. */
 export async function drill(deps: DrillDependencies, options: DrillOptions): Promise<DrillReport> {
@@ -66,13 +66,14 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
 
   deps.note(`Undisturbed run ${runs.undisturbed}`);
   const undisturbed = await timed(() => deps.execute(runs.undisturbed));
+  const wanted = await readEvidence(deps.store, urls.undisturbed);
   const kinds = possibleKinds(deps, options.kinds);
+  const faultCount = undisturbed.value.completed ? options.faults : 0;
   const schedule = faultSchedule({
     seed,
-    faults: undisturbed.value.completed ? options.faults : 0,
+    faults: faultCount,
     kinds,
-    mostCommits: MOST_COMMITS,
-    meanSeconds: undisturbed.seconds / (2 * (options.faults + 1)),
+    ...paceFor(wanted, faultCount),
     longestFreezeSeconds: LONGEST_FREEZE_SECONDS,
   });
   deps.note(`Disturbed run ${runs.disturbed}: ${schedule.length} faults (${kinds.join(', ')}), seed ${seed}`);
@@ -92,7 +93,7 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
     completedCheck('undisturbed run', undisturbed.value),
     completedCheck('disturbed run', disturbed.value),
     faultCheck(faults.length, schedule.length),
-    ...compareRuns(await readEvidence(deps.store, urls.undisturbed), left),
+    ...compareRuns(wanted, left),
     await ledgerCheck(deps, urls.disturbed, left),
     await jobCheck(deps, runs.disturbed, left),
     await uploadCheck(deps, urls.disturbed),
@@ -114,6 +115,26 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
   await deps.store.put(drillUrls(urls.disturbed).json, encodeJson(report));
   await deps.store.put(drillUrls(urls.disturbed).text, Buffer.from(drillText(report)));
   return report;
+}
+
+/** Spreads so many faults over the training of a run: over its commits, and anywhere between two of them. */
+function paceFor(
+  stages: readonly StageEvidence[],
+  faults: number,
+): { readonly mostCommits: number; readonly meanSeconds: number } {
+  const trained = stages.filter((stage) => stage.kind === 'train');
+  // Retention removes manifests, but those that are left tell how far apart commits are.
+  const commits = trained.reduce((sum, { rows, consumed }) => sum + rows / meanRows(consumed), 0);
+  const seconds = trained.reduce((sum, { trainingSeconds }) => sum + trainingSeconds, 0);
+  return {
+    mostCommits: Math.floor((COMMITS_USED * commits) / Math.max(1, faults)),
+    meanSeconds: seconds / Math.max(1, commits) / 2,
+  };
+}
+
+function meanRows(consumed: readonly ConsumedRows[]): number {
+  const rows = consumed.reduce((sum, { first, end }) => sum + end - first, 0);
+  return Math.max(1, rows / Math.max(1, consumed.length));
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<{ readonly value: T; readonly seconds: number }> {

@@ -41,6 +41,8 @@ export interface TrainedEvidence {
   readonly consumed: readonly ConsumedRows[];
   /** Rows that the spec says the stage consumes. */
   readonly rows: number;
+  /** Seconds that the attempt which finished the stage spent on steps and saves. */
+  readonly trainingSeconds: number;
   /** Positions that do not follow from the step, and datasets that are not the spec's. */
   readonly problems: readonly string[];
   readonly attempts: readonly AttemptEvidence[];
@@ -128,7 +130,7 @@ function endOf(outcome: Outcome | null): string | null {
 async function trainedEvidence(
   store: ObjectStore,
   spec: TrainSpec,
-  { commit, weightsDigest }: Extract<Outcome, { result: 'trained' }>,
+  { commit, weightsDigest, seconds }: Extract<Outcome, { result: 'trained' }>,
 ) {
   const line = await lineTo(store, spec.stageUrl, commit.id);
   const { steps, globalBatchTokens, sequenceLengthTokens, dataset } = spec.data;
@@ -145,7 +147,8 @@ async function trainedEvidence(
     end: dataPosition.nextSample,
   }));
   const files = (line.at(-1)?.files ?? []).map(({ path, parts }) => ({ path, digest: digestOf(parts) }));
-  return { weightsDigest, files, consumed, rows: steps * rowsPerStep, problems };
+  const trainingSeconds = seconds.firstStep + seconds.step + seconds.save;
+  return { weightsDigest, files, consumed, rows: steps * rowsPerStep, trainingSeconds, problems };
 }
 
 /** Manifests from the oldest that is left to the given one, along `parent`. */

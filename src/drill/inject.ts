@@ -99,6 +99,8 @@ class Injector {
   readonly #killedAt = new Map<string, CommitId | null>();
   #seen: { readonly stage: string; readonly commit: CommitId | null } | null = null;
   #commits = 0;
+  /** A job that was taken away, and may not have ended yet. */
+  #ending: string | null = null;
 
   constructor(
     private readonly targets: DrillTargets,
@@ -112,11 +114,13 @@ class Injector {
     await pause(fault.afterSeconds * 1000, this.over);
     // The job may have ended in the meantime; then the next one is struck as soon as it runs.
     const job = await this.#candidate(fault);
+    const at = new Date().toISOString();
     if (job === null || !(await strike(this.targets, fault, job))) return null;
     if (fault.kind === 'kill') this.#killedAt.set(job.stage, job.commit?.id ?? null);
+    if (fault.kind === 'kill' || fault.kind === 'preempt') this.#ending = job.name;
     return {
       kind: fault.kind,
-      at: new Date().toISOString(),
+      at,
       stage: job.stage,
       job: job.name,
       committedStep: job.commit?.step ?? null,
@@ -142,7 +146,8 @@ class Injector {
     this.#seen = { stage, commit: id };
   }
 
-  #mayStrike(kind: FaultKind, { stage, commit }: RunningJob): boolean {
+  #mayStrike(kind: FaultKind, { stage, commit, name }: RunningJob): boolean {
+    if (name === this.#ending) return false;
     if (kind !== 'kill' || !this.#killedAt.has(stage)) return true;
     return this.#killedAt.get(stage) !== (commit?.id ?? null);
   }
