@@ -1,5 +1,11 @@
 /** A stage's live progress: taken from its running attempt, shown on its own page, passed on to the run. */
-import { getExternalWorkflowHandle, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  CancellationScope,
+  getExternalWorkflowHandle,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { AttemptProgress } from '../src/domain/progress.js';
 import { progressSignal, stageProgressSignal } from './messages.js';
 
@@ -9,15 +15,25 @@ export function relayProgress(folder: string, title: string): void {
     progressSignal,
     async (progress) => {
       setCurrentDetails(progressMarkdown(title, progress));
-      const parent = workflowInfo().parent;
-      if (parent === undefined) return;
-      await getExternalWorkflowHandle(parent.workflowId, parent.runId).signal(stageProgressSignal, {
-        folder,
-        progress,
-      });
+      await tellParent(folder, progress);
     },
     { description: 'Newest progress of the running attempt (sent by the worker, not by people)' },
   );
+}
+
+/**
+ * Progress is for people: it must not end the stage. A handler that throws would, and while the stage is being cancelled
+ * everything cancellable throws: the workflow would close before its job is gone.
+ */
+async function tellParent(folder: string, progress: AttemptProgress): Promise<void> {
+  const parent = workflowInfo().parent;
+  if (parent === undefined) return;
+  const handle = getExternalWorkflowHandle(parent.workflowId, parent.runId);
+  try {
+    await CancellationScope.nonCancellable(() => handle.signal(stageProgressSignal, { folder, progress }));
+  } catch {
+    // The run is closed, or was reset: whoever closed it, or the new one, sees to this stage.
+  }
 }
 
 function progressMarkdown(title: string, progress: AttemptProgress): string {
