@@ -5,8 +5,9 @@
  * - **Progress** is a step, or an evaluation sample, beyond all before. Phases, logs, heartbeats and repeated steps are none.
  * - Between two points of progress every phase has its own clock, which runs on when the phase is entered again: a job that
  *   swings between saving and training without a step is caught.
- * - **Limits** are `factor` × the slowest recent measurement of the phase, and never below the phase's floor. Measurements are
- *   the job's own (its clock against itself), so no two machines' clocks are ever compared.
+ * - **Limits** are `factor` × the slowest recent measurement of the phase (of a step, also of a save, which may have to be waited
+ *   for), and never below the phase's floor. Measurements are the job's own (its clock against itself), so no two machines'
+ *   clocks are ever compared.
  * - Time in which the observer could not read the store doesn't count, and neither does time in which it did not look.
  */
 import { z } from 'zod';
@@ -132,7 +133,7 @@ export class StepWatchdog {
   /** What the watchdog thinks as of the last tick. */
   get verdict(): WatchdogVerdict {
     const floor = this.settings.floorSeconds[this.#phase];
-    const slowest = Math.max(0, ...(this.#recent.get(this.#phase) ?? []));
+    const slowest = this.#slowestIn(this.#phase);
     const adapted = this.settings.factor * slowest;
     const secondsWithoutProgress = this.#elapsedIn(this.#phase);
     const limitSeconds = Math.max(floor, adapted);
@@ -143,6 +144,12 @@ export class StepWatchdog {
       limitSeconds,
       slowestSeconds: adapted > floor ? slowest : null,
     };
+  }
+
+  /** Between two steps a save may have to be waited for, as one is in flight at a time; not every job announces it. */
+  #slowestIn(phase: JobPhase): number {
+    const phases: readonly JobPhase[] = phase === 'step' ? ['step', 'save'] : [phase];
+    return Math.max(0, ...phases.flatMap((one) => this.#recent.get(one) ?? []));
   }
 
   /** A phase begins, at a time of the job's clock. What it leaves was measured, if it began with an event too. */

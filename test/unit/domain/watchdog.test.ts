@@ -191,6 +191,20 @@ describe('slow is not hung', () => {
     });
   });
 
+  it('allows a save to be waited for between two steps, also by a job that does not announce it', () => {
+    const scene = new Scene().training();
+    scene.pass(4);
+    scene.watchdog.add({ type: 'commit', commit: '00000003-0001-00000000', seconds: 30 });
+    scene.step(1);
+    expect(scene.pass(140)).toMatchObject({
+      hung: false,
+      phase: 'step',
+      limitSeconds: 150,
+      slowestSeconds: 30,
+    });
+    expect(scene.pass(20).hung).toBe(true);
+  });
+
   it('measures loading and importing by the job’s own clock, whatever the observer’s says', () => {
     const scene = new Scene();
     scene.watchdog.add({ type: 'phase', at: '1999-12-31T23:59:00.000Z', phase: 'import' });
