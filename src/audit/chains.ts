@@ -1,6 +1,6 @@
 /** Checks of the ledger itself: its chains, the seals that a run's chain puts on its stages', and the recipe it speaks of. */
 import { tipProblem } from '../domain/ledger-chain.js';
-import type { ChainProblem, CheckedChain } from '../domain/ledger-chain.js';
+import type { ChainLink, ChainProblem, CheckedChain } from '../domain/ledger-chain.js';
 import type { EntryOf } from '../domain/ledger.js';
 import { runLayout, stageLayout } from '../store/layout.js';
 import { checkOf } from './audit-data.js';
@@ -76,18 +76,30 @@ function sealsOf(run: GatheredRun, { folder, url, chain }: GatheredStage): Findi
   return isLast ? [...broken, ...grown(ledger, chain, last.entry)] : broken;
 }
 
-/** Records behind the last seal: of a finished stage nobody writes any. */
+/**
+ * Records behind the last seal: of a finished stage nobody writes any, but the end of an attempt whose workflow was cut off,
+ * which the janitor records when it finds it.
+ */
 function grown(
   ledger: string,
-  { tip }: CheckedChain,
+  { links }: CheckedChain,
   { chain: seal, result }: EntryOf<'stage-ended'>,
 ): Finding[] {
-  const more = tip.records - (seal?.records ?? 0);
-  if (more <= 0) return [];
-  const message = `has ${count(more, 'record')} behind the last seal; the stage is ${result}`;
-  return FINAL.has(result)
+  const sealed = seal?.records ?? 0;
+  const opened = new Set(links.flatMap((link) => (link.index <= sealed ? openedBy(link) : [])));
+  const more = links.filter(({ index }) => index > sealed);
+  const late = more.filter(
+    ({ record }) => record?.entry.type === 'attempt-ended' && opened.has(record.entry.epoch),
+  );
+  if (more.length === 0) return [];
+  const message = `has ${count(more.length, 'record')} behind the last seal; the stage is ${result}`;
+  return FINAL.has(result) && late.length < more.length
     ? [{ difference: { object: ledger, message } }]
     : [{ note: `${ledger} ${message}` }];
+}
+
+function openedBy({ record }: ChainLink): number[] {
+  return record?.entry.type === 'attempt-opened' ? [record.entry.epoch] : [];
 }
 
 /** The frozen recipe is the one that the ledger and the prefix's owner name. */

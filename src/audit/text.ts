@@ -1,9 +1,8 @@
 /** An audit as text for a terminal. Pure: the same audit always gives the same lines. */
-import { formatMoney } from '../domain/plan-text.js';
 import { durationText } from '../domain/status-markdown.js';
 import { textTable, wrapText } from '../domain/text-table.js';
-import { SECOND_LABELS } from './audit-data.js';
-import type { Accounting, Audit, Check, SecondLabel, StageNumerics } from './audit-data.js';
+import type { Audit, Check, StageNumerics } from './audit-data.js';
+import { timeLines } from './time-text.js';
 import { timelineRows } from './timeline-text.js';
 
 /** How much is printed. */
@@ -19,7 +18,7 @@ export function auditLines(audit: Audit, options: TextOptions): string[] {
   const sections = [
     headline(audit),
     ['Timeline, UTC', ...timelineLines(audit, options)],
-    accountingLines(audit.accounting),
+    timeLines(audit.accounting),
     numericsLines(audit.numerics),
     ['Checks', ...audit.checks.flatMap((check) => checkLines(check, options.width))],
     [verdictLine(audit)],
@@ -69,80 +68,6 @@ function timelineLines(audit: Audit, { all, width }: TextOptions): string[] {
     day = row.day;
     return [`     ${day}`, ...lines];
   });
-}
-
-const COLUMNS: Readonly<Record<SecondLabel, string>> = {
-  useful: 'useful',
-  replayed: 'replayed',
-  queued: 'queued',
-  starting: 'starting',
-  saving: 'saving',
-  hung: 'hung',
-  parked: 'parked',
-  other: 'unmeasured',
-};
-
-/** Labels as columns, stages as rows; what nobody spent a second on is left out, but for the seven that are promised. */
-function accountingLines(accounting: Accounting): string[] {
-  const { stages, seconds, allSeconds, goodput, goodputWhileHeld, secondsWithoutDevices, cost } = accounting;
-  const outside =
-    secondsWithoutDevices > 0 ? [`  Steps without devices took ${durationText(secondsWithoutDevices)}`] : [];
-  if (stages.length === 0) return outside.length === 0 ? [] : ['Time', ...outside];
-  const labels = SECOND_LABELS.filter((label) => label !== 'other' || seconds.other > 0);
-  const row = (name: string, cell: (label: SecondLabel) => string, all: string): string[] => [
-    name,
-    ...labels.map(cell),
-    all,
-  ];
-  const time = (value: number): string => (value === 0 ? '–' : durationText(value));
-  const sum = (values: Accounting['seconds']): number =>
-    SECOND_LABELS.reduce((all, label) => all + values[label], 0);
-  const rows = [
-    row('', (label) => COLUMNS[label], 'all'),
-    ...stages.map(({ folder, seconds: own }) => row(folder, (label) => time(own[label]), time(sum(own)))),
-    ...(accounting.waitingSeconds >= 1
-      ? [
-          row(
-            'between stages',
-            (label) => (label === 'parked' ? time(accounting.waitingSeconds) : '–'),
-            time(accounting.waitingSeconds),
-          ),
-        ]
-      : []),
-    row('all', (label) => time(seconds[label]), time(allSeconds)),
-    row('share', (label) => percent(seconds[label] / Math.max(allSeconds, Number.MIN_VALUE)), ''),
-    ...(cost === null
-      ? []
-      : [
-          row(
-            'cost',
-            (label) => (cost.byLabel[label] === 0 ? '–' : formatMoney(cost.byLabel[label])),
-            formatMoney(cost.total),
-          ),
-        ]),
-  ];
-  return [
-    'Time and cost by label',
-    ...textTable(rows, ['left', 'right'], '  '),
-    ...goodputLines(goodput, goodputWhileHeld),
-    ...(cost === null
-      ? []
-      : [
-          `  Cost: ${cost.gpus} × ${cost.gpu} at ${formatMoney(cost.pricePerGpuHour)} per device and hour while a job holds them`,
-        ]),
-    ...outside,
-  ];
-}
-
-function goodputLines(goodput: number | null, whileHeld: number | null): string[] {
-  if (goodput === null || whileHeld === null) return [];
-  return [
-    `  Goodput ${percent(goodput)} of all seconds, ${percent(whileHeld)} of those in which devices were held`,
-  ];
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }
 
 function numericsLines(numerics: readonly StageNumerics[]): string[] {

@@ -284,6 +284,17 @@ describe('every difference is found, with its object', () => {
     ]);
   });
 
+  it('the end of an attempt that the janitor found later stands behind the seal, and is only noted', async () => {
+    const tip = (await audit()).timeline.findLast(({ folder }) => folder === '03-stage-1');
+    if (tip?.entry.type !== 'attempt-ended') throw new Error('the stage’s chain ends with an attempt');
+    await run.training.add(300, { ...tip.entry, note: 'recorded by the janitor' });
+    const found = await audit();
+    expect(differences(found)).toEqual([]);
+    expect(checkNamed(found, 'seals').notes).toEqual([
+      `${run.stageUrl}/ledger has 1 record behind the last seal; the stage is done`,
+    ]);
+  });
+
   it('a commit published by nobody’s epoch', async () => {
     await moveHead(store, run.stageUrl, (head) => ({ ...head, epoch: epochSchema.parse(9) }));
     expect(differences(await audit())).toEqual([

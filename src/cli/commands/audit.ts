@@ -6,6 +6,7 @@ import type { AuditInput, RunIdentity } from '../../audit/audit.js';
 import { readHistory } from '../../audit/temporal.js';
 import { auditLines } from '../../audit/text.js';
 import type { Config } from '../../config.js';
+import { isStoreError } from '../../store/errors.js';
 import { rootLayout } from '../../store/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
 import { withClient } from '../client.js';
@@ -62,6 +63,8 @@ async function audit(run: string, options: AuditOptions): Promise<void> {
     if (found.verdict === 'different') process.exitCode = 1;
   } catch (error) {
     if (error instanceof NoSuchRunError) throw new UserError(error.message);
+    if (isStoreError(error))
+      throw new UserError(`The audit was broken off, which says nothing about the run. ${error.message}`);
     throw error;
   } finally {
     progress.close();

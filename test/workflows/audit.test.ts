@@ -1,0 +1,262 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { AttemptEnd, RunAttemptInput } from '../../activities/attempt-types.js';
+import { createLedgerActivities } from '../../activities/ledger.js';
+import { checkChains } from '../../src/audit/chains.js';
+import { recordsOf } from '../../src/audit/gathered.js';
+import type { GatheredRun } from '../../src/audit/gathered.js';
+import { checkHistory } from '../../src/audit/history.js';
+import type { HistoryFacts } from '../../src/audit/history.js';
+import { readRun } from '../../src/audit/read-run.js';
+import { readHistory } from '../../src/audit/temporal.js';
+import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledger-chain.js';
+import type { LedgerEntry } from '../../src/domain/ledger.js';
+import { TINY_SMOKE } from '../../src/domain/presets.js';
+import type { LedgerTip } from '../../src/domain/status.js';
+import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import {
+  appendRecord,
+  ledgerRecordUrl,
+  readChain,
+  rootLayout,
+  runLayout,
+  stageLayout,
+} from '../../src/store/index.js';
+import type { ObjectStore } from '../../src/store/index.js';
+import { approveUpdate, pauseUpdate, resumeUpdate, statusQuery } from '../../workflows/messages.js';
+import type { recipe } from '../../workflows/recipe.js';
+import { FakeActivities } from '../support/fake-activities.js';
+import { TEST_BUCKET, startS3Server } from '../support/s3-server.js';
+import type { TestS3 } from '../support/s3-server.js';
+import { startServer, withWorker } from '../support/workflow-environment.js';
+
+let environment: TestWorkflowEnvironment;
+let s3: TestS3;
+let store: ObjectStore;
+
+beforeAll(async () => {
+  [environment, s3] = await Promise.all([startServer(), startS3Server()]);
+  store = s3.connect();
+}, 120_000);
+
+afterAll(async () => {
+  await environment.teardown();
+  await s3.stop();
+});
+
+const ROOT = `s3://${TEST_BUCKET}/dev`;
+const STAGE = '04-stage-1';
+const ann = { actor: 'ann', reason: 'a look at the loss' };
+
+/** Fake jobs, and a real ledger of them and of the run. */
+class RecordedActivities extends FakeActivities {
+  override get activities() {
+    const fakes = super.activities;
+    return {
+      ...fakes,
+      ...createLedgerActivities({ store }),
+      prepareRun: async (input: Parameters<typeof fakes.prepareRun>[0]) => ({
+        ...(await fakes.prepareRun(input)),
+        rootUrl: ROOT,
+        runUrl: rootLayout(ROOT).run(input.run),
+      }),
+      runAttempt: (input: RunAttemptInput) => recorded(input, () => fakes.runAttempt(input)),
+    };
+  }
+}
+
+async function recorded(input: RunAttemptInput, run: () => Promise<AttemptEnd>): Promise<AttemptEnd> {
+  const opened = await append(input, input.ledger, 'opened', {
+    type: 'attempt-opened',
+    epoch: 1,
+    job: input.owner,
+    from: null,
+    previousOwner: '',
+    why: input.why,
+  });
+  const end = await run();
+  const ledger = await append(input, opened, 'ended', {
+    type: 'stage-adopted',
+    why: end.state,
+    digest: `sha256:${'0'.repeat(64)}`,
+  });
+  return { ...end, ledger };
+}
+
+async function append(
+  { owner, spec }: RunAttemptInput,
+  after: LedgerTip,
+  what: string,
+  entry: LedgerEntry,
+): Promise<LedgerTip> {
+  const chainUrl = stageLayout(spec.stageUrl).ledger;
+  const { index, digest } = await appendRecord(store, chainUrl, { id: `${owner}#${what}`, after, entry });
+  return { records: index, tip: digest };
+}
+
+type Run = WorkflowHandle<typeof recipe>;
+
+/** Starts a run on real workflow code, a real server and a real ledger. */
+async function withRun(
+  fakes: RecordedActivities,
+  body: (handle: Run) => Promise<void>,
+  input: object = TINY_SMOKE,
+): Promise<void> {
+  await withWorker(environment, fakes.activities, async () => {
+    const workflowId = `audited-${randomUUID()}`;
+    const options = { taskQueue: TASK_QUEUE, workflowId, args: [input] as [object] };
+    const handle = await environment.client.workflow.start<typeof recipe>('recipe', options);
+    try {
+      await body(handle);
+    } finally {
+      await handle.terminate().catch(() => undefined);
+    }
+  });
+}
+
+async function inState(handle: Run, state: string): Promise<void> {
+  while ((await handle.query(statusQuery)).state !== state) await sleep(50);
+}
+
+interface Compared {
+  readonly facts: HistoryFacts;
+  readonly gathered: GatheredRun;
+  /** Of the comparison of both. */
+  readonly differences: readonly string[];
+}
+
+/** Histories first, then the ledger, as an audit does it. */
+async function compare(run: string): Promise<Compared> {
+  const facts = await readHistory(environment.client, run, []);
+  const gathered = await readRun(store, runUrl(run));
+  return {
+    facts,
+    gathered,
+    differences: checkHistory(gathered, facts).differences.map(({ message }) => message),
+  };
+}
+
+const runUrl = (run: string): string => rootLayout(ROOT).run(run);
+
+describe('an audit reads the histories of a run and of its stages', () => {
+  it('and finds in the ledger what the workflows were told: appends, updates, stages, the tip', async () => {
+    const fakes = new RecordedActivities();
+    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
+    await withRun(
+      fakes,
+      async (handle) => {
+        await inState(handle, 'waiting');
+        await handle.executeUpdate(pauseUpdate, { args: [ann] });
+        await handle.executeUpdate(resumeUpdate, { args: [ann] });
+        await handle.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-1' }] });
+        const refused = handle.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-9' }] });
+        await expect(refused).rejects.toThrow();
+        await handle.result();
+        const { facts, differences } = await compare(handle.workflowId);
+        expect(differences).toEqual([]);
+        const chain = await readChain(store, runLayout(runUrl(handle.workflowId)).ledger);
+        const ofRun = facts.appends.filter(({ folder }) => folder === null);
+        expect(ofRun.map(({ tip }) => tip.records)).toEqual(chain.map((_, index) => index + 1));
+        expect(facts.statusTip).toEqual(ofRun.at(-1)?.tip);
+        expect(facts.updates.map(({ name, actor, completed }) => [name, actor, completed])).toEqual([
+          ['pause', 'ann', true],
+          ['resume', 'ann', true],
+          ['approve', 'ann', true],
+        ]);
+        expect(facts.children.map(({ folder }) => folder)).toEqual([
+          '01-curation',
+          '02-base-evaluation',
+          STAGE,
+          '06-stage-2',
+          '07-sft',
+          '08-evaluation',
+        ]);
+        expect(facts.appends.filter(({ folder }) => folder === STAGE)).toHaveLength(1);
+      },
+      gated,
+    );
+  });
+
+  it('through every run that a stage continued as', async () => {
+    const fakes = new RecordedActivities();
+    const preempted = { class: 'preempted' as const, signature: 'sigterm', progressed: true };
+    fakes.ends.set(
+      STAGE,
+      Array.from({ length: 305 }, () => preempted),
+    );
+    await withRun(fakes, async (handle) => {
+      await handle.result();
+      const { facts, differences } = await compare(handle.workflowId);
+      expect(differences).toEqual([]);
+      const ofStage = facts.appends.filter(({ folder }) => folder === STAGE);
+      expect(ofStage).toHaveLength(306);
+      expect(new Set(ofStage.map(({ where }) => where)).size).toBe(2);
+      expect(ofStage.at(-1)?.tip.records).toBe(612);
+    });
+  });
+
+  it('after a reset, in which the ledger goes on', async () => {
+    const fakes = new RecordedActivities();
+    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-2'] } };
+    await withRun(
+      fakes,
+      async (handle) => {
+        await inState(handle, 'waiting');
+        const again = await reset(handle);
+        await inState(again, 'waiting');
+        await again.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-2' }] });
+        await again.result();
+        const { facts, gathered, differences } = await compare(handle.workflowId);
+        expect(differences).toEqual([]);
+        expect(facts.runIds).toHaveLength(2);
+        expect(recordsOf(gathered.chain, 'stage-started').length).toBeGreaterThan(9);
+      },
+      gated,
+    );
+  });
+});
+
+describe('a ledger that was rewritten as a whole', () => {
+  it('is consistent in itself, and not what the workflow was told', async () => {
+    await withRun(new RecordedActivities(), async (handle) => {
+      await handle.result();
+      await rewriteFrom(runLayout(runUrl(handle.workflowId)).ledger, 2);
+      const { differences, gathered } = await compare(handle.workflowId);
+      expect(checkChains(gathered).differences).toEqual([]);
+      expect(differences.length).toBeGreaterThan(1);
+      for (const message of differences) expect(message).toContain('was rewritten');
+    });
+  });
+});
+
+/** Resets a run to its second workflow task. */
+async function reset(handle: Run): Promise<Run> {
+  const { runId } = await handle.describe();
+  const { events } = await handle.fetchHistory();
+  const tasks = (events ?? []).filter((event) => event.workflowTaskCompletedEventAttributes);
+  const { namespace } = environment.client.options;
+  const answer = await environment.client.workflowService.resetWorkflowExecution({
+    namespace,
+    workflowExecution: { workflowId: handle.workflowId, runId },
+    reason: 'a test',
+    requestId: randomUUID(),
+    workflowTaskFinishEventId: tasks[1]?.eventId ?? null,
+  });
+  return environment.client.workflow.getHandle<typeof recipe>(handle.workflowId, answer.runId);
+}
+
+async function rewriteFrom(chainUrl: string, from: number): Promise<void> {
+  const objects = await readChain(store, chainUrl);
+  let previous: string | null = null;
+  for (const [position, { bytes }] of objects.entries()) {
+    const record = decodeRecord(bytes);
+    if (typeof record === 'string') throw new Error(record);
+    const changed = position + 1 < from ? record : { ...record, previous, at: '2026-01-01T00:00:00.000Z' };
+    const written = encodeRecord(changed);
+    await store.put(ledgerRecordUrl(chainUrl, position + 1), written);
+    previous = recordDigest(written);
+  }
+}
