@@ -55,7 +55,7 @@ def parts(run: StageRun) -> dict[str, float]:
     while process.poll() is None and len(run.steps(first)) < 3:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    run.finish_quietly(process)
+    process.communicate(timeout=600)
     at: dict[str, float] = {}
     for event in run.events(first):
         name = event.phase if event.type == "phase" else event.type

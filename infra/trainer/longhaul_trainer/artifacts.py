@@ -9,7 +9,8 @@ from typing import Any
 from .contracts import ContractError, ModelManifest, ModelRef, dump, parse
 from .errors import DataFailure, JobFailure, NotFoundError, UserFailure
 from .resume import manifest_coverage_problem
-from .store import Source, Store, sha256_digest
+from .store import Store, sha256_digest
+from .transfers import Source
 
 
 def read_verified(store: Store, url: str, digest: str, failure: type[JobFailure] = UserFailure) -> bytes:

@@ -47,7 +47,8 @@ from .errors import (
 from .head import HeadGuard
 from .layout import StageUrls, commit_id, epoch_of
 from .resume import Restored, Resumption, stored_problems
-from .store import Source, Store, sha256_digest
+from .store import Store, sha256_digest
+from .transfers import Source
 
 Lazy = Source | Callable[[], Source]
 """Contents of a file, or a function that makes them in the background thread (from tensors already copied)."""

@@ -76,3 +76,11 @@ def commit_id(step: int, epoch: int, nonce: str) -> str:
 def epoch_of(commit: str) -> int:
     """The epoch in a commit id."""
     return int(commit.split("-")[1])
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``."""
+    if not url.startswith("s3://") or "/" not in url[5:]:
+        raise ValueError(f"expected s3://bucket/key, got {url!r}")
+    bucket, key = url[5:].split("/", 1)
+    return bucket, key

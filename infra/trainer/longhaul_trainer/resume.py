@@ -26,7 +26,8 @@ from .digests import root_digest
 from .errors import CheckpointFailure, NotFoundError, PreconditionFailedError, UserFailure
 from .head import HeadGuard
 from .layout import StageUrls
-from .store import Store, sha256_digest, stored_checksum
+from .store import Store, sha256_digest
+from .transfers import stored_checksum
 
 
 @dataclass(frozen=True)

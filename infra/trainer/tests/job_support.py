@@ -332,9 +332,10 @@ class StageRun:
         finally:
             assert job.events.close(20)
 
-    def finish_quietly(self, process: subprocess.Popen[bytes]) -> None:
-        """Waits for an attempt to end, whatever became of it."""
-        process.communicate(timeout=600)
+    def run_quietly(self) -> Any:
+        """One attempt to its end; its outcome."""
+        self.start().communicate(timeout=3600)
+        return self.outcome(self.epoch())
 
     def finish(self, process: subprocess.Popen[bytes], epoch: int | None = None) -> Any:
         """Waits for an attempt, the latest unless its epoch is given, and returns its outcome."""

@@ -11,8 +11,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from longhaul_trainer.checkpoint import CheckpointManager, Snapshot, Terms
 from longhaul_trainer.contracts import Head, HeadCommit, dump, now, parse
 from longhaul_trainer.head import HeadGuard
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store, sha256_digest, split_url
+from longhaul_trainer.layout import StageUrls, split_url
+from longhaul_trainer.store import Store, sha256_digest
 
 RECIPE = sha256_digest(b"recipe")
 DATASET = sha256_digest(b"dataset")
@@ -100,7 +100,7 @@ def misbehaving(
     **replaced: Callable[[Callable[..., Any], dict[str, Any]], Any],
 ) -> Store:
     """A store like ``store`` whose client misbehaves."""
-    return Store(Client(store._client, **replaced), patience_seconds=patience_seconds)
+    return Store(Client(store.client, **replaced), patience_seconds=patience_seconds)
 
 
 def answer(status: int, code: str) -> ClientError:
@@ -122,4 +122,4 @@ def tamper(store: Store, url: str, change: Callable[[bytes], bytes]) -> None:
 
 def remove(store: Store, url: str) -> None:
     bucket, key = split_url(url)
-    store._client.delete_object(Bucket=bucket, Key=key)
+    store.client.delete_object(Bucket=bucket, Key=key)
