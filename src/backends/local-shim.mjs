@@ -2,16 +2,33 @@
  * Watches one local job: starts it, forwards SIGTERM, kills it after its grace, and writes down how it ended. It
  * outlives the worker that started it, because a new worker cannot wait for another process's child.
  *
- * Usage: node local-shim.mjs <job folder>; the folder holds job.json {command, graceSeconds}. Writes started.json
- * (created exclusively: of two shims of one job, the second leaves), ended.json and log.txt.
+ * Usage: node local-shim.mjs, and on standard input, up to its end, an order: JSON {folder, environment}. So a worker can start
+ * a shim before there is a job, and the job need not wait for Node; a shim whose worker is gone gets no order, and leaves.
+ * The folder holds job.json {command, graceSeconds}. Writes started.json (created exclusively: of two shims of one job, the
+ * second leaves), ended.json and log.txt; its own errors go to shim.txt.
  */
 import { spawn } from 'node:child_process';
-import { linkSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { processIdentity } from './process-identity.mjs';
 
-const folder = process.argv[2];
+const order = await text(process.stdin);
+if (order === '') process.exit(0);
+const { folder, environment } = JSON.parse(order);
+process.on('uncaughtException', (error) => {
+  appendFileSync(join(folder, 'shim.txt'), `${error.stack}\n`);
+  process.exit(1);
+});
 const { command, graceSeconds } = JSON.parse(readFileSync(join(folder, 'job.json'), 'utf8'));
 const shim = processIdentity(process.pid);
 
@@ -64,7 +81,11 @@ function stop() {
 process.on('SIGTERM', stop);
 claim();
 const log = openSync(join(folder, 'log.txt'), 'a');
-child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], detached: true });
+child = spawn(command[0], command.slice(1), {
+  stdio: ['ignore', log, log],
+  detached: true,
+  env: { ...process.env, ...environment },
+});
 
 child.on('error', (error) => {
   writeFileSync(log, `${error.message}\n`);

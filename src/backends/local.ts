@@ -7,13 +7,11 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
-import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { Backend, JobObservation, JobRequest, JobSignal, SignalsJobs, Submission } from './backend.js';
+import { Shims } from './local-shims.js';
 import { isSameProcessAlive } from './process-identity.mjs';
 
-const SHIM = fileURLToPath(new URL('./local-shim.mjs', import.meta.url));
 const LOG_TAIL_BYTES = 64 * 1024;
 const START_WAIT_MS = 10_000;
 
@@ -30,6 +28,8 @@ const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 
 /** Runs jobs on this machine, with their state below `folder`. */
 export class LocalBackend implements Backend, SignalsJobs {
+  readonly #shims = new Shims();
+
   constructor(private readonly folder: string) {}
 
   async submit(request: JobRequest): Promise<Submission> {
@@ -40,18 +40,7 @@ export class LocalBackend implements Backend, SignalsJobs {
     const temporary = join(folder, `job.json.${randomUUID()}`);
     await writeFile(temporary, JSON.stringify({ command, graceSeconds, labels }));
     await rename(temporary, join(folder, 'job.json'));
-    const errors = await open(join(folder, 'shim.txt'), 'a');
-    try {
-      const shim = spawn(process.execPath, [SHIM, folder], {
-        detached: true,
-        stdio: ['ignore', errors.fd, errors.fd],
-        env: { ...process.env, ...request.environment },
-      });
-      shim.unref();
-      await new Promise((resolve, reject) => shim.once('spawn', resolve).once('error', reject));
-    } finally {
-      await errors.close();
-    }
+    await this.#shims.order({ folder, environment: request.environment });
     await this.started(request.name);
     return 'started';
   }
@@ -129,7 +118,7 @@ export class LocalBackend implements Backend, SignalsJobs {
     const deadline = Date.now() + START_WAIT_MS;
     while ((await this.spawned(name)) === null) {
       if (Date.now() > deadline) {
-        const notes = await readFile(join(this.jobFolder(name), 'shim.txt'), 'utf8');
+        const notes = await readFile(join(this.jobFolder(name), 'shim.txt'), 'utf8').catch(() => '');
         throw new Error(`job ${name} did not start within ${START_WAIT_MS} ms: ${notes.trim()}`);
       }
       await sleep(5);

@@ -1,0 +1,62 @@
+/** Shims that are ready before there is a job for them: a relaunch need not wait until Node has started. */
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const SHIM = fileURLToPath(new URL('./local-shim.mjs', import.meta.url));
+
+/** What a shim is to do. */
+export interface ShimOrder {
+  /** The job's folder. */
+  readonly folder: string;
+  /** Environment of the job on top of this process's. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** Gives orders to shims, and keeps one in reserve once it has given its first. */
+export class Shims {
+  #reserve: ChildProcess | null = null;
+
+  /** Lets a shim start a job. @throws when no shim can be started. */
+  async order(order: ShimOrder): Promise<void> {
+    const text = JSON.stringify(order);
+    const reserve = this.#take();
+    // A reserve may have been killed a moment ago.
+    const taken = reserve !== null && (await given(reserve, text));
+    if (!taken && !(await given(await spawned(start()), text))) {
+      throw new Error('a shim ended before it was told which job to start');
+    }
+    this.#reserve ??= start();
+  }
+
+  /** The reserve, unless it has ended. */
+  #take(): ChildProcess | null {
+    const shim = this.#reserve;
+    this.#reserve = null;
+    const isThere = shim?.pid !== undefined && shim.exitCode === null && shim.signalCode === null;
+    return isThere ? shim : null;
+  }
+}
+
+/** A shim without an order. It leaves when this process ends, and keeps this process from ending as little as its job does. */
+function start(): ChildProcess {
+  const shim = spawn(process.execPath, [SHIM], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  shim.on('error', () => undefined);
+  shim.stdin.on('error', () => undefined);
+  shim.unref();
+  return shim;
+}
+
+/** Gives a shim its order. False: it did not take it. */
+async function given({ stdin }: ChildProcess, order: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    stdin?.once('error', () => resolve(false)).end(order, () => resolve(true));
+  });
+}
+
+async function spawned(shim: ChildProcess): Promise<ChildProcess> {
+  if (shim.pid !== undefined) return shim;
+  return new Promise((resolve, reject) => {
+    shim.once('spawn', () => resolve(shim)).once('error', reject);
+  });
+}
