@@ -4,7 +4,7 @@ import type { Parked, RunStatus, StageState, StageStatus } from './status.js';
 const MARKS: Readonly<Record<StageState, string>> = {
   waiting: '·',
   running: '▶',
-  parked: '⏸',
+  parked: '■',
   done: '✓',
   failed: '✗',
   skipped: '–',
@@ -34,18 +34,15 @@ function quoted(text: string): string {
 /** What failed, in which class, the job's last lines, and what can be done. */
 function parkedMarkdown(parked: Parked): string {
   const { folder, message, why, attempts, checkpoints, logTail, choices } = parked;
+  const log = logTail.join('\n').trim().replaceAll('```', "'''");
   const newest = checkpoints[0] === undefined ? 'none yet' : `\`${checkpoints[0]}\``;
   return [
     `**${folder} is parked: ${parked.class}**`,
     quoted(message),
     `Why it was not tried again: ${why}. Attempts: ${attempts}. Newest checkpoint: ${newest}.`,
-    ...(logTail.length === 0
-      ? []
-      : [`Last lines of its log:\n\n\`\`\`\n${logTail.join('\n').replaceAll('```', "'''")}\n\`\`\``]),
-    [
-      'What can be done (Send an update, or `longhaul --help`):',
-      ...choices.map((choice) => `- ${choice}`),
-    ].join('\n'),
+    ...(log === '' ? [] : [`Last lines of its log:\n\n\`\`\`\n${log}\n\`\`\``]),
+    'What can be done (Send an Update, or `longhaul --help`):',
+    choices.map((choice) => `- ${choice}`).join('\n'),
   ].join('\n\n');
 }
 
