@@ -27,8 +27,10 @@ import type { GatheredRun, GatheredStage } from './gathered.js';
 /** How thoroughly bulk data is looked at: every byte read, or sizes and the checksums that the store reports. */
 export type AuditLevel = 'full' | 'quick';
 
-/** Shards in flight at once; each is in memory as a whole. */
-const PARALLEL_SHARDS = 3;
+/** Artifacts in flight at once. */
+const PARALLEL = 3;
+/** Shards of one dataset in flight at once; each is in memory as a whole. */
+const PARALLEL_SHARDS = 2;
 
 /** Re-hashes everything. `onObject` is told what is read next. */
 export async function checkArtifacts(
@@ -102,12 +104,12 @@ class Verifier {
     verify: (artifact: Artifact) => Promise<readonly string[]>,
   ): Promise<Check> {
     const before = this.#bytes;
-    const differences: Difference[] = [];
-    for (const artifact of artifacts) {
+    const found = await mapConcurrently(artifacts, PARALLEL, async (artifact): Promise<Difference[]> => {
       this.onObject(artifact.url);
-      for (const message of await problemsOf(verify(artifact)))
-        differences.push({ object: artifact.url, message });
-    }
+      const problems = await problemsOf(verify(artifact));
+      return problems.map((message) => ({ object: artifact.url, message }));
+    });
+    const differences = found.flat();
     const how = this.level === 'full' ? 'read again and re-hashed' : 'compared by size and checksum';
     const bytes = formatBytes(this.#bytes - before);
     return checkOf(name, `${count(artifacts.length, noun)}, ${bytes} ${how}`, differences);

@@ -26,6 +26,8 @@ export interface TimelineEntry {
   readonly folder: string | null;
   /** Number of the record in its chain. */
   readonly index: number;
+  /** Workflow run that wrote it, by its owner token; null: the token names none. */
+  readonly writer: string | null;
   readonly entry: LedgerEntry;
 }
 

@@ -15,7 +15,7 @@ import type { Audit, Check, TimelineEntry } from './audit-data.js';
 import { checkChains, checkRecipe, checkSeals } from './chains.js';
 import { recordsOf } from './gathered.js';
 import type { GatheredRun } from './gathered.js';
-import { checkHistory, runIdsInLedger } from './history.js';
+import { checkHistory, runIdOf, runIdsInLedger } from './history.js';
 import type { HistoryFacts } from './history.js';
 import { checkInputs } from './inputs.js';
 import { numericsOf } from './numerics.js';
@@ -130,8 +130,8 @@ function timelineOf(run: GatheredRun): TimelineEntry[] {
   return entries.toSorted((a, b) => compare(a.order, b.order)).map(({ entry }) => entry);
 }
 
-function toTimeline(folder: string | null, { at, index, entry }: LedgerRecord): TimelineEntry {
-  return { at, folder, index, entry };
+function toTimeline(folder: string | null, { at, index, id, entry }: LedgerRecord): TimelineEntry {
+  return { at, folder, index, writer: runIdOf(id), entry };
 }
 
 function compare(a: string, b: string): number {

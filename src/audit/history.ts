@@ -51,14 +51,14 @@ export interface HistoryFacts {
 /** Workflow runs that wrote into the run's chain, by the owner tokens of its records. */
 export function runIdsInLedger(chain: CheckedChain): string[] {
   const opened = recordsOf(chain, 'run-opened').map(({ entry }) => entry.runId);
-  const writers = chain.links.flatMap(({ record }) => (record === null ? [] : runIdOf(record.id)));
-  return [...new Set([...opened, ...writers])];
+  const writers = chain.links.map(({ record }) => (record === null ? null : runIdOf(record.id)));
+  return [...new Set([...opened, ...writers.filter((runId) => runId !== null)])];
 }
 
-/** `<namespace>/<workflow id>/<run id>#…` */
-function runIdOf(recordId: string): string[] {
-  const runId = recordId.split('#')[0]?.split('/')[2];
-  return runId === undefined ? [] : [runId];
+/** The run id in an owner token: `<namespace>/<workflow id>/<run id>` of a run, with the stage in between of a stage. */
+export function runIdOf(recordId: string): string | null {
+  const parts = recordId.split('#')[0]?.split('/') ?? [];
+  return (parts.length > 3 ? parts.at(-2) : parts[2]) ?? null;
 }
 
 /** Compares; `facts` null with the reason why there are none. */

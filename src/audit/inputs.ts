@@ -32,15 +32,24 @@ export function unrecordedInputs(run: GatheredRun): Artifact[] {
   return [...distinct.values()].filter(({ digest }) => !recorded.has(digest));
 }
 
-/** Every dataset that a job reads, and everything it takes from another stage, is what the ledger says was made. */
+/**
+ * Every job is of the run's recipe, and every dataset that it reads, and everything that it takes from another stage, is what
+ * the ledger says was made.
+ */
 export function checkInputs(run: GatheredRun): Check {
   const recorded = recordedDigests(run);
+  const recipes = new Set<string>(recordsOf(run.chain, 'run-opened').map(({ entry }) => entry.recipeDigest));
   const { stages } = runLayout(run.runUrl);
   const differences: Difference[] = [];
   let inputs = 0;
   for (const stage of run.stages) {
     for (const [revision, spec] of stage.specs.entries()) {
       const used = inputsOf(spec);
+      const object = stageLayout(stage.url).specOf(revision);
+      if (!recipes.has(spec.recipeDigest)) {
+        const message = `is of the recipe ${spec.recipeDigest}, with which the run was never opened`;
+        differences.push({ object, message });
+      }
       inputs += used.length;
       const unknown = used.filter(
         ({ kind, url, digest }) =>
@@ -48,7 +57,7 @@ export function checkInputs(run: GatheredRun): Check {
       );
       differences.push(
         ...unknown.map(({ kind, url, digest }) => ({
-          object: stageLayout(stage.url).specOf(revision),
+          object,
           message: `takes the ${kind} ${url} with the digest ${digest}, which the ledger does not know`,
         })),
       );

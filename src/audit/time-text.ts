@@ -44,7 +44,7 @@ function rowsOf({ stages, waitingSeconds, seconds, allSeconds, cost }: Accountin
   return [
     row('', (label) => COLUMNS[label], 'all'),
     ...stages.map((stage) => times(stage.folder, stage.seconds)),
-    ...(time(waitingSeconds) === NONE ? [] : [times('between stages', { parked: waitingSeconds })]),
+    ...(waitingSeconds < 1 ? [] : [times('between stages', { parked: waitingSeconds })]),
     times('all', seconds),
     row('share', (label) => share(seconds[label], allSeconds), ''),
     ...(cost === null ? [] : [row('cost', (label) => money(cost.byLabel[label]), money(cost.total))]),
@@ -77,7 +77,7 @@ function money(dollars: number): string {
 }
 
 function share(part: number, whole: number): string {
-  return part === 0 || whole === 0 ? NONE : percent(part / whole);
+  return time(part) === NONE || whole === 0 ? NONE : percent(part / whole);
 }
 
 function percent(part: number): string {

@@ -1,6 +1,8 @@
 /** The timeline of an audit as rows: one per attempt, operator action, and stage that began or ended. */
+import { commitIdSchema } from '../contracts/index.js';
 import type { EntryOf, StageResult } from '../domain/ledger.js';
 import { durationText } from '../domain/status-markdown.js';
+import { partsOfCommitId } from '../store/layout.js';
 import type { TimelineEntry } from './audit-data.js';
 
 /** A row of the timeline. */
@@ -21,41 +23,72 @@ const COLLAPSE_FROM = 4;
 
 /** The rows in order. `all`: none are put together. */
 export function timelineRows(timeline: readonly TimelineEntry[], all: boolean): TimelineRow[] {
-  const ends = new Map<string, TimelineEntry & { readonly entry: EntryOf<'attempt-ended'> }>();
-  for (const one of timeline) {
-    const { entry } = one;
-    if (entry.type === 'attempt-ended') ends.set(`${one.folder ?? ''} ${entry.epoch}`, { ...one, entry });
-  }
-  const counted = new Map<string, string>();
-  for (const { entry } of timeline) {
-    if (entry.type === 'stage-started')
-      counted.set(entry.folder, entry.kind === 'evaluation' ? 'sample' : 'step');
-  }
+  const attempts = new AttemptBook(timeline);
+  let writer: string | null = null;
   const items = timeline.flatMap((one): Item[] => {
-    const { entry } = one;
-    if (entry.type === 'attempt-ended') return [];
-    if (entry.type !== 'attempt-opened') return [{ kind: 'row', row: rowOf(one) }];
-    const ended = ends.get(`${one.folder ?? ''} ${entry.epoch}`)?.entry ?? null;
-    const folder = one.folder ?? '';
-    return [
-      { kind: 'attempt', at: one.at, folder, unit: counted.get(folder) ?? 'step', opened: entry, ended },
-    ];
+    if (one.entry.type === 'attempt-ended') return [];
+    if (one.entry.type === 'attempt-opened') return [attempts.item(one, one.entry)];
+    const reset = isReset(one, writer) ? [{ kind: 'row', row: resetRow(one) } as const] : [];
+    if (one.folder === null) writer = one.writer;
+    return [...reset, { kind: 'row', row: rowOf(one) }];
   });
   return groups(items, all).map((group) => rowOfGroup(group));
 }
 
-type Item =
-  | { readonly kind: 'row'; readonly row: TimelineRow }
-  | {
-      readonly kind: 'attempt';
-      readonly at: string;
-      readonly folder: string;
-      /** What its progress is counted in. */
-      readonly unit: string;
-      readonly opened: EntryOf<'attempt-opened'>;
-      readonly ended: EntryOf<'attempt-ended'> | null;
-    };
-type AttemptItem = Extract<Item, { kind: 'attempt' }>;
+/** Nothing records a reset itself: another workflow run goes on with the run's chain, and has not opened it. */
+function isReset({ folder, entry, writer }: TimelineEntry, before: string | null): boolean {
+  return folder === null && before !== null && writer !== before && entry.type !== 'run-opened';
+}
+
+type Commit = EntryOf<'attempt-ended'>['commits'][number];
+
+interface AttemptItem {
+  readonly kind: 'attempt';
+  readonly at: string;
+  readonly folder: string;
+  /** What its progress is counted in. */
+  readonly unit: string;
+  readonly opened: EntryOf<'attempt-opened'>;
+  readonly ended: EntryOf<'attempt-ended'> | null;
+  readonly commits: readonly Commit[];
+}
+type Item = { readonly kind: 'row'; readonly row: TimelineRow } | AttemptItem;
+
+/** What the whole timeline says of each attempt. */
+class AttemptBook {
+  readonly #ends = new Map<string, EntryOf<'attempt-ended'>>();
+  readonly #units = new Map<string, string>();
+  /** Commits that later attempts began at: of a job that was killed, its observer may have missed the last. */
+  readonly #begunAt = new Map<string, Commit>();
+
+  constructor(timeline: readonly TimelineEntry[]) {
+    for (const { folder, entry } of timeline) {
+      if (entry.type === 'attempt-ended') this.#ends.set(keyOf(folder, entry.epoch), entry);
+      if (entry.type === 'stage-started')
+        this.#units.set(entry.folder, entry.kind === 'evaluation' ? 'sample' : 'step');
+      if (entry.type === 'attempt-opened' && entry.from !== null) {
+        const { step, epoch } = partsOfCommitId(commitIdSchema.parse(entry.from));
+        this.#begunAt.set(keyOf(folder, epoch), { id: entry.from, step });
+      }
+    }
+  }
+
+  item({ at, folder }: TimelineEntry, opened: EntryOf<'attempt-opened'>): AttemptItem {
+    const key = keyOf(folder, opened.epoch);
+    const ended = this.#ends.get(key) ?? null;
+    const recorded = ended?.commits ?? [];
+    const missed = this.#begunAt.get(key);
+    const isMissed = missed !== undefined && !recorded.some(({ id }) => id === missed.id);
+    const commits = isMissed ? [...recorded, missed].toSorted((a, b) => a.step - b.step) : recorded;
+    const unit = this.#units.get(folder ?? '') ?? 'step';
+    return { kind: 'attempt', at, folder: folder ?? '', unit, opened, ended, commits };
+  }
+}
+
+function keyOf(folder: string | null, epoch: number): string {
+  return `${folder ?? ''} ${epoch}`;
+}
+
 type Group = { readonly row: TimelineRow } | { readonly attempts: readonly [AttemptItem, ...AttemptItem[]] };
 
 /** Attempts that follow one another and ended in the same class stand together. */
@@ -98,14 +131,14 @@ function attemptMark(failureClass: EntryOf<'attempt-ended'>['class']): string {
     : '✗';
 }
 
-function attemptText({ opened, ended, unit }: AttemptItem): string {
+function attemptText({ opened, ended, unit, commits }: AttemptItem): string {
   const name = `attempt ${opened.epoch}`;
   const begun = opened.from === null ? 'from the start' : `from ${opened.from}`;
   if (ended === null) return `${name} ${begun}; its end is not recorded`;
   const parts = [
     `${name} ${begun}: ${ended.class} after ${durationText(ended.wallSeconds)}`,
     ended.step > 0 ? `at ${unit} ${ended.step.toLocaleString('en-US')}` : '',
-    commitsText(ended.commits),
+    commitsText(commits),
     ended.node === null ? '' : `on ${ended.node}`,
     firstLine(ended.message),
     firstLine(ended.note),
@@ -113,7 +146,7 @@ function attemptText({ opened, ended, unit }: AttemptItem): string {
   return parts.filter((part) => part !== '').join(' · ');
 }
 
-function commitsText(commits: EntryOf<'attempt-ended'>['commits']): string {
+function commitsText(commits: readonly Commit[]): string {
   const last = commits.at(-1);
   if (last === undefined) return '';
   return commits.length === 1
@@ -126,13 +159,18 @@ function seriesText(attempts: readonly [AttemptItem, ...AttemptItem[]]): string 
   const last = attempts.at(-1) ?? first;
   const ends = attempts.flatMap(({ ended }) => (ended === null ? [] : [ended]));
   const seconds = ends.reduce((sum, { wallSeconds }) => sum + wallSeconds, 0);
-  const commits = ends.flatMap((ended) => ended.commits);
+  const commits = attempts.flatMap((attempt) => attempt.commits);
   const parts = [
     `attempts ${first.opened.epoch} to ${last.opened.epoch}: ${attempts.length} × ${first.ended?.class ?? ''} in ${durationText(seconds)}`,
     `at ${first.unit} ${(ends.at(-1)?.step ?? 0).toLocaleString('en-US')} in the end`,
     commitsText(commits),
   ];
   return parts.filter((part) => part !== '').join(' · ');
+}
+
+function resetRow({ at, writer }: TimelineEntry): TimelineRow {
+  const text = `reset: workflow run ${writer ?? '?'} goes on from here`;
+  return { mark: '▶', ...instantOf(at), subject: 'run', text };
 }
 
 const RESULT_MARKS: Readonly<Record<StageResult, string>> = {
@@ -203,7 +241,7 @@ function withWhy(what: string, why: string): string {
 
 /** A digest as far as people compare it; the whole is in the records. */
 function short(digest: string): string {
-  return digest.slice(0, 'sha256:'.length + 12);
+  return digest.slice('sha256:'.length, 'sha256:'.length + 12);
 }
 
 function firstLine(text: string): string {

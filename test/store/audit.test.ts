@@ -228,6 +228,18 @@ describe('every difference is found, with its object', () => {
     );
   });
 
+  it('a job of another recipe', async () => {
+    await edit(stage().spec, '"recipeDigest": "sha256:', '"recipeDigest": "sha256:0000');
+    const text = new TextDecoder().decode((await store.get(stage().spec)).data);
+    const cut = text.replace(/("recipeDigest": "sha256:[0-9a-f]{64})[0-9a-f]{4}/, '$1');
+    await store.put(stage().spec, new TextEncoder().encode(cut));
+    expect(differences(await audit())).toEqual([
+      expect.stringMatching(
+        /^inputs: stages\/03-stage-1\/spec\.json is of the recipe sha256:0000.*never opened$/,
+      ),
+    ]);
+  });
+
   it.each(['changed', 'removed'])('a record of the run’s chain that was %s', async (how) => {
     const url = ledgerRecordUrl(run.run.url, 8);
     await (how === 'removed' ? store.delete([url]) : edit(url, '"ann"', '"eve"'));

@@ -10,6 +10,7 @@ function timeline(entries: readonly LedgerEntry[]): TimelineEntry[] {
     at: new Date(Date.UTC(2026, 0, 5, 12) + position * 10_000).toISOString(),
     folder: entry.type.startsWith('attempt') ? '03-a' : null,
     index: position + 1,
+    writer: 'run-1',
     entry,
   }));
 }
@@ -55,6 +56,13 @@ describe('an attempt is one row', () => {
     expect(rows[1]).toBe('✓ 12:00:10 03-a attempt 1 from the start: done after 5.0 s · at sample 90');
   });
 
+  it('with the commit that the next one began at, although nobody saw it made', () => {
+    const killed = ended(1, 'unknown', { step: 12, wallSeconds: 5 });
+    expect(texts([opened(1), killed, opened(2, 10)])[0]).toBe(
+      '✗ 12:00:00 03-a attempt 1 from the start: unknown after 5.0 s · at step 12 · commit at 10',
+    );
+  });
+
   it('says so when nobody recorded its end', () => {
     expect(texts([opened(1)])).toEqual(['▶ 12:00:00 03-a attempt 1 from the start; its end is not recorded']);
   });
@@ -98,6 +106,22 @@ describe('a thousand preemptions are readable', () => {
   });
 });
 
+describe('a reset', () => {
+  it('is told by another workflow run that goes on with the chain, a second start is not one', () => {
+    const entries = timeline([started('03-a'), started('03-a'), stageEnded('03-a')]);
+    const rows = timelineRows(
+      entries.map((one, index) => (index === 0 ? one : { ...one, writer: 'run-2' })),
+      false,
+    );
+    expect(rows.map(({ subject, text }) => `${subject} ${text}`)).toEqual([
+      '03-a 03-a',
+      'run reset: workflow run run-2 goes on from here',
+      '03-a 03-a',
+      '03-a done',
+    ]);
+  });
+});
+
 describe('everything else is a row of its own', () => {
   it('with a mark that tells good from bad', () => {
     const action: LedgerEntry = {
@@ -138,11 +162,11 @@ describe('everything else is a row of its own', () => {
         { type: 'run-ended', state: 'failed', why: 'no\nmore' },
       ]),
     ).toEqual([
-      '▶ 12:00:00 run opened by workflow run id in ns, recipe sha256:aaaaaaaaaaaa',
+      '▶ 12:00:00 run opened by workflow run id in ns, recipe aaaaaaaaaaaa',
       '▶ 12:00:10 03-a 03-a',
       '‖ 12:00:20 03-a parked',
       '● 12:00:30 operator setBudget {"class":"hang","relaunches":5} by ann (authenticated): flaky',
-      '✓ 12:00:40 run adopted sha256:bbbbbbbbbbbb: it is there',
+      '✓ 12:00:40 run adopted bbbbbbbbbbbb: it is there',
       '✓ 12:00:50 03-a done · 2 datasets',
       '✗ 12:01:00 run failed: no',
     ]);

@@ -1,0 +1,72 @@
+import { execa } from 'execa';
+import { fileURLToPath } from 'node:url';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { parseUrl } from '../../src/store/index.js';
+import { useRunUnderAudit } from './audit-support.js';
+import { flipBit } from './support.js';
+
+const under = useRunUnderAudit();
+const LONGHAUL = fileURLToPath(new URL('../../bin/longhaul.mjs', import.meta.url));
+let environment: Record<string, string>;
+
+beforeEach(() => {
+  const { server, run } = under.current;
+  const { bucket, key } = parseUrl(run.runUrl);
+  environment = {
+    ...server.environment,
+    LONGHAUL_S3_BUCKET: bucket,
+    LONGHAUL_S3_PREFIX: key.replace(/\/runs\/r$/, ''),
+    // Nobody listens there.
+    LONGHAUL_TEMPORAL_ADDRESS: '127.0.0.1:1',
+    NODE_NO_WARNINGS: '1',
+  };
+});
+
+async function longhaul(...args: readonly string[]) {
+  return execa(process.execPath, [LONGHAUL, 'audit', ...args], { env: environment, reject: false });
+}
+
+describe('longhaul audit', () => {
+  it('audits a run by its name, without a Temporal server, and exits with 0', async () => {
+    const { stdout, exitCode } = await longhaul('r');
+    expect(stdout).toContain('Verified: nothing differs. Not checked: Temporal.');
+    expect(stdout).toMatch(
+      /– Temporal +the history was not read: No Temporal server answers at 127\.0\.0\.1:1/,
+    );
+    expect(exitCode).toBe(0);
+  });
+
+  it('exits with 1 when something differs, and names it', async () => {
+    const { server, run } = under.current;
+    await flipBit(server.fileOf(`${run.model.url}/model.safetensors`));
+    const { stdout, exitCode } = await longhaul(run.runUrl, '--offline');
+    expect(stdout).toContain(
+      `      ${run.model.url}\n        model.safetensors: bytes 0 to 349 do not match their digest`,
+    );
+    expect(exitCode).toBe(1);
+  });
+
+  it('prints JSON for machines', async () => {
+    const { stdout, exitCode } = await longhaul('r', '--json', '--offline', '--quick');
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: 'longhaul.audit/1',
+      run: 'r',
+      verdict: 'verified',
+      level: 'quick',
+      state: 'completed',
+    });
+    expect(exitCode).toBe(0);
+  });
+
+  it('says in one sentence that there is no such run, or that the store did not answer', async () => {
+    const none = await longhaul('nobody', '--offline');
+    expect([none.stderr, none.exitCode]).toEqual([
+      `There is no run at ${under.current.run.runUrl.replace(/r$/, 'nobody')}.`,
+      1,
+    ]);
+    environment['LONGHAUL_S3_BUCKET'] = 'no-such-bucket';
+    const { stderr, exitCode } = await longhaul('r', '--offline');
+    expect(stderr).toMatch(/^The audit was broken off, which says nothing about the run\. .*NoSuchBucket$/);
+    expect(exitCode).toBe(1);
+  });
+});
