@@ -7,16 +7,20 @@ server on this machine; medians, wall seconds, bytecode compiled. Parts, as the 
   import      to everything imported
   load        to model, optimizer, checkpoint and data in place
   first step  to the first optimizer step done (beside it: the median of the others)
+  processor   seconds of processor time, of all threads and both processes, when the first step was last seen missing;
+              on a machine that does other work only this says much
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import statistics
 import time
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
 
 from bench_support import s3_server
 
@@ -24,7 +28,7 @@ from job_support import TOKENIZER, StageRun, publish_dataset, publish_folder, sa
 from longhaul_trainer.config import read_config
 from longhaul_trainer.store import Store
 
-PARTS = ("launch", "import", "load", "first step", "total", "other steps")
+PARTS = ("launch", "import", "load", "first step", "total", "other steps", "processor")
 ROWS = 4
 
 
@@ -47,13 +51,29 @@ def stage(store: Store, name: str, steps: int) -> StageRun:
     return StageRun(store, spec_of(f"s3://bench/{name}/stages/01-stage", start, config, store, base, data))
 
 
+def processor_seconds(wrapper: int) -> float:
+    """Processor time of a process and its children so far."""
+    ticks = 0
+    try:
+        children = Path(f"/proc/{wrapper}/task/{wrapper}/children").read_text().split()
+        for pid in (str(wrapper), *children):
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+    except OSError:  # it has just ended
+        return 0.0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def parts(run: StageRun) -> dict[str, float]:
     """Launches an attempt, stops it after a few steps, and takes its start-up apart."""
     launched = time.time()
     process = run.start()
     first = run.epoch()
-    while process.poll() is None and len(run.steps(first)) < 3:
-        time.sleep(0.05)
+    processor = 0.0
+    while process.poll() is None and (done := len(run.steps(first))) < 3:
+        if not done:
+            processor = processor_seconds(process.pid)
+        time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=600)
     at: dict[str, float] = {}
@@ -63,7 +83,7 @@ def parts(run: StageRun) -> dict[str, float]:
     edges = [launched, at["import"], at["load"], at["first-step"], at["step"]]
     took = [later - earlier for earlier, later in pairwise(edges)]
     others = [event.seconds for event in run.steps(first)[1:]]
-    return dict(zip(PARTS, [*took, at["step"] - launched, statistics.median(others)], strict=True))
+    return dict(zip(PARTS, [*took, at["step"] - launched, statistics.median(others), processor], strict=True))
 
 
 def main() -> None:

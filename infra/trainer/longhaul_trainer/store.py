@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +59,7 @@ def sha256_digest(data: bytes | bytearray | memoryview) -> str:
 
 
 class Store:
-    """An S3 store, safe to use from several threads, not across a fork."""
+    """An S3 store, safe to use from several threads; across a fork only after ``forget_connections``."""
 
     def __init__(self, client: Any, *, patience_seconds: float = 900.0, parallel: int = 4) -> None:
         """``client``: a botocore S3 client without retries of its own. ``parallel``: parts in flight (64 MiB each),
@@ -88,7 +87,9 @@ class Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        client = _session().create_client("s3", region_name=region, endpoint_url=endpoint, config=config)
+        client = botocore.session.get_session().create_client(
+            "s3", region_name=region, endpoint_url=endpoint, config=config
+        )
         patience = float(os.environ.get("LONGHAUL_STORE_PATIENCE_SECONDS", "900"))
         return cls(client, patience_seconds=patience, parallel=parallel)
 
@@ -98,6 +99,10 @@ class Store:
         Takes no lock, so that a signal handler may call it.
         """
         self._deadline = min(self._deadline, time.monotonic() + max(seconds, 0.0))
+
+    def forget_connections(self) -> None:
+        """Closes what is open, so that this process and a fork of it can both go on: a connection has one user."""
+        self.client.close()
 
     @property
     def in_trouble(self) -> bool:
@@ -253,9 +258,3 @@ class Store:
         until = min(time.monotonic() + seconds, deadline)
         while (left := min(until, self._deadline) - time.monotonic()) > 0:
             time.sleep(min(left, 0.25))
-
-
-@cache
-def _session() -> botocore.session.Session:
-    """One session per process and its forks: it keeps the parsed service model, which takes 0.1 s to read."""
-    return botocore.session.get_session()

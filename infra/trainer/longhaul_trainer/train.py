@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from .contracts import TrainSpec
+from .imports import collecting_later
 from .inputs import Fetching
 from .job import Job, Trained
 
@@ -17,8 +18,8 @@ def run(spec: TrainSpec, job: Job) -> Trained:
     """Trains a stage to its end, or raises: Stopped, Fenced, NumericsFailure, DataFailure, UserFailure, StoreError."""
     with tempfile.TemporaryDirectory(prefix="longhaul-", ignore_cleanup_errors=True) as folder:
         fetching = Fetching(spec, job, Path(folder))
-        from .stage import Stage
-
+        with collecting_later():
+            from .stage import Stage
         job.phase("load")
         stage = Stage(spec, job, Path(folder))
         stage.load(fetching.wait())

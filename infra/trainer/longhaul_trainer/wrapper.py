@@ -48,6 +48,7 @@ from .errors import (
     StoreError,
     UserFailure,
 )
+from .imports import collecting_later
 from .job import AnyOutcome, Attempt, Job, Progress, ended, outcome_of
 from .layout import StageUrls
 from .store import Store
@@ -183,6 +184,7 @@ class _Attempt:
         oom_kills, wrapper = _oom_kills(), os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
+        self._store.forget_connections()
         # A signal that arrives before the worker has its own handlers must reach it later, not be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         pid = os.fork()
@@ -191,7 +193,7 @@ class _Attempt:
             os.close(output)
             for stream in (1, 2):
                 os.dup2(worker_output, stream)
-            _work(spec, self._launch, boxes, self._started)
+            _work(spec, self._launch, self._store, boxes, self._started)
             os._exit(0)
         os.close(worker_output)
         self._worker = pid
@@ -329,7 +331,7 @@ def _exit_code(outcome: AnyOutcome) -> int:
 # --- inside the worker ------------------------------------------------------------------------------------------------
 
 
-def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, boxes: Boxes, started: float) -> None:
+def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store, boxes: Boxes, started: float) -> None:
     """Do the job and leave its outcome in the mailbox. Never raises."""
     started_at = now()
     signal.set_wakeup_fd(-1)
@@ -340,7 +342,7 @@ def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, boxes: Boxes, started:
         job = Job(
             spec,
             launch.epoch,
-            Store.from_environment(),
+            store,
             grace_seconds=max(launch.grace_seconds - 4.0, launch.grace_seconds * 0.6),
             started=started,
             on_progress=lambda progress: boxes.progress.write(_progress_bytes(progress)),
@@ -348,7 +350,8 @@ def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, boxes: Boxes, started:
         _stop_on_signals(job)
         job.events.phase("import")
         job.events.start()
-        entry = importlib.import_module(f"{__package__}.{'train' if spec.kind == 'train' else 'evaluate'}")
+        with collecting_later():
+            entry = importlib.import_module(f"{__package__}.{'train' if spec.kind == 'train' else 'evaluate'}")
         result = entry.run(spec, job)
     except BaseException as error:
         if not isinstance(error, Stopped):
