@@ -249,6 +249,26 @@ class TestAGraceThatIsTooShort:
         assert any("grace is too short" in event.message for event in run.events() if event.type == "log")
         assert run.run_inside().weights_digest == undisturbed
 
+    def test_to_load_a_checkpoint_in_is_not_waited_out(self, run: StageRun, proxy: Proxy, undisturbed: str) -> None:
+        """SIGTERM while the checkpoint is still on its way: the job stops there and then."""
+        with pytest.raises(Stopped):
+            run.run_inside(stop_after=EVERY)
+        loading, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            loading.set()
+            go_on.wait(300)
+
+        proxy.rule = at(lambda request: request.method == "GET" and request.key.endswith(WEIGHTS), hold)
+        process = through(proxy, run, grace_seconds=100.0)
+        assert loading.wait(120)
+        process.send_signal(signal.SIGTERM)
+        outcome = run.finish(process)
+        go_on.set()
+        assert (outcome.class_, outcome.step) == ("preempted", 0)
+        assert "SIGTERM" in outcome.message
+        assert run.run_inside().weights_digest == undisturbed
+
     def test_while_the_store_is_down_it_is_a_preemption_all_the_same(
         self, run: StageRun, proxy: Proxy, undisturbed: str
     ) -> None:
