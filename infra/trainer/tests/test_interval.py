@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from longhaul_trainer.contracts import CheckpointPolicy
 from longhaul_trainer.interval import MEASURING_STEPS, SaveSchedule, best_interval_seconds
-
-FIXTURE = Path(__file__).with_name("fixtures") / "interval.json"
 
 
 def policy(every: int | str, keep_every: int = 0) -> CheckpointPolicy:
@@ -54,13 +50,6 @@ class TestTheBestInterval:
         others = [best * 1.05**power for power in range(-60, 61)]
         optimum = min(expected_seconds(other, cost, mean) for other in others)
         assert expected_seconds(best, cost, mean) <= optimum * 1.02
-
-    @pytest.mark.parametrize(
-        "case", json.loads(FIXTURE.read_text(encoding="utf-8")), ids=lambda case: str(case["cost"])
-    )
-    def test_is_the_one_that_plans_show(self, case: dict[str, float]) -> None:
-        """`test/unit/domain/checkpoint-interval-fixture.test.ts` holds `src/domain/checkpoint-interval.ts` to it too."""
-        assert best_interval_seconds(case["cost"], case["mean"]) == pytest.approx(case["seconds"], rel=1e-6)
 
     def test_a_save_that_costs_more_than_the_time_between_interruptions_is_made_once_in_it(self) -> None:
         assert best_interval_seconds(100, 10) == 10
