@@ -53,9 +53,6 @@ from .store import Store
 MICRO_BATCH_TOKENS = 16_384
 """Most tokens of a micro-batch, unless one row has more. It decides how sums are cut, so it is in the fingerprint."""
 
-NOT_TAKEN = StepResult(loss=0.0, valid_tokens=0, gradient_norm=0.0)
-"""What events say of a step that was left out: nothing was learned from any of its tokens."""
-
 
 class Stage:
     """One attempt at a training stage: its model, optimizer, data and counters."""
@@ -185,7 +182,8 @@ class Stage:
             losses=[*before.losses, taken.loss] if taken else before.losses,
             skipped=before.skipped if taken else [*before.skipped, before.step + 1],
         )
-        result = taken or NOT_TAKEN
+        # A step left out learned from no token. It has no loss of its own; the newest one keeps curves from falling to 0.
+        result = taken or StepResult(before.losses[-1] if before.losses else 0.0, valid_tokens=0, gradient_norm=0.0)
         self.job.step_done(
             StepEvent(
                 type="step",

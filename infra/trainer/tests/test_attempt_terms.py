@@ -74,6 +74,7 @@ class TestALeftOutStep:
             learning_rate(schedule, event.tokens) for event in run.steps()
         ]
         assert [event.step for event in run.steps() if event.valid_tokens == 0] == [5, 6]
+        assert {event.loss for event in run.steps()[4:6]} == {run.steps()[3].loss}
         assert any("steps 5 to 6 are left out" in event.message for event in run.events() if event.type == "log")
 
     @pytest.mark.parametrize("stops", [(3,), (4,), (5,), (6,), (4, 5, 8)])
