@@ -140,18 +140,33 @@ export class ChaosRun {
     return (await this.stack.live.store.folders(this.urls.attempts)).map(Number).sort((a, b) => a - b);
   }
 
+  /** The job and its shim are gone at once, as when a node is lost. False: it had ended before. */
+  async vanish(job: ChaosJob): Promise<boolean> {
+    const { shim } = await this.identitiesOf(job);
+    if ((await this.stack.backend.observe(job.name)).state !== 'running') return false;
+    process.kill(shim.pid, 'SIGKILL');
+    return this.stack.backend.signal(job.name, 'SIGKILL');
+  }
+
   /** The backend loses sight of a job that goes on: as a node that was cut off, or a machine that was paused. */
-  async loseSightOf({ name }: ChaosJob): Promise<void> {
-    const file = join(this.stack.live.config.dataDir, 'jobs', name, 'started.json');
-    const started = z
-      .looseObject({ shim: z.looseObject({ pid: z.int() }), job: z.looseObject({}) })
-      .parse(JSON.parse(await readFile(file, 'utf8')));
+  async loseSightOf(job: ChaosJob): Promise<void> {
+    const started = await this.identitiesOf(job);
     const gone = { startTicks: '0' };
     process.kill(started.shim.pid, 'SIGKILL');
     await writeFile(
-      file,
+      this.startedFile(job),
       JSON.stringify({ ...started, shim: { ...started.shim, ...gone }, job: { ...started.job, ...gone } }),
     );
+  }
+
+  private startedFile({ name }: ChaosJob): string {
+    return join(this.stack.live.config.dataDir, 'jobs', name, 'started.json');
+  }
+
+  private async identitiesOf(job: ChaosJob) {
+    return z
+      .looseObject({ shim: z.looseObject({ pid: z.int() }), job: z.looseObject({}) })
+      .parse(JSON.parse(await readFile(this.startedFile(job), 'utf8')));
   }
 
   /**
