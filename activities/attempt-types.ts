@@ -93,7 +93,7 @@ export interface RunAttemptInput {
   /** Whether to make the result anew although there is one. */
   readonly force: boolean;
   readonly skipSteps: readonly StepWindow[];
-  /** Measured over the stage; null: unknown. */
+  /** Assumed by the recipe at first, and then ever more what the stage has seen; null: unknown. */
   readonly meanSecondsBetweenInterruptions: number | null;
   /** Between SIGTERM and SIGKILL, seconds. */
   readonly graceSeconds: number;

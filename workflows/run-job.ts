@@ -13,6 +13,7 @@ import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/at
 import type { JobSpec } from '../src/contracts/job-spec.js';
 import { allowanceProblem, nodesToAvoid, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
 import type { AttemptBudgets, Reaction } from '../src/domain/attempt-policy.js';
+import { meanBetweenInterruptions } from '../src/domain/checkpoint-interval.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import { runAttempt } from './activity-proxies.js';
@@ -33,6 +34,8 @@ export interface JobInput {
   readonly execution: Recipe['execution'];
   /** Devices the job works with. */
   readonly gpus: number;
+  /** Mean time between interruptions that the recipe assumes, seconds. */
+  readonly assumedMeanSeconds: number;
   /** Whether to make the result anew although there is one. */
   readonly force: boolean;
   readonly state: JobState;
@@ -169,7 +172,11 @@ export class JobRunner {
       from,
       force,
       skipSteps,
-      meanSecondsBetweenInterruptions: interruptions === 0 ? null : wallSeconds / interruptions,
+      meanSecondsBetweenInterruptions: meanBetweenInterruptions(
+        this.job.assumedMeanSeconds,
+        wallSeconds,
+        interruptions,
+      ),
       graceSeconds: execution.graceSeconds,
       leaseSeconds: execution.leaseSeconds,
       watchdog: { settings: execution.watchdog, learned },

@@ -195,6 +195,7 @@ export class StepRunner {
       specRevision,
       execution,
       gpus: cost.gpus,
+      assumedMeanSeconds: cost.interruptions.meanHoursBetween * 3600,
       force,
       state: job,
     };

@@ -16,6 +16,18 @@ export function bestIntervalSeconds(cost: number, mean: number): number {
   return Math.sqrt(2 * cost * mean) * (1 + Math.sqrt(ratio) / 3 + ratio / 9) - cost;
 }
 
+/**
+ * Mean seconds between interruptions, from what was assumed and what was seen: the assumption counts as one interruption, so that it
+ * decides at first, and soon no more. `watchedSeconds`: how long the job has run so far, in all its attempts.
+ */
+export function meanBetweenInterruptions(
+  assumedSeconds: number,
+  watchedSeconds: number,
+  interruptions: number,
+): number {
+  return (assumedSeconds + watchedSeconds) / (1 + interruptions);
+}
+
 /** What saving and stepping take. */
 export interface CheckpointCosts {
   readonly stepSeconds: number;

@@ -7,6 +7,7 @@ import {
   bestIntervalSteps,
   goodput,
   goodputWithGrace,
+  meanBetweenInterruptions,
 } from '../../../src/domain/checkpoint-interval.js';
 import type { CheckpointCosts, InterruptionCosts } from '../../../src/domain/checkpoint-interval.js';
 import { formatPlan, plan } from '../../../src/domain/plan.js';
@@ -104,6 +105,12 @@ describe('the interval between checkpoints', () => {
       }),
       { numRuns: 20, seed: SEED },
     );
+  });
+
+  it('goes by the assumed time between interruptions until there are any, and then ever more by what is seen', () => {
+    expect(meanBetweenInterruptions(180, 0, 0)).toBe(180);
+    expect(meanBetweenInterruptions(180, 20, 1)).toBe(100);
+    expect(meanBetweenInterruptions(180, 12_000, 1000)).toBeCloseTo(12, 0);
   });
 
   it('is the same in the trainer, which decides by it', async () => {
