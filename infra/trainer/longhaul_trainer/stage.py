@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors.torch import save
-
 from .artifacts import publish_model, read_contract
 from .attempt import AttemptTerms
 from .batches import make_micro_batch
@@ -45,6 +43,7 @@ from .state import (
     load_counters,
     load_moments,
     load_weights,
+    tensor_file,
     weights_digest,
 )
 from .step import MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
@@ -265,8 +264,8 @@ class Stage:
             tokens=counters.tokens,
             next_sample=counters.next_sample,
             files={
-                WEIGHTS: lambda: save(weights),
-                MOMENTS: lambda: save(moments),
+                WEIGHTS: lambda: tensor_file(weights),
+                MOMENTS: lambda: tensor_file(moments),
                 COUNTERS: counters_bytes(counters),
             },
             weights_digest=lambda: weights_digest(weights),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -13,6 +14,7 @@ from torch import nn
 
 from .digests import WeightsDigest
 from .optim import AdamW
+from .transfers import Pieces
 
 WEIGHTS = "weights.safetensors"
 MOMENTS = "moments.safetensors"
@@ -55,10 +57,32 @@ def copy_tensors(model: nn.Module, optimizer: AdamW) -> tuple[Tensors, Tensors]:
     weights: Tensors = {}
     moments: Tensors = {}
     for name, parameter in unique_parameters(model).items():
-        weights[name] = parameter.detach().cpu().clone().contiguous()
+        weights[name] = _copy(parameter)
         for key, value in optimizer.state.get(parameter, {}).items():
-            moments[f"{name}/{key}"] = value.detach().cpu().clone().contiguous()
+            moments[f"{name}/{key}"] = _copy(value)
     return weights, moments
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def tensor_file(tensors: Mapping[str, torch.Tensor]) -> Pieces:
+    """The file that `safetensors.torch.save` makes of contiguous `tensors` on the CPU, byte for byte, in their memory.
+
+    A checkpoint of many GB is copied once, when training stands still for it, and not a second time to be uploaded.
+    """
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, dict[str, Any]] = {}
+    end = 0
+    for name in names:
+        start, end = end, end + tensors[name].nbytes
+        shape = list(tensors[name].shape)
+        header[name] = {"dtype": DTYPES[tensors[name].dtype], "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    contents = (tensors[name].reshape(-1).view(torch.uint8).numpy().data for name in names)
+    return Pieces([len(text).to_bytes(8, "little"), text, *contents])
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: AdamW, counters: Counters) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +24,35 @@ from .layout import split_url
 if TYPE_CHECKING:
     from .store import Store
 
-Source = bytes | bytearray | memoryview | Path
-"""Contents of a file: bytes in memory, or a local file."""
-
 _CHUNK = 1024 * 1024
+
+
+class Pieces:
+    """A file's contents as buffers one after the other, which nobody puts together but the parts on their way."""
+
+    def __init__(self, buffers: Iterable[bytes | memoryview]) -> None:
+        self._buffers = [memoryview(buffer).cast("B") for buffer in buffers]
+        self._ends = list(accumulate(buffer.nbytes for buffer in self._buffers))
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self._ends[-1] if self._ends else 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes from `offset` on, `size` of them or as many as there are."""
+        found: list[memoryview] = []
+        index = bisect_right(self._ends, offset)
+        while size > 0 and index < len(self._buffers):
+            start = offset - (self._ends[index] - self._buffers[index].nbytes)
+            piece = self._buffers[index][start : start + size]
+            found.append(piece)
+            offset, size, index = offset + piece.nbytes, size - piece.nbytes, index + 1
+        return b"".join(found)
+
+
+Source = bytes | bytearray | memoryview | Pieces | Path
+"""Contents of a file: in memory, or a local file."""
 
 
 def upload_all(store: Store, prefix: str, files: Mapping[str, Source]) -> list[StoredFile]:
@@ -113,13 +140,23 @@ def _read_part(store: Store, url: str, file: StoredFile, part: Part, sink: _Sink
     return None
 
 
+def _size_of(source: Source) -> int:
+    match source:
+        case Path():
+            return source.stat().st_size
+        case Pieces():
+            return source.nbytes
+        case _:
+            return memoryview(source).nbytes
+
+
 class _Upload:
     """One file on its way up: a plain PUT up to 64 MiB, else a multipart upload with the manifest's own parts."""
 
     def __init__(self, store: Store, url: str, name: str, source: Source) -> None:
         self._store, self._url, self._name, self._source = store, url, name, source
         self._bucket, self._key = split_url(url)
-        self._size = source.stat().st_size if isinstance(source, Path) else memoryview(source).nbytes
+        self._size = _size_of(source)
         self.count = max(1, -(-self._size // PART_BYTES))
         self._id: str | None = None
         self._parts: list[Part | None] = [None] * self.count
@@ -151,6 +188,8 @@ class _Upload:
         self._etags[index] = {**number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
     def _read(self, offset: int, size: int) -> bytes | bytearray:
+        if isinstance(self._source, Pieces):
+            return self._source.read(offset, size)
         if not isinstance(self._source, Path):
             if size == self._size and isinstance(self._source, (bytes, bytearray)):
                 return self._source
