@@ -149,15 +149,19 @@ class Verifier {
     if (ref === null) return ['is no checkpoint of a stage'];
     const level = this.level === 'full' ? 'audited' : 'stored';
     const { problems } = await verifyCheckpoint(this.store, ref, level);
-    if (problems.length === 0) this.#bytes += sizeOf((await readManifest(this.store, ref)).files);
+    if (problems.length === 0) this.#count((await readManifest(this.store, ref)).files);
     return problems;
   }
 
   async model({ url, digest }: Artifact): Promise<readonly string[]> {
     const ref = modelRefSchema.parse({ url: prefixOf(url), digest });
     await verifyModel(this.store, ref, this.level === 'full' ? 'audited' : 'stored');
-    this.#bytes += sizeOf((await readModelManifest(this.store, ref)).files);
+    this.#count((await readModelManifest(this.store, ref)).files);
     return [];
+  }
+
+  #count(files: readonly { readonly bytes: number }[]): void {
+    for (const { bytes } of files) this.#bytes += bytes;
   }
 
   async object({ url, digest }: Artifact): Promise<readonly string[]> {
@@ -166,10 +170,6 @@ class Verifier {
     if (sha256(bytes.data) !== digest) await this.store.getVerified(url, digestSchema.parse(digest));
     return [];
   }
-}
-
-function sizeOf(files: readonly { readonly bytes: number }[]): number {
-  return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function checkpointRefOf({ url, digest }: Artifact): CheckpointRef | null {

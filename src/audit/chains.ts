@@ -92,7 +92,8 @@ function grown(
     ({ record }) => record?.entry.type === 'attempt-ended' && opened.has(record.entry.epoch),
   );
   if (more.length === 0) return [];
-  const message = `has ${count(more.length, 'record')} behind the last seal; the stage is ${result}`;
+  const where = sealed === 0 ? 'without a seal' : 'behind the last seal';
+  const message = `has ${count(more.length, 'record')} ${where}; the stage is ${result}`;
   return FINAL.has(result) && late.length < more.length
     ? [{ difference: { object: ledger, message } }]
     : [{ note: `${ledger} ${message}` }];
