@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .artifacts import publish_model, read_contract
@@ -18,13 +18,14 @@ from .checkpoint import CheckpointManager, Snapshot
 from .contracts import (
     HeadCommit,
     InitializeFromCheckpoint,
+    InitializeFromModel,
     ModelManifest,
     ModelRef,
     StepEvent,
     TrainSpec,
     now,
 )
-from .errors import CheckpointFailure, DataFailure, NumericsFailure, UserFailure
+from .errors import CheckpointFailure, DataFailure, NumericsFailure, StoreError, UserFailure
 from .export import TOKENIZER_FILES, load_model_folder, model_files
 from .inputs import Inputs, rows_per_step
 from .interval import SaveSchedule
@@ -121,7 +122,9 @@ class Stage:
         try:
             load_model_folder(folder, self.model)
         except (KeyError, RuntimeError, OSError) as error:
-            raise UserFailure(f"the model that the stage starts from: {error}") from error
+            start = self.spec.initialize
+            name = start.model.url if isinstance(start, InitializeFromModel) else "the stage's start"
+            raise UserFailure(f"model {name}: {error}") from error
 
     # --- train ---
 
@@ -131,7 +134,7 @@ class Stage:
             self._take_steps()
         except (DataFailure, NumericsFailure):
             # Neither spoils what was saved before: a commit that is almost made is worth waiting for.
-            with self.job.measure("save"):
+            with self.job.measure("save"), suppress(StoreError):
                 self.manager.wait()
             raise
 
@@ -204,9 +207,8 @@ class Stage:
         window = self.terms.window_of(before.step + 1)
         if window is not None:
             if before.step + 1 == window.first or not before.skipped or before.skipped[-1] != before.step:
-                self.job.events.log(
-                    f"steps {before.step + 1} to {window.last} are left out: their rows count as consumed, weights stay",
-                    "warning",
+                self.job.warn(
+                    f"steps {before.step + 1} to {window.last} are left out: their rows count as consumed, weights stay"
                 )
             return None
         return train_step(

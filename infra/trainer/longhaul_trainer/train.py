@@ -5,6 +5,7 @@ This module imports no PyTorch: what the stage starts from is fetched while that
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from .job import Job, Trained
 def run(spec: TrainSpec, job: Job) -> Trained:
     """Trains a stage to its end, or raises: Stopped, Fenced, NumericsFailure, DataFailure, UserFailure, StoreError."""
     with tempfile.TemporaryDirectory(prefix="longhaul-", ignore_cleanup_errors=True) as folder:
-        fetching = Fetching(spec, job, Path(folder))
+        inputs = Path(folder) / "inputs"
+        fetching = Fetching(spec, job, inputs)
         with collecting_later():
             from .stage import Stage
         job.phase("load")
         stage = Stage(spec, job, Path(folder))
         stage.load(fetching.wait())
+        shutil.rmtree(inputs, ignore_errors=True)  # all of it is in memory now
         stage.train()
         return stage.finish()
