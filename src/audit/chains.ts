@@ -103,25 +103,36 @@ function openedBy({ record }: ChainLink): number[] {
   return record?.entry.type === 'attempt-opened' ? [record.entry.epoch] : [];
 }
 
-/** The frozen recipe is the one that the ledger and the prefix's owner name. */
+/** The frozen recipe is the one that the ledger names, and the prefix belongs to the workflow that opened the run. */
 export function checkRecipe(run: GatheredRun): Check {
   const object = runLayout(run.runUrl).recipe;
-  const opened = recordsOf(run.chain, 'run-opened');
-  if (run.recipe === null) return checkOf('recipe', object, [{ object, message: 'is missing or no JSON' }]);
+  const owned = ownerDifferences(run);
+  if (run.recipe === null) {
+    return checkOf('recipe', object, [{ object, message: 'is missing or no JSON' }, ...owned]);
+  }
   const { digest, recipe } = run.recipe;
-  const differences: Difference[] = [];
-  for (const { entry, index } of opened) {
-    if (entry.recipeDigest === digest) continue;
-    const message = `has the digest ${digest}; record ${index} of the ledger names ${entry.recipeDigest}`;
-    differences.push({ object, message });
-  }
-  if (run.owner !== null && run.owner.recipeDigest !== digest) {
-    const message = `names the recipe ${run.owner.recipeDigest}; recipe.json has the digest ${digest}`;
-    differences.push({ object: runLayout(run.runUrl).owner, message });
-  }
-  if (run.owner === null) {
-    differences.push({ object: runLayout(run.runUrl).owner, message: 'is missing: nobody owns the prefix' });
-  }
+  const renamed = recordsOf(run.chain, 'run-opened')
+    .filter(({ entry }) => entry.recipeDigest !== digest)
+    .map(({ entry, index }) => {
+      const message = `has the digest ${digest}; record ${index} of the ledger names ${entry.recipeDigest}`;
+      return { object, message };
+    });
   const notes = recipe === null ? ['recipe.json is not a recipe of this version: cost is not reckoned'] : [];
-  return checkOf('recipe', `recipe.json has the digest ${digest}`, differences, notes);
+  return checkOf('recipe', `recipe.json has the digest ${digest}`, [...renamed, ...owned], notes);
+}
+
+/** `owner.json` names whoever opened the run last. */
+function ownerDifferences({ runUrl, owner, chain }: GatheredRun): Difference[] {
+  const object = runLayout(runUrl).owner;
+  if (owner === null) return [{ object, message: 'is missing: nobody owns the prefix' }];
+  const opened = recordsOf(chain, 'run-opened').at(-1)?.entry;
+  if (opened === undefined) return [];
+  const compared = [
+    ['the namespace', owner.namespace, opened.namespace],
+    ['the workflow', owner.workflowId, opened.workflowId],
+    ['the recipe', owner.recipeDigest, opened.recipeDigest],
+  ] as const;
+  return compared
+    .filter(([, names, says]) => names !== says)
+    .map(([what, names, says]) => ({ object, message: `names ${what} ${names}; the ledger says ${says}` }));
 }

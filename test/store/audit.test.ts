@@ -207,12 +207,20 @@ describe('every difference is found, with its object', () => {
 
   it('the recipe', async () => {
     await edit(layout().recipe, '"seed": 42', '"seed": 43');
-    const found = differences(await audit());
-    expect(found).toHaveLength(2);
-    expect(found[0]).toMatch(
-      /^recipe: recipe\.json has the digest sha256:.*; record 1 of the ledger names sha256:/,
-    );
-    expect(found[1]).toMatch(/^recipe: owner\.json names the recipe sha256:/);
+    expect(differences(await audit())).toEqual([
+      expect.stringMatching(
+        /^recipe: recipe\.json has the digest sha256:.*; record 1 of the ledger names sha256:/,
+      ),
+    ]);
+  });
+
+  it('an owner that did not open the run', async () => {
+    await edit(layout().owner, '"namespace": "default"', '"namespace": "other"');
+    await edit(layout().owner, '"workflowId": "r"', '"workflowId": "s"');
+    expect(differences(await audit())).toEqual([
+      'recipe: owner.json names the namespace other; the ledger says default',
+      'recipe: owner.json names the workflow s; the ledger says r',
+    ]);
   });
 
   it('another dataset in a job’s spec', async () => {
