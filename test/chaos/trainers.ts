@@ -55,7 +55,10 @@ export function trainerScenarios(stack: () => ChaosStack, seed: number): void {
 
     it('SIGKILL inside a save: the files that were on their way count for nothing', LIMIT, async () => {
       const run = await stack().run('kill-in-save');
-      const lost = await killAt(stack(), run, (path) => path.endsWith('/moments.safetensors'));
+      const lost = await killAt(stack(), run, {
+        ...WRITE,
+        matches: (path) => path.endsWith('/moments.safetensors'),
+      });
       await run.completed();
       expect(await lineOf(run)).not.toContain(lost);
       expect(await run.flaws()).toEqual([]);
@@ -66,7 +69,7 @@ export function trainerScenarios(stack: () => ChaosStack, seed: number): void {
       LIMIT,
       async () => {
         const run = await stack().run('kill-before-head');
-        const lost = await killAt(stack(), run, (path) => path.endsWith('/HEAD'));
+        const lost = await killAt(stack(), run, WRITE);
         await run.completed();
         expect(await lineOf(run)).not.toContain(lost);
         expect(await run.flaws()).toEqual([]);
@@ -78,10 +81,9 @@ export function trainerScenarios(stack: () => ChaosStack, seed: number): void {
       LIMIT,
       async () => {
         const run = await stack().run('kill-after-head');
-        const isHead = (path: string): boolean => path.endsWith('/HEAD');
         const kept: string[] = [];
         for (let kill = 0; kill < 3; kill += 1) {
-          kept.push(await killAt(stack(), run, isHead, 'lose-answer'));
+          kept.push(await killAt(stack(), run, { ...WRITE, nth: 1, fault: 'lose-answer', silent: true }));
         }
         await run.completed();
         expect(await lineOf(run)).toEqual(expect.arrayContaining(kept));
@@ -137,43 +139,56 @@ export function trainerScenarios(stack: () => ChaosStack, seed: number): void {
   });
 }
 
-/**
- * Kills the run's job at the first such write after two commits. `hang`: the write does not get through; `lose-answer`: it
- * does, and the trainer can't find out. Returns the checkpoint concerned.
- */
-async function killAt(
-  stack: ChaosStack,
-  run: ChaosRun,
-  isTheWrite: (path: string) => boolean,
-  fault: 'hang' | 'lose-answer' = 'hang',
-): Promise<string> {
-  const job = await run.job();
-  await run.committed(2);
-  await run.until(async () => ((await run.events(job.epoch)).length > 0 ? true : null));
+/** The write at which a trainer is killed. */
+interface FatalWrite {
+  readonly matches: (path: string) => boolean;
+  /** Which of them: those before it go through. */
+  readonly nth: number;
+  /** `hang`: the write does not get through; `lose-answer`: it does, and the trainer can't find out. */
+  readonly fault: 'hang' | 'lose-answer';
+  /** Whether the attempt's events after the first get through. */
+  readonly silent: boolean;
+}
+
+/** Kills the run's job at a write to its checkpoints or `HEAD`. Returns the checkpoint concerned. */
+async function killAt(stack: ChaosStack, run: ChaosRun, write: FatalWrite): Promise<string> {
   let checkpoint: string | undefined;
+  let seen = 0;
   let strike: () => void = () => undefined;
   const struck = new Promise<void>((resolve) => (strike = resolve));
-  let isStruck = false;
   const calm = stack.disturbStore(({ method, path }: SeenRequest) => {
     if (!path.includes(`/runs/${run.name}/stages/`)) return 'pass';
-    if (isStruck) return path.endsWith('/HEAD') ? 503 : 'pass';
+    if (write.silent && path.includes('/events/') && !path.endsWith('/000001.json')) return 503;
+    if (seen === write.nth) return path.endsWith('/HEAD') ? 503 : 'pass';
     if (method !== 'PUT') return 'pass';
     checkpoint = /\/checkpoints\/([^/]+)\//.exec(path)?.[1] ?? checkpoint;
-    if (checkpoint === undefined || !isTheWrite(path)) return 'pass';
-    isStruck = true;
+    // Before any checkpoint, HEAD is moved by the claim.
+    if (checkpoint === undefined || !write.matches(path)) return 'pass';
+    seen += 1;
+    if (seen < write.nth) return 'pass';
     strike();
-    return fault;
+    return write.fault;
   });
   await struck;
   if (checkpoint === undefined) throw new Error('no checkpoint was written');
   const wanted = checkpoint;
-  if (fault === 'lose-answer') {
+  if (write.fault === 'lose-answer') {
     await run.until(async () => ((await run.head()).commit?.id === wanted ? true : null));
   }
-  await stack.backend.signal(job.name, 'SIGKILL');
+  const { name } = await run.job();
+  await stack.backend.signal(name, 'SIGKILL');
+  await run.until(async () => ((await stack.backend.observe(name)).state === 'ended' ? true : null));
   calm();
   return checkpoint;
 }
+
+/** `HEAD`'s third move to a checkpoint does not get through. */
+const WRITE: FatalWrite = {
+  matches: (path) => path.endsWith('/HEAD'),
+  nth: 3,
+  fault: 'hang',
+  silent: false,
+};
 
 /** Ids of the commits that led to the stage's end. */
 async function lineOf(run: ChaosRun): Promise<string[]> {
