@@ -5,6 +5,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { ChaosStack } from './support/chaos-stack.js';
 import { damageScenarios } from './damage.js';
+import { drillScenarios } from './drill.js';
 import { operatorScenarios } from './operators.js';
 import { storeScenarios } from './store.js';
 import { trainerScenarios } from './trainers.js';
@@ -23,6 +24,7 @@ function theStack(): ChaosStack {
 beforeAll(async () => {
   console.log(`CHAOS_SEED=${seed}`);
   stack = await ChaosStack.start();
+  await stack.runUndisturbed();
 }, 120_000);
 
 afterAll(async () => {
@@ -33,4 +35,5 @@ trainerScenarios(theStack, seed);
 damageScenarios(theStack);
 operatorScenarios(theStack);
 storeScenarios(theStack);
+drillScenarios(theStack, seed);
 workerScenarios(theStack);

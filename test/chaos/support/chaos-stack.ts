@@ -38,17 +38,21 @@ export class ChaosStack {
     this.backend = new LocalBackend(join(live.config.dataDir, 'jobs'));
   }
 
-  /** Starts servers, proxy and one worker, and runs the recipe undisturbed. */
+  /** Starts servers, proxy and one worker. */
   static async start(): Promise<ChaosStack> {
     const live = await LiveStack.start();
     const rules = new Set<ProxyRule>();
     const proxy = await startFaultyProxy(live.stack.s3Endpoint, (request) => decide(rules, request));
     const stack = new ChaosStack(live, proxy, rules);
     stack.worker();
-    const run = await stack.run('undisturbed');
-    await run.completed();
-    stack.reference = await readEvidence(live.store, run.runUrl);
     return stack;
+  }
+
+  /** Runs the recipe undisturbed: what every disturbed run is compared with. */
+  async runUndisturbed(): Promise<void> {
+    const run = await this.run('undisturbed');
+    await run.completed();
+    this.reference = await readEvidence(this.live.store, run.runUrl);
   }
 
   /** Puts a rule between the store and everything but this test, until the returned function is called. */
