@@ -33,7 +33,9 @@ export const attemptSchema = z.strictObject({
     .number()
     .positive()
     .nullable()
-    .describe('Measured over the run; null: unknown. Decides how often everySteps "auto" saves'),
+    .describe(
+      'What the recipe assumes, corrected by what the stage has seen; null: unknown. Decides how often everySteps "auto" saves',
+    ),
   createdAt: instantSchema,
 });
 export type AttemptFile = z.infer<typeof attemptSchema>;
