@@ -44,9 +44,11 @@ export type Claim =
 export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, key: Digest): Promise<Claim> {
   const { spec, owner, force } = input;
   const { stageUrl } = spec;
-  await writeSpec(store, input);
-  const head = await createEmptyHead(store, stageUrl);
-  const result = await findResult(store, stageUrl);
+  const [head, result] = await Promise.all([
+    createEmptyHead(store, stageUrl),
+    findResult(store, stageUrl),
+    writeSpec(store, input),
+  ]);
   const own = result !== null && head.owner === owner && result.outcome.epoch === head.epoch;
   if (result !== null && own) return { state: 'finished', result, adopted: null };
   if (result !== null && !force) return { state: 'finished', result, adopted: ADOPTED };

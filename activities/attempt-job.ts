@@ -16,7 +16,7 @@ import type { JobFate } from './cancellation.js';
 import type { ProgressReporter } from './progress-reporter.js';
 
 /** How often the backend is asked about the job. */
-const OBSERVE_MS = 50;
+const OBSERVE_MS = 20;
 /** How often the next event file is asked for, and the watchdog asked what it thinks. */
 const EVENTS_MS = 1000;
 

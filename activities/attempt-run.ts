@@ -1,7 +1,7 @@
 /** One attempt from its claim to its record in the ledger. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../src/contracts/index.js';
-import type { Digest, Epoch, Outcome } from '../src/contracts/index.js';
+import type { CommitId, Digest, Epoch, HeadCommit, Outcome } from '../src/contracts/index.js';
 import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
 import type { LedgerEntry } from '../src/domain/ledger.js';
@@ -17,7 +17,7 @@ import { abortUploads } from '../src/store/stale-uploads.js';
 import { claimAttempt } from './attempt-claim.js';
 import type { Claim } from './attempt-claim.js';
 import { AttemptJob } from './attempt-job.js';
-import type { JobEnd } from './attempt-job.js';
+import type { JobEnd, JobFacts } from './attempt-job.js';
 import { figuresOf } from './attempt-figures.js';
 import type { AttemptDependencies, AttemptEnd, FinishedOutcome, RunAttemptInput } from './attempt-types.js';
 import type { JobFate } from './cancellation.js';
@@ -95,7 +95,11 @@ export class AttemptRun {
     const outcome = (await this.deps.store.findJson(url, outcomeSchema))?.value ?? null;
     const done = outcome !== null && outcome.result !== 'ended' ? outcome : null;
     if (done !== null) await this.#keep(done);
-    await this.#abortUploads(epoch);
+    const [{ value: head }] = await Promise.all([
+      readHead(this.deps.store, this.input.spec.stageUrl),
+      this.#abortUploads(epoch),
+    ]);
+    const commits = commitsMade(epoch, commitsOf(head), job.facts.commits);
     const verdict = verdictOf(outcome, end);
     const figures = figuresOf(claim, outcome, job.facts, end);
     await this.#record('ended', {
@@ -103,7 +107,7 @@ export class AttemptRun {
       epoch,
       ...(done === null ? verdict : { class: 'done', message: '', signature: '' }),
       ...figures,
-      commits: [...job.facts.commits],
+      commits,
       note: noteOf(end),
     });
     if (isForOthers(end)) throw stopped(end.stop);
@@ -120,8 +124,8 @@ export class AttemptRun {
       epoch,
       ...verdict,
       ...figures,
-      progressed: job.facts.commits.length > 0 || job.facts.samples > 0,
-      checkpoints: await this.#checkpoints(),
+      progressed: commits.length > 0 || job.facts.samples > 0,
+      checkpoints: commitsOf(head).map(({ id }) => id),
       logTail: await this.deps.backend.logs(job.name, LOG_LINES),
       watchdog: job.watchdog.learned,
       ledger: this.#ledger,
@@ -151,12 +155,6 @@ export class AttemptRun {
     }
   }
 
-  /** Checkpoints that a retry can begin at, newest first. */
-  async #checkpoints(): Promise<string[]> {
-    const { value: head } = await readHead(this.deps.store, this.input.spec.stageUrl);
-    return commitsOf(head).map(({ id }) => id);
-  }
-
   async #record(what: 'opened' | 'ended' | 'adopted', entry: LedgerEntry): Promise<void> {
     const { owner } = this.input;
     const chainUrl = this.#urls.ledger;
@@ -168,6 +166,17 @@ export class AttemptRun {
     });
     this.#ledger = { records: index, tip: digest };
   }
+}
+
+/** Commits of an attempt: those it told of, and those that only `HEAD` knows of, because it died before it could tell. */
+function commitsMade(
+  epoch: Epoch,
+  named: readonly HeadCommit[],
+  told: JobFacts['commits'],
+): { readonly id: CommitId; readonly step: number }[] {
+  const own = named.filter(({ id }) => partsOfCommitId(id).epoch === epoch);
+  const all = new Map([...told, ...own].map(({ id, step }) => [id, { id, step }]));
+  return [...all.values()].sort((a, b) => a.step - b.step);
 }
 
 type Claimed = Extract<Claim, { state: 'claimed' }>;

@@ -44,7 +44,7 @@ const LONGEST_WAIT_SECONDS = 600;
 export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudgets): Reaction {
   const last = attempts.at(-1);
   if (last === undefined) return { kind: 'relaunch', waitSeconds: 0 };
-  const sinceProgress = attempts.slice(attempts.findLastIndex((attempt) => attempt.progressed) + 1);
+  const sinceProgress = attempts.slice(attempts.findLastIndex(isProgress) + 1);
   const ofClass = sinceProgress.filter((attempt) => attempt.class === last.class).length;
   const budget = budgets[last.class];
   if (ofClass > budget || (last.progressed && budget === 0)) {
@@ -61,6 +61,14 @@ export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudg
     };
   }
   return { kind: 'relaunch', waitSeconds: waitSeconds(last.class, ofClass) };
+}
+
+/**
+ * Whether an attempt got the stage on. One that broke its loss did not: the steps it left out are committed too, and would let a
+ * stage that breaks everywhere skip its way to the end.
+ */
+function isProgress(attempt: AttemptRecord): boolean {
+  return attempt.progressed && attempt.class !== 'numerics';
 }
 
 /** What a stage may use up without a new commit, whatever ended its attempts: preemptions too. */
@@ -95,7 +103,7 @@ export function nodesToAvoid(attempts: readonly AttemptRecord[]): string[] {
 
 /** Attempts that the policy still looks at: those since the newest progress, and what the nodes' records need. */
 export function relevantAttempts(attempts: readonly AttemptRecord[]): AttemptRecord[] {
-  const newestProgress = attempts.findLastIndex((attempt) => attempt.progressed);
+  const newestProgress = attempts.findLastIndex(isProgress);
   return attempts.filter(
     ({ node, class: failureClass }, index) =>
       index >= newestProgress || (node !== null && OF_THE_NODE.has(failureClass)),

@@ -98,6 +98,14 @@ describe('a failure that is not going to go away parks the stage', () => {
     ).toBe('relaunch');
   });
 
+  it('does not let a stage skip its way to the end: broken losses count although steps were committed', () => {
+    const broken = Array.from({ length: 4 }, (_, index) => ['numerics', `step ${index}`, true] as const);
+    expect(react(attempts(...broken))).toBe('park');
+    expect(react(attempts(...broken.slice(1)))).toBe('relaunch');
+    const recovered = [...broken.slice(1), ['preempted', 'sigterm', true] as const, ...broken.slice(3)];
+    expect(react(attempts(...recovered))).toBe('relaunch');
+  });
+
   it('waits longer each time for capacity and for the store', () => {
     const waits = [1, 2, 3].map((count) => {
       const reaction = reactTo(
