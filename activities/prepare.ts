@@ -15,6 +15,7 @@ import { UnsafeStoreError, probeConditionalWrites } from '../src/store/race-prob
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { ownRun, RunOwnedByOtherError } from '../src/store/run-owner.js';
+import { heartbeating } from './heartbeating.js';
 import { checkBucket, checkConfig, checkSources, checkTokenizer } from './recipe-checks.js';
 import type { ConfigRef } from './rope-bump.js';
 
@@ -58,30 +59,28 @@ export function createPrepareActivities(deps: PrepareDependencies) {
      * Checks everything the recipe names, and that the store lets one writer win; makes the run's prefix its own, freezes the recipe and stores the base model.
      * @throws ApplicationFailure `user-error` with every problem and its path, or when the prefix is another run's.
      */
-    async prepareRun(input: PrepareInput): Promise<PreparedRun> {
-      const { recipe, run } = input;
-      const rootUrl = recipe.store?.url ?? deps.rootUrl;
-      const noBucket = await checkBucket(deps.store, rootUrl);
-      const files = modelFiles(deps, recipe);
-      refuse([
-        ...noBucket,
-        ...(await checkFiles(files, recipe)),
-        ...(await checkSources(recipe, deps.roots)),
-      ]);
-      await probeStore(deps.store, rootUrl);
-      const runUrl = rootLayout(rootUrl).run(run);
-      await own(deps.store, runUrl, input);
-      await deps.store.create(runLayout(runUrl).recipe, encodeJson(recipe));
-      const base = await files.store(rootUrl);
-      const config = await files.read('config.json');
-      return {
-        rootUrl,
-        runUrl,
-        base,
-        tokenizer: base,
-        baseConfig: { url: `${base.url}/config.json`, digest: sha256(config) },
-      };
-    },
+    prepareRun: (input: PrepareInput): Promise<PreparedRun> => heartbeating(() => prepareRun(deps, input)),
+  };
+}
+
+async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promise<PreparedRun> {
+  const { recipe, run } = input;
+  const rootUrl = recipe.store?.url ?? deps.rootUrl;
+  const noBucket = await checkBucket(deps.store, rootUrl);
+  const files = modelFiles(deps, recipe);
+  refuse([...noBucket, ...(await checkFiles(files, recipe)), ...(await checkSources(recipe, deps.roots))]);
+  await probeStore(deps.store, rootUrl);
+  const runUrl = rootLayout(rootUrl).run(run);
+  await own(deps.store, runUrl, input);
+  await deps.store.create(runLayout(runUrl).recipe, encodeJson(recipe));
+  const base = await files.store(rootUrl);
+  const config = await files.read('config.json');
+  return {
+    rootUrl,
+    runUrl,
+    base,
+    tokenizer: base,
+    baseConfig: { url: `${base.url}/config.json`, digest: sha256(config) },
   };
 }
 

@@ -1,5 +1,4 @@
 /** The report: reads what a finished run left in the object store, writes `report/index.html` and `report/data.json`. */
-import { heartbeat } from '@temporalio/activity';
 import type { z } from 'zod';
 import {
   datasetManifestSchema,
@@ -21,6 +20,7 @@ import { isStoreError } from '../src/store/errors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { heartbeating } from './heartbeating.js';
 import { findResult } from './stage-result.js';
 
 /** What the activity needs. */
@@ -45,25 +45,31 @@ export type ReportActivities = ReturnType<typeof createReportActivities>;
 export function createReportActivities({ store, runUiUrl }: ReportDependencies) {
   return {
     /** Writes the report of a run as it stands. What can't be read becomes a note on the page, never a failure. */
-    async writeReport(request: ReportRequest): Promise<WrittenReport> {
-      const reader = new RunReader(store);
-      const stages = await reader.stages(request);
-      const datasets = await reader.datasets(stages);
-      const data = assembleReport({
-        request,
-        stages,
-        datasets,
-        notes: reader.notes,
-        generatedAt: new Date().toISOString(),
-        temporalUiUrl: runUiUrl?.(request.run) ?? null,
-      });
-      const { report, reportData } = reportUrls(request.runUrl);
-      await store.putJson(reportData, reportDataSchema, data);
-      const page = Buffer.from(renderReport(data));
-      await store.put(report, page);
-      return { url: report, digest: sha256(page) };
-    },
+    writeReport: (request: ReportRequest): Promise<WrittenReport> =>
+      heartbeating(() => writeReport({ store, runUiUrl }, request)),
   };
+}
+
+async function writeReport(
+  { store, runUiUrl }: ReportDependencies,
+  request: ReportRequest,
+): Promise<WrittenReport> {
+  const reader = new RunReader(store);
+  const stages = await reader.stages(request);
+  const datasets = await reader.datasets(stages);
+  const data = assembleReport({
+    request,
+    stages,
+    datasets,
+    notes: reader.notes,
+    generatedAt: new Date().toISOString(),
+    temporalUiUrl: runUiUrl?.(request.run) ?? null,
+  });
+  const { report, reportData } = reportUrls(request.runUrl);
+  await store.putJson(reportData, reportDataSchema, data);
+  const page = Buffer.from(renderReport(data));
+  await store.put(report, page);
+  return { url: report, digest: sha256(page) };
 }
 
 function reportUrls(runUrl: string) {
@@ -82,7 +88,6 @@ class RunReader {
     for (const { folder, kind } of status.stages) {
       if (kind === 'curation' || kind === 'rope-bump' || kind === 'report') continue;
       stages.push(await this.#stage(folder, runLayout(runUrl).stage(folder)));
-      heartbeat();
     }
     return stages;
   }

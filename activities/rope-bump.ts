@@ -7,6 +7,7 @@ import { sha256 } from '../src/store/digest.js';
 import { stageLayout } from '../src/store/layout.js';
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { heartbeating } from './heartbeating.js';
 
 /** A model's config.json, by content. */
 export interface ConfigRef {
@@ -50,15 +51,21 @@ export type RopeBumpActivities = ReturnType<typeof createRopeBumpActivities>;
 export function createRopeBumpActivities({ store }: { readonly store: ObjectStore }) {
   return {
     /** Writes `config.json` and `bump.json`. The same input writes the same bytes, so a repetition changes nothing. */
-    async bumpRopeBase({ stageUrl, config, bump }: RopeBumpInput): Promise<ConfigRef> {
-      const urls = stageLayout(stageUrl);
-      const original: unknown = JSON.parse(
-        new TextDecoder().decode(await store.getVerified(config.url, config.digest)),
-      );
-      const derived = encodeJson(bumpedConfig(original, bump));
-      await store.create(urls.config, derived);
-      await store.create(urls.bump, encodeJson(ropeBumpSchema.parse(bump)));
-      return { url: urls.config, digest: sha256(derived) };
-    },
+    bumpRopeBase: (input: RopeBumpInput): Promise<ConfigRef> =>
+      heartbeating(() => bumpRopeBase(store, input)),
   };
+}
+
+async function bumpRopeBase(
+  store: ObjectStore,
+  { stageUrl, config, bump }: RopeBumpInput,
+): Promise<ConfigRef> {
+  const urls = stageLayout(stageUrl);
+  const original: unknown = JSON.parse(
+    new TextDecoder().decode(await store.getVerified(config.url, config.digest)),
+  );
+  const derived = encodeJson(bumpedConfig(original, bump));
+  await store.create(urls.config, derived);
+  await store.create(urls.bump, encodeJson(ropeBumpSchema.parse(bump)));
+  return { url: urls.config, digest: sha256(derived) };
 }

@@ -7,9 +7,10 @@ import type { PrepareActivities } from '../activities/prepare.js';
 import type { ReportActivities } from '../activities/report.js';
 import type { RopeBumpActivities } from '../activities/rope-bump.js';
 
-/** Short work on the object store: retried through an outage of hours, quickly at first. */
+/** Short work on the object store: retried through an outage of hours, quickly at first, and soon after a worker's death. */
 const storeOptions = {
-  startToCloseTimeout: '2 minutes',
+  startToCloseTimeout: '1 hour',
+  heartbeatTimeout: '5s',
   retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '30s' },
 } as const;
 
@@ -21,11 +22,7 @@ export const { appendToLedger } = proxyLocalActivities<LedgerActivities>({
   retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '30s' },
 });
 /** Reads everything a run has left, however long that takes. */
-export const { writeReport } = proxyActivities<ReportActivities>({
-  ...storeOptions,
-  startToCloseTimeout: '1 hour',
-  heartbeatTimeout: '1 minute',
-});
+export const { writeReport } = proxyActivities<ReportActivities>(storeOptions);
 
 /** Hours of reading and tokenising, that heartbeat all along and go on where finished datasets end. */
 export const { curateDataset } = proxyActivities<CurateActivities>({

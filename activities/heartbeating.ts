@@ -1,0 +1,14 @@
+/** Heartbeats of activities that have nothing to report: they only show that their worker is alive. */
+import { Context } from '@temporalio/activity';
+
+/** Does the work with heartbeats on a timer, so that a worker that dies meanwhile is missed after the heartbeat timeout. */
+export async function heartbeating<T>(work: () => Promise<T>): Promise<T> {
+  const context = Context.current();
+  const everyMs = (context.info.heartbeatTimeoutMs ?? 30_000) / 3;
+  const timer = setInterval(() => context.heartbeat(), everyMs);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
+}
