@@ -20,7 +20,7 @@ import type { OperatorInput } from '../src/domain/operator-actions.js';
 import { formatPlan, plan } from '../src/domain/plan.js';
 import { formatProblems, parseRecipe } from '../src/domain/recipe.js';
 import type { Problem, Recipe } from '../src/domain/recipe.js';
-import type { LedgerTip } from '../src/domain/status.js';
+import type { LedgerTip, RunStatus } from '../src/domain/status.js';
 import { neededBy, walk } from '../src/domain/walk.js';
 import type { Step } from '../src/domain/walk.js';
 import { prepareRun } from './activity-proxies.js';
@@ -138,9 +138,13 @@ class RecipeRun {
     setHandler(statusQuery, () => this.#board.status, {
       description: 'Where the run is: every stage with state, step, loss and time',
     });
-    setHandler(planQuery, () => formatPlan(plan(this.#recipe)), {
-      description: 'What the recipe comes to: steps, tokens, FLOPs, hours, cost and checkpoints',
-    });
+    setHandler(
+      planQuery,
+      () => [formatPlan(plan(this.#recipe)), ...adoptionsIn(this.#board.status)].join('\n'),
+      {
+        description: 'What the recipe comes to: steps, tokens, FLOPs, hours, cost and checkpoints',
+      },
+    );
     setHandler(stageProgressSignal, ({ folder, progress }) => this.#board.progress(folder, progress), {
       description: 'Newest progress of a stage (sent by the stage, not by people)',
     });
@@ -264,6 +268,12 @@ class RecipeRun {
       artifacts: [...artifacts],
     });
   }
+}
+
+/** Stages that were adopted instead of computed, each with the reason. */
+function adoptionsIn({ stages }: RunStatus): string[] {
+  const adopted = stages.filter(({ state }) => state === 'adopted');
+  return adopted.map(({ title, note }) => `Adopted: ${title}${note === '' ? '' : `, ${note}`}`);
 }
 
 /** A try after an operator's decision: budgets begin anew, what was learned and left out stays. */

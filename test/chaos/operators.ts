@@ -154,6 +154,7 @@ export function operatorScenarios(stack: () => ChaosStack): void {
       const stage = (await run.status()).stages.find(({ folder }) => folder === CHAOS_STAGE);
       expect(stage).toMatchObject({ state: 'adopted', attempts: 0 });
       expect(stage?.note).toContain('same code, settings and inputs');
+      expect(await run.handle.query('plan')).toContain(`Adopted: ${stage?.title}`);
       expect(await run.epochs()).toEqual([]);
     });
   });
