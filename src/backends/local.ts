@@ -62,18 +62,19 @@ export class LocalBackend implements Backend, SignalsJobs {
   async terminate(name: string, graceSeconds: number): Promise<void> {
     const started = await this.spawned(name);
     if (started === null || (await this.observe(name)).state !== 'running') return;
-    if (graceSeconds > 0 && isSameProcessAlive(started.shim)) {
-      signal(started.shim.pid, 'SIGTERM');
-    } else if (started.job !== null && isSameProcessAlive(started.job)) {
-      signal(-started.job.pid, graceSeconds > 0 ? 'SIGTERM' : 'SIGKILL');
+    const { shim, job } = started;
+    if (graceSeconds > 0 && isSameProcessAlive(shim)) {
+      signal(shim.pid, 'SIGTERM');
+    } else if (job !== null) {
+      signalJob(job, graceSeconds > 0 ? 'SIGTERM' : 'SIGKILL');
+      // Nobody is left to see to its grace but this process, which does not stay for it.
+      if (graceSeconds > 0) setTimeout(() => signalJob(job, 'SIGKILL'), graceSeconds * 1000).unref();
     }
   }
 
   async signal(name: string, signalName: JobSignal): Promise<boolean> {
     const job = (await this.spawned(name))?.job ?? null;
-    if (job === null || !isSameProcessAlive(job)) return false;
-    signal(-job.pid, signalName);
-    return true;
+    return job !== null && signalJob(job, signalName);
   }
 
   async logs(name: string, lines: number): Promise<string[]> {
@@ -146,6 +147,13 @@ export class LocalBackend implements Backend, SignalsJobs {
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+/** Signals all processes of a job. False: it is gone, and its pid may be another's. */
+function signalJob(job: z.infer<typeof identitySchema>, name: JobSignal): boolean {
+  if (!isSameProcessAlive(job)) return false;
+  signal(-job.pid, name);
+  return true;
 }
 
 /** Signals a process or, negative, a process group; it may have ended in between. */

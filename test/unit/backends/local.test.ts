@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import type { JobObservation } from '../../../src/backends/backend.js';
 import { LocalBackend } from '../../../src/backends/local.js';
 import { isSameProcessAlive, processIdentity } from '../../../src/backends/process-identity.mjs';
@@ -37,6 +38,14 @@ async function ended(name: string): Promise<Extract<JobObservation, { state: 'en
 
 async function logged(name: string, line: string): Promise<void> {
   while (!(await backend.logs(name, 10)).includes(line)) await sleep(20);
+}
+
+/** Kills the process that watches a job, as a machine that runs out of memory may. */
+async function killShim(name: string): Promise<void> {
+  const started = await readFile(join(folder, 'jobs', name, 'started.json'), 'utf8');
+  const { shim } = z.object({ shim: z.object({ pid: z.int() }) }).parse(JSON.parse(started));
+  process.kill(shim.pid, 'SIGKILL');
+  while (isSameProcessAlive(processIdentity(shim.pid))) await sleep(5);
 }
 
 describe('a job is submitted by name', () => {
@@ -103,10 +112,7 @@ describe('a job outlives the worker that started it', () => {
   it('counts as running when only its shim was killed, and as ended without an exit code after that', async () => {
     await backend.submit(job('a', 'setInterval(() => {}, 1e3); console.log("up")'));
     await logged('a', 'up');
-    const started: unknown = JSON.parse(await readFile(join(folder, 'jobs', 'a', 'started.json'), 'utf8'));
-    expect(started).toMatchObject({ shim: { pid: expect.any(Number) as number } });
-    process.kill((started as { shim: { pid: number } }).shim.pid, 'SIGKILL');
-    await sleep(100);
+    await killShim('a');
     expect((await backend.observe('a')).state).toBe('running');
     await backend.terminate('a', 0);
     expect((await ended('a')).exitCode).toBeNull();
@@ -157,6 +163,16 @@ describe('a job that is asked to stop', () => {
     await backend.terminate('a', 1);
     expect((await ended('a')).exitCode).toBe(137);
     expect(await backend.logs('a', 5)).toContain('no');
+  });
+
+  it('is killed after its grace although the shim that would have done it is gone', async () => {
+    await backend.submit(
+      job('a', 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1e3); console.log("up")'),
+    );
+    await logged('a', 'up');
+    await killShim('a');
+    await backend.terminate('a', 0.3);
+    expect((await ended('a')).exitCode).toBeNull();
   });
 
   it('takes its own children with it', async () => {
