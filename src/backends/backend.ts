@@ -2,6 +2,7 @@
  * Where training containers run. A backend knows names, commands and exit codes, and nothing about training:
  * everything a job has to say it says through the object store.
  */
+import type { SchedulerReason } from '../domain/attempt-end.js';
 
 /** A job to run. Its name is its identity: the same name is never run twice. */
 export interface JobRequest {
@@ -28,7 +29,7 @@ export type JobObservation =
       /** Exit code; 128 + n for a signal n; null when nobody was there to see it (machine gone, watcher killed). */
       readonly exitCode: number | null;
       /** The scheduler's own word for the end, where it has one. */
-      readonly reason?: 'preempted' | 'walltime' | 'out-of-memory' | 'node-failure';
+      readonly reason?: SchedulerReason;
       readonly endedAt: string;
       /** Where it ran; absent: the backend doesn't say. */
       readonly node?: string;
