@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { outcomeSchema } from '../src/contracts/index.js';
 import type { Digest } from '../src/contracts/index.js';
 import { checkpointRef, pinCheckpoint, verifyCheckpoint } from '../src/store/checkpoints.js';
+import { sha256, shortDigest } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { rootLayout, stageLayout } from '../src/store/layout.js';
 import { encodeJson } from '../src/store/object-store.js';
@@ -87,7 +88,9 @@ export async function adoptResult(
   run: string,
 ): Promise<void> {
   if (outcome.result === 'trained') {
-    const pin = { name: `adopted-by-${run}`, reason: `the result of a stage of run ${run}` };
+    // A run's name may hold what a pin's may not, so its digest names the pin.
+    const name = `adopted-by-${shortDigest(sha256(run))}`;
+    const pin = { name, reason: `the result of a stage of run ${run}` };
     await pinCheckpoint(store, checkpointRef(madeAt, outcome.commit), pin);
   } else {
     const { data } = await store.get(stageLayout(madeAt).results);
