@@ -6,14 +6,14 @@ import {
   commitIdSchema,
   jobSpecSchema,
 } from '../src/contracts/index.js';
-import type { AttemptFile, Digest, Epoch, HeadCommit } from '../src/contracts/index.js';
+import type { AttemptFile, CheckpointManifest, Digest, Epoch, HeadCommit } from '../src/contracts/index.js';
 import type { RetryFrom } from '../src/domain/operator-actions.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { commitsOf, createEmptyHead, openAttempt } from '../src/store/head.js';
 import type { StartingPoint } from '../src/store/head.js';
 import { stageLayout } from '../src/store/layout.js';
-import { encodeJson } from '../src/store/object-store.js';
+import { encodeJson, parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import type { RunAttemptInput } from './attempt-types.js';
 import { adoptResult, findResult, findSharedResult } from './stage-result.js';
@@ -127,13 +127,23 @@ async function storedCommit(
   named: readonly HeadCommit[],
 ): Promise<HeadCommit> {
   const id = commitIdSchema.parse(from);
-  const found = await store.find(stageLayout(stageUrl).manifest(id));
+  const url = stageLayout(stageUrl).manifest(id);
+  const found = await store.find(url);
   if (found === null) {
     const known = named.length === 0 ? 'none' : named.map((commit) => commit.id).join(', ');
     throw userError(`${stageUrl} has no checkpoint ${from}; HEAD names ${known}`);
   }
-  const manifest = checkpointManifestSchema.parse(JSON.parse(new TextDecoder().decode(found.data)));
-  return { id, step: manifest.step, tokens: manifest.tokens, manifestDigest: sha256(found.data) };
+  const { step, tokens } = readable(url, found.data);
+  return { id, step, tokens, manifestDigest: sha256(found.data) };
+}
+
+/** A manifest that can't be read now can't be read later: the operator has to choose another checkpoint. */
+function readable(url: string, manifest: Uint8Array): CheckpointManifest {
+  try {
+    return parseJson(url, manifest, checkpointManifestSchema);
+  } catch (error) {
+    throw isStoreError(error, 'invalid-object') ? userError(error.message) : error;
+  }
 }
 
 function userError(message: string): ApplicationFailure {

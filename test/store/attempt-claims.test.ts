@@ -3,14 +3,21 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { claimAttempt } from '../../activities/attempt-claim.js';
 import type { RunAttemptInput } from '../../activities/attempt-types.js';
 import { saveResult, shareResult } from '../../activities/stage-result.js';
-import { attemptSchema, evaluateSpecSchema, jobSpecSchema } from '../../src/contracts/index.js';
+import {
+  attemptSchema,
+  evaluateSpecSchema,
+  jobSpecSchema,
+  pinSchema,
+  trainSpecSchema,
+} from '../../src/contracts/index.js';
 import type { Digest } from '../../src/contracts/index.js';
 import { encodeJson, readHead, sha256, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { stageKey } from '../../src/store/stage-key.js';
 import evaluateJson from '../../src/contracts/fixtures/valid/job-spec/evaluate.json' with { type: 'json' };
+import trainJson from '../../src/contracts/fixtures/valid/job-spec/train-from-checkpoint.json' with { type: 'json' };
 import { fakeOutcome } from '../support/fake-activities.js';
-import { claim, commitCheckpoint, freshPrefix, useS3Server } from './support.js';
+import { claim, commitCheckpoint, freshPrefix, startStage, useS3Server } from './support.js';
 
 const server = useS3Server();
 let store: ObjectStore;
@@ -77,6 +84,17 @@ async function finish(url: string, epoch: number) {
   return { outcome: { ...outcome, resultsDigest: sha256(results) }, stageUrl: url };
 }
 
+/** A result as a finished training stage leaves it. */
+async function finishTraining(stageUrl: string) {
+  const epoch = await claim(store, stageUrl);
+  const commit = await commitCheckpoint(store, stageUrl, epoch, 2);
+  const model = { url: stageLayout(stageUrl).export(commit.id), digest: sha256('a model’s manifest') };
+  await store.put(`${model.url}/manifest.json`, Buffer.from('a model’s manifest'));
+  const outcome = fakeOutcome(trainSpecSchema.parse(trainJson), epoch);
+  if (outcome.result !== 'trained') throw new Error('training trains');
+  return { commit, result: { outcome: { ...outcome, commit, model }, stageUrl } };
+}
+
 describe('an attempt is claimed before anything is launched, and once', () => {
   it('writes the attempt’s own file with what holds for it alone', async () => {
     const { epoch } = await claimed();
@@ -109,6 +127,17 @@ describe('an attempt begins where it is told to', () => {
     expect((await claimed({ owner: 'd', from: 'zero' })).from).toBeNull();
     // What HEAD no longer names is found by its manifest.
     expect((await claimed({ owner: 'e', from: newer?.id ?? '' })).from).toEqual(newer);
+  });
+
+  it('refuses a checkpoint whose manifest can’t be read', async () => {
+    const { stageUrl } = input.spec;
+    await claimed();
+    const { id } = await commitCheckpoint(store, stageUrl, await claim(store, stageUrl), 1);
+    await claimed({ owner: 'b', from: 'zero' });
+    await store.put(stageLayout(stageUrl).manifest(id), Buffer.from('{"schema":'));
+    const { message, nonRetryable } = await refusal({ owner: 'c', from: id });
+    expect(nonRetryable).toBe(true);
+    expect(message).toContain(`${id}/manifest.json: is not JSON`);
   });
 
   it('refuses a checkpoint that is not there, and names those that are', async () => {
@@ -160,5 +189,17 @@ describe('a finished stage is adopted, not made again', () => {
     );
     const fresh = inputOf('fresh');
     expect((await claimAttempt(store, fresh, key)).state).toBe('claimed');
+  });
+
+  it.each(['second', 'A.second_Run-2'])('keeps the checkpoint that the run %s has adopted', async (run) => {
+    const { result, commit } = await finishTraining(await startStage(store));
+    await shareResult(store, rootUrl, key, result);
+    const adopted = await claimAttempt(store, { ...inputOf(run), reuse: true }, key);
+    expect(adopted).toMatchObject({ state: 'finished', result: { stageUrl: result.stageUrl } });
+    const pins = stageLayout(result.stageUrl).pins(commit.id);
+    const names = [];
+    for await (const { url } of store.list(pins))
+      names.push((await store.getJson(url, pinSchema)).value.reason);
+    expect(names).toEqual([`the result of a stage of run ${run}`]);
   });
 });
