@@ -1,6 +1,6 @@
 /** What attempts are described with, between workflows, activities and the run that is watched. */
 import type { Backend } from '../src/backends/backend.js';
-import type { Epoch, JobSpec, Outcome, StepWindow } from '../src/contracts/index.js';
+import type { JobSpec, Outcome, StepWindow } from '../src/contracts/index.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import type { AttemptSeconds } from '../src/domain/ledger.js';
 import type { RetryFrom } from '../src/domain/operator-actions.js';
@@ -11,8 +11,6 @@ import type { OnShutdown } from './cancellation.js';
 
 /** An outcome with a result. */
 export type FinishedOutcome = Extract<Outcome, { result: 'trained' | 'evaluated' }>;
-/** An outcome without one. */
-export type EndedOutcome = Extract<Outcome, { result: 'ended' }>;
 
 /** An attempt that did not finish its job. */
 export interface EndedAttempt {
@@ -58,7 +56,7 @@ export type AttemptEnd = FinishedAttempt | EndedAttempt;
 export interface JobSettings {
   /** Program and arguments that run a training container's entry point. */
   readonly command: readonly [string, ...string[]];
-  /** Environment of every job: endpoint and credentials of the object store among it. */
+  /** Environment of every job, on top of what its backend gives it: the object store's endpoint among it. */
   readonly environment: Readonly<Record<string, string>>;
   readonly onShutdown: OnShutdown;
   /** Digest of what a job runs: the image's, or that of the trainer's sources. */
@@ -104,13 +102,4 @@ export interface RunAttemptInput {
   readonly avoidNodes: readonly string[];
   /** Tip of the stage's ledger. */
   readonly ledger: LedgerTip;
-}
-
-/** An attempt that has its epoch. */
-export interface ClaimedAttempt {
-  readonly epoch: Epoch;
-  /** Commit it begins at; null: the start. */
-  readonly from: string | null;
-  readonly previousOwner: string;
-  readonly claimedAt: number;
 }
