@@ -96,7 +96,7 @@ export const pinSchema = z.strictObject({
   name: z
     .string()
     .regex(/^[a-z0-9][a-z0-9-]*$/)
-    .describe('Who needs it: finished, resume, branch-<stage>, evaluation-<stage>'),
+    .describe('Who needs it: result (its own finished stage), adopted-by-<digest of a run’s name>'),
   reason: z.string().min(1),
   pinnedAt: instantSchema,
 });
