@@ -5,6 +5,7 @@ import type { ChainLink } from '../src/domain/ledger-chain.js';
 import { rootLayout, runLayout } from '../src/store/layout.js';
 import { appendRecord, readChain } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { withSeal } from './ledger.js';
 
 /** How far back closed runs are looked for. A janitor that was away for longer leaves the rest to whoever audits. */
 const LOOK_BACK_MS = 7 * 24 * 3600 * 1000;
@@ -46,17 +47,26 @@ export class CutRunSweep {
 
   async #record(cut: CutRun, roots: ReadonlySet<string>): Promise<boolean> {
     for (const root of roots) {
-      const chainUrl = runLayout(rootLayout(root).run(cut.run)).ledger;
+      const runUrl = rootLayout(root).run(cut.run);
+      const chainUrl = runLayout(runUrl).ledger;
       const { links, tip } = checkChain(await readChain(this.store, chainUrl));
       if (!isOpen(links, cut.runId)) continue;
       const why = await this.#whyCut(cut);
       const { namespace } = this.context.info;
       const id = `${namespace}/${cut.run}/${cut.runId}#cut`;
-      await appendRecord(this.store, chainUrl, {
-        id,
-        after: tip,
-        entry: { type: 'run-ended', state: 'terminated', why },
-      });
+      for (const folder of openStages(links)) {
+        const entry = await withSeal(this.store, runUrl, {
+          type: 'stage-ended',
+          folder,
+          result: 'cancelled',
+          why: 'the run was cut off',
+          chain: null,
+          artifacts: [],
+        });
+        await appendRecord(this.store, chainUrl, { id: `${id}-${folder}`, after: tip, entry });
+      }
+      const entry = { type: 'run-ended', state: 'terminated', why } as const;
+      await appendRecord(this.store, chainUrl, { id, after: tip, entry });
       return true;
     }
     return false;
@@ -85,4 +95,16 @@ function isOpen(links: readonly ChainLink[], runId: string): boolean {
   );
   const entry = newest?.record?.entry;
   return entry?.type === 'run-opened' && entry.runId === runId;
+}
+
+/** Stages that were under way, parked or paused when nothing was recorded any more. */
+function openStages(links: readonly ChainLink[]): string[] {
+  const open = new Set<string>();
+  for (const { record } of links) {
+    const entry = record?.entry;
+    if (entry?.type === 'stage-started') open.add(entry.folder);
+    if (entry?.type === 'stage-ended' && entry.result !== 'parked' && entry.result !== 'paused')
+      open.delete(entry.folder);
+  }
+  return [...open];
 }

@@ -1,8 +1,8 @@
 /** The run's ledger: one chain, written only from here. */
-import type { LedgerEntry } from '../src/domain/ledger.js';
+import type { EntryOf, LedgerEntry } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
-import { runLayout } from '../src/store/layout.js';
-import { appendRecord } from '../src/store/ledger.js';
+import { runLayout, stageLayout } from '../src/store/layout.js';
+import { appendRecord, readTip } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 
 /** A record to append. */
@@ -28,8 +28,24 @@ export function createLedgerActivities({ store }: LedgerDependencies) {
   return {
     /** Appends a record to the run's chain; safe to repeat and to race. */
     async appendToLedger({ runUrl, id, after, entry }: AppendInput): Promise<LedgerTip> {
-      const { index, digest } = await appendRecord(store, runLayout(runUrl).ledger, { id, after, entry });
+      const sealed = entry.type === 'stage-ended' ? await withSeal(store, runUrl, entry) : entry;
+      const { ledger } = runLayout(runUrl);
+      const { index, digest } = await appendRecord(store, ledger, { id, after, entry: sealed });
       return { records: index, tip: digest };
     },
   };
+}
+
+/**
+ * The end of a stage that could not tell how far its chain goes, sealed as far as the chain goes in the store: a
+ * cancellation carries nothing to the parent, and a termination runs no code.
+ */
+export async function withSeal(
+  store: ObjectStore,
+  runUrl: string,
+  ended: EntryOf<'stage-ended'>,
+): Promise<EntryOf<'stage-ended'>> {
+  if (ended.chain !== null || ended.result === 'done' || ended.result === 'adopted') return ended;
+  const { ledger } = stageLayout(runLayout(runUrl).stage(ended.folder));
+  return { ...ended, chain: await readTip(store, ledger) };
 }

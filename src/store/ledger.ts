@@ -103,8 +103,22 @@ export async function readChain(store: ObjectStore, chainUrl: string): Promise<C
   return objects.sort((a, b) => numberOf(a) - numberOf(b));
 }
 
+/**
+ * How far a chain goes in the store, without a look at what its records are worth; null: there is no chain.
+ * @throws StoreError `unavailable` and others.
+ */
+export async function readTip(store: ObjectStore, chainUrl: string): Promise<LedgerTip | null> {
+  let newest: { readonly url: string; readonly records: number } | null = null;
+  for await (const { url } of store.list(chainUrl)) {
+    const records = numberOf({ name: url.slice(chainUrl.length + 1) });
+    if (records > (newest?.records ?? 0)) newest = { url, records };
+  }
+  if (newest === null) return null;
+  return { records: newest.records, tip: recordDigest((await store.get(newest.url)).data) };
+}
+
 /** Number in an object's name; 0 for one that does not belong into a chain, so that it sorts before the records. */
-function numberOf({ name }: ChainObject): number {
+function numberOf({ name }: Pick<ChainObject, 'name'>): number {
   const digits = /^(\d+)\.json$/.exec(name)?.[1];
   return digits === undefined ? 0 : Number(digits);
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AttemptEnd, RunAttemptInput } from '../../activities/attempt-types.js';
 import { createLedgerActivities } from '../../activities/ledger.js';
-import { checkChains } from '../../src/audit/chains.js';
+import { checkChains, checkSeals } from '../../src/audit/chains.js';
 import { recordsOf } from '../../src/audit/gathered.js';
 import type { GatheredRun } from '../../src/audit/gathered.js';
 import { checkHistory } from '../../src/audit/history.js';
@@ -216,6 +216,25 @@ describe('an audit reads the histories of a run and of its stages', () => {
       },
       gated,
     );
+  });
+});
+
+describe('a run that is cancelled', () => {
+  it('seals the chain of the stage that was under way, with the end of its attempt', async () => {
+    const fakes = new RecordedActivities();
+    fakes.ends.set(STAGE, ['until-stopped']);
+    await withRun(fakes, async (handle) => {
+      while (fakes.attempts.at(-1)?.folder !== STAGE) await sleep(20);
+      await handle.cancel();
+      await expect(handle.result()).rejects.toThrow();
+      const { gathered, differences } = await compare(handle.workflowId);
+      expect(differences).toEqual([]);
+      const chain = gathered.stages.find(({ folder }) => folder === STAGE)?.chain;
+      const ended = recordsOf(gathered.chain, 'stage-ended').at(-1)?.entry;
+      expect(ended).toMatchObject({ folder: STAGE, result: 'cancelled', chain: chain?.tip });
+      expect(chain?.tip.records).toBe(2);
+      expect(checkSeals(gathered)).toMatchObject({ state: 'verified', notes: [] });
+    });
   });
 });
 

@@ -14,6 +14,7 @@ import { JANITOR_EVERY_SECONDS, JANITOR_ID } from '../../src/domain/janitor.js';
 import type { JanitorReport } from '../../src/domain/janitor.js';
 import { encodeLabels } from '../../src/domain/job-labels.js';
 import { EMPTY_CHAIN, checkChain } from '../../src/domain/ledger-chain.js';
+import type { LedgerEntry } from '../../src/domain/ledger.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { ensureJanitor } from '../../src/janitor-schedule.js';
 import {
@@ -23,6 +24,8 @@ import {
   parseUrl,
   readChain,
   renewLease,
+  rootLayout,
+  runLayout,
   sha256,
   stageLayout,
 } from '../../src/store/index.js';
@@ -263,6 +266,46 @@ describe('a run that was terminated', () => {
       state: 'terminated',
       why: expect.stringMatching(/^terminated by .* with the reason "the budget is spent"/) as string,
     });
+  });
+
+  it('has the chain of the stage that was under way sealed, and no other', async () => {
+    const run = `r-${randomUUID().slice(0, 8)}`;
+    const root = freshPrefix();
+    const { ledger, stage: stageOf } = runLayout(rootLayout(root).run(run));
+    const handle = await environment.client.workflow.start('recipe', {
+      taskQueue: 'nobody-works-here',
+      workflowId: run,
+      args: [],
+    });
+    const stage = (folder: string) => ({ folder, kind: 'training', title: folder }) as const;
+    const finished = { result: 'done', why: '', chain: null } as const;
+    const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
+    const told: LedgerEntry[] = [
+      { type: 'run-opened', ...opened, runId: handle.firstExecutionRunId },
+      { type: 'stage-started', ...stage('01-curation') },
+      { type: 'stage-ended', folder: '01-curation', ...finished, artifacts: [] },
+      { type: 'stage-started', ...stage('02-stage-1') },
+    ];
+    for (const [index, entry] of told.entries())
+      await appendRecord(store, ledger, { id: `told#${index}`, after: EMPTY_CHAIN, entry });
+    const { index: records, digest: tip } = await appendRecord(
+      store,
+      stageLayout(stageOf('02-stage-1')).ledger,
+      {
+        id: 'first#opened',
+        after: EMPTY_CHAIN,
+        entry: { type: 'attempt-opened', epoch: 1, job: 'j', from: null, previousOwner: '', why: 'a test' },
+      },
+    );
+    await handle.terminate();
+    await pass(root);
+    const { links, problems } = checkChain(await readChain(store, ledger));
+    expect(problems).toEqual([]);
+    const added = links.slice(told.length).map(({ record }) => record?.entry);
+    expect(added).toMatchObject([
+      { type: 'stage-ended', folder: '02-stage-1', result: 'cancelled', chain: { records, tip } },
+      { type: 'run-ended', state: 'terminated' },
+    ]);
   });
 
   it('goes on where it was started again: that is for the new one to tell', async () => {
