@@ -1,11 +1,14 @@
 /** Building blocks shared by every contract: digests, URLs, references to datasets, models and checkpoints. */
 import { z } from 'zod';
+import { DIGEST } from '../domain/digest.js';
 import { COMMIT_ID } from '../domain/job-names.js';
+
+export { instantSchema } from '../domain/time.js';
 
 /** A SHA-256 digest in the form `sha256:<64 lower-case hex digits>`. */
 export const digestSchema = z
   .string()
-  .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256:<64 hex digits>')
+  .regex(DIGEST, 'expected sha256:<64 hex digits>')
   .brand('Digest')
   .describe('A SHA-256 digest, sha256:<64 lower-case hex digits>');
 export type Digest = z.infer<typeof digestSchema>;
@@ -15,9 +18,6 @@ export const objectUrlSchema = z
   .string()
   .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]+\/.*[^/]$/, 'expected s3://bucket/key without a trailing slash')
   .describe('s3://bucket/key, no trailing slash');
-
-/** An instant, ISO 8601 in UTC with milliseconds. */
-export const instantSchema = z.iso.datetime({ precision: 3 }).describe('ISO 8601, UTC, milliseconds');
 
 /** Attempt number of a stage; allocated by the conditional write that claims `HEAD`. The empty `HEAD` has epoch 0. */
 export const epochSchema = z

@@ -2,19 +2,11 @@
 import { z } from 'zod';
 import { FAILURE_CLASSES } from '../domain/failure-class.js';
 import type { FailureClass } from '../domain/failure-class.js';
+import { secondsByLabelSchema } from '../domain/time.js';
 import { digestSchema, epochSchema, instantSchema, modelRefSchema } from './common.js';
 import { fingerprintSchema, headCommitSchema } from './checkpoint.js';
 
-/** Seconds of an attempt by what they went into. */
-export const secondsByLabelSchema = z.strictObject({
-  import: z.number().nonnegative(),
-  load: z.number().nonnegative(),
-  firstStep: z.number().nonnegative(),
-  step: z.number().nonnegative().describe('Steps after the first'),
-  save: z.number().nonnegative().describe('Training stalled by saving'),
-  evaluate: z.number().nonnegative(),
-  export: z.number().nonnegative(),
-});
+export { secondsByLabelSchema };
 
 const common = {
   schema: z.literal('longhaul.outcome/1'),

@@ -2,6 +2,9 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 
+/** A digest as text: `sha256:<64 lower-case hex digits>`. */
+export const DIGEST = /^sha256:[0-9a-f]{64}$/;
+
 /**
  * JSON with keys sorted by code unit, no white space, and fields that are `undefined` left out, as JSON.stringify does.
  * Numbers are written as JavaScript writes them, which is the form of RFC 8785.
@@ -24,9 +27,14 @@ export function canonicalJson(value: unknown): string {
   throw new TypeError(`JSON cannot hold a ${typeof value}`);
 }
 
-/** `sha256:<64 hex digits>` of a text's UTF-8 bytes. */
+/** `sha256:<64 hex digits>` of bytes. */
+export function sha256OfBytes(bytes: Uint8Array): string {
+  return `sha256:${bytesToHex(sha256(bytes))}`;
+}
+
+/** The same of a text's UTF-8 bytes. */
 export function sha256OfText(text: string): string {
-  return `sha256:${bytesToHex(sha256(utf8ToBytes(text)))}`;
+  return sha256OfBytes(utf8ToBytes(text));
 }
 
 /** `sha256:<64 hex digits>` of a value's canonical JSON. */

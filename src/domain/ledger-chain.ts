@@ -1,7 +1,6 @@
 /** The chain of a ledger: its records' canonical bytes, and what is wrong with a chain as it was found. Pure. */
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
-import { canonicalJson } from './digest.js';
+import { utf8ToBytes } from '@noble/hashes/utils.js';
+import { canonicalJson, sha256OfBytes } from './digest.js';
 import { ledgerRecordSchema } from './ledger.js';
 import type { LedgerRecord } from './ledger.js';
 import type { LedgerTip } from './status.js';
@@ -17,7 +16,7 @@ export function encodeRecord(record: LedgerRecord): Uint8Array {
 
 /** Digest of a stored record: what the next one carries as `previous`. */
 export function recordDigest(bytes: Uint8Array): string {
-  return `sha256:${bytesToHex(sha256(bytes))}`;
+  return sha256OfBytes(bytes);
 }
 
 /** Name of a record's object. */

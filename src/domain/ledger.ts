@@ -3,29 +3,23 @@
  * record under its number, `000001.json`. Shapes and checks only; `src/store/ledger.ts` reads and writes them.
  */
 import { z } from 'zod';
+import { DIGEST } from './digest.js';
 import { FAILURE_CLASSES } from './failure-class.js';
 import { COMMIT_ID } from './job-names.js';
 import { STAGE_KINDS, ledgerTipSchema } from './status.js';
+import { instantSchema, secondsByLabelSchema } from './time.js';
 
 const text = z.string().min(1);
 const digest = z
   .string()
-  .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256:<64 hex digits>')
+  .regex(DIGEST, 'expected sha256:<64 hex digits>')
   .describe('SHA-256, sha256:<64 lower-case hex digits>');
-const instant = z.iso.datetime({ precision: 3 }).describe('ISO 8601, UTC, milliseconds');
 const commitId = z.string().regex(COMMIT_ID, 'expected <step>-<epoch>-<nonce>');
 const folder = text.describe('Stage folder, <nn-name>');
 const epoch = z.int().positive().describe('Epoch of the attempt');
 
-/** Seconds of an attempt by what they went into. The first seven are the trainer's own, the others what was seen from outside. */
-export const attemptSecondsSchema = z.strictObject({
-  import: z.number().nonnegative(),
-  load: z.number().nonnegative(),
-  firstStep: z.number().nonnegative(),
-  step: z.number().nonnegative().describe('Steps after the first'),
-  save: z.number().nonnegative().describe('Training stalled by saving'),
-  evaluate: z.number().nonnegative(),
-  export: z.number().nonnegative(),
+/** Seconds of an attempt by what they went into: as its job counts them, and what was seen from outside. */
+export const attemptSecondsSchema = secondsByLabelSchema.extend({
   queued: z.number().nonnegative().describe('Submitted, not started yet'),
   hung: z.number().nonnegative().describe('Without progress before the watchdog stopped it'),
   stopping: z.number().nonnegative().describe('From being told to stop to its end'),
@@ -39,6 +33,14 @@ export const artifactSchema = z.strictObject({
   digest: digest.describe("SHA-256 of the object's bytes; of a prefix, of its manifest.json's"),
 });
 export type Artifact = z.infer<typeof artifactSchema>;
+
+const specSchema = z
+  .strictObject({
+    revision: z.int().nonnegative().describe("How often a retry had changed the stage's settings"),
+    digest,
+  })
+  .optional()
+  .describe("The spec the stage works by, by the SHA-256 of its object's bytes; older records have none");
 
 /** How a stage ended, or stopped for the time being. */
 export const STAGE_RESULTS = [
@@ -89,6 +91,7 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     from: commitId.nullable().describe('Checkpoint it begins at; null: the start'),
     previousOwner: z.string().describe('Token of the claim before; empty: none'),
     why: z.string(),
+    spec: specSchema,
   }),
   z.strictObject({
     type: z.literal('attempt-ended'),
@@ -104,7 +107,7 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     node: z.string().nullable().describe("Where it ran; null: the backend doesn't say"),
     note: z.string(),
   }),
-  z.strictObject({ type: z.literal('stage-adopted'), why: z.string(), digest }),
+  z.strictObject({ type: z.literal('stage-adopted'), why: z.string(), digest, spec: specSchema }),
 ]);
 export type LedgerEntry = z.infer<typeof ledgerEntrySchema>;
 /** An entry of one type. */
@@ -116,7 +119,7 @@ export const ledgerRecordSchema = z.strictObject({
   index: z.int().positive().describe('Number of the record, from 1; also its name'),
   id: text.describe('Owner token, "#", and what: an append that is repeated has the same'),
   previous: digest.nullable().describe('SHA-256 of the object before this one; null: this is the first'),
-  at: instant,
+  at: instantSchema,
   entry: ledgerEntrySchema,
 });
 export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { FAILURE_CLASSES } from './failure-class.js';
+import { instantSchema } from './time.js';
 
 /** What kind of work a stage is. */
 export const STAGE_KINDS = ['curation', 'rope-bump', 'training', 'sft', 'evaluation', 'report'] as const;
@@ -34,8 +35,6 @@ export const RUN_STATES = [
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
-const instant = z.iso.datetime({ precision: 3 });
-
 /** One stage of a run. Numbers that do not apply, or are not known yet, are null. */
 export const stageStatusSchema = z.strictObject({
   folder: z
@@ -56,8 +55,8 @@ export const stageStatusSchema = z.strictObject({
   tokensPerSecond: z.number().nonnegative().nullable().describe('Over the last steps'),
   secondsLeft: z.number().nonnegative().nullable().describe('Estimate for this stage'),
   attempts: z.int().nonnegative().describe('Attempts begun; 0 for a stage that needs no job'),
-  startedAt: instant.nullable(),
-  endedAt: instant.nullable(),
+  startedAt: instantSchema.nullable(),
+  endedAt: instantSchema.nullable(),
   note: z
     .string()
     .describe('One line for people: what it is doing, what it made or why it failed; may be empty'),
@@ -94,8 +93,8 @@ export const runStatusSchema = z.strictObject({
   stages: z.array(stageStatusSchema).describe('In the order in which they run'),
   runUrl: z.string().describe('s3://bucket/prefix/runs/<run>'),
   recipeDigest: z.string().describe('sha256:… of the resolved recipe; empty until the recipe is frozen'),
-  startedAt: instant,
-  endedAt: instant.nullable(),
+  startedAt: instantSchema,
+  endedAt: instantSchema.nullable(),
   reportUrl: z.string().nullable().describe('s3:// URL of report/index.html once it is written'),
   problems: z.array(z.string()).describe('Why the run failed or is parked, one sentence each, with its path'),
   parked: parkedSchema.nullable().describe('What is parked; null: nothing is'),
