@@ -1,5 +1,6 @@
 /** The contracts by name, and their JSON Schemas, for whoever brings a training container in another language. */
-import { z } from 'zod';
+import type { z } from 'zod';
+import { inputJsonSchema } from '../domain/input-json-schema.js';
 import { attemptSchema } from './attempt.js';
 import {
   checkpointManifestSchema,
@@ -45,12 +46,6 @@ export function contractJsonSchemas(): Readonly<Record<string, string>> {
 }
 
 function schemaText(name: string, schema: z.ZodType): string {
-  const generated = z.toJSONSchema(schema, { io: 'input', override: dropSafeIntegerLimits });
+  const generated = inputJsonSchema(schema);
   return `${JSON.stringify({ title: `Longhaul ${name}`, ...generated }, undefined, 2)}\n`;
-}
-
-/** zod writes the limits of exact integers into every integer; they say nothing to a reader. */
-function dropSafeIntegerLimits({ jsonSchema }: { jsonSchema: { maximum?: number; minimum?: number } }): void {
-  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
 }

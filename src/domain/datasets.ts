@@ -1,4 +1,5 @@
 /** The datasets a recipe needs: what its curation step makes. */
+import { sortedEntries } from './json.js';
 import { formatLength } from './quantities.js';
 import { rowsOf } from './recipe-schema.js';
 import type { MixPart, Recipe, RecipeTask } from './recipe-schema.js';
@@ -34,23 +35,20 @@ export function datasetsOf(recipe: Recipe): DatasetPlan[] {
 }
 
 function trainingDatasets(recipe: Recipe): TrainingDatasetPlan[] {
-  return Object.entries(recipe.stages)
-    .sort(byName)
-    .map(([name, stage]) => ({
-      purpose: 'training',
-      name,
-      sequenceLengthTokens: stage.sequenceLengthTokens,
-      rows: rowsOf(stage),
-      mix: stage.mix,
-      masked: stage.objective === 'masked-tokens',
-    }));
+  return sortedEntries(recipe.stages).map(([name, stage]) => ({
+    purpose: 'training',
+    name,
+    sequenceLengthTokens: stage.sequenceLengthTokens,
+    rows: rowsOf(stage),
+    mix: stage.mix,
+    masked: stage.objective === 'masked-tokens',
+  }));
 }
 
 function heldOutDatasets(recipe: Recipe): HeldOutDatasetPlan[] {
   const used = new Set(Object.values(recipe.evaluations).flatMap((evaluation) => evaluation.tasks));
-  return Object.entries(recipe.tasks)
+  return sortedEntries(recipe.tasks)
     .filter(([name]) => used.has(name))
-    .sort(byName)
     .flatMap(([name, task]) => heldOutOfTask(name, task));
 }
 
@@ -86,8 +84,4 @@ export function heldOutDatasetName(task: string, lengthTokens: number): string {
 export function mixPartName(part: MixPart, mix: readonly MixPart[]): string {
   const several = mix.filter((other) => other.domain === part.domain).length > 1;
   return several ? `${part.domain}@${part.lengthTokens ?? 'packed'}` : part.domain;
-}
-
-function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

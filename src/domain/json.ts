@@ -35,6 +35,11 @@ export function withValueAt(root: unknown, path: JsonPath, value: unknown): unkn
   return replaced === undefined ? without(object, key) : { ...object, [key]: replaced };
 }
 
+/** Fields by name, in order of code units: of a map whose order must not matter. */
+export function sortedEntries<T>(record: Readonly<Record<string, T>>): (readonly [string, T])[] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
 /** A copy without one key. */
 export function without(object: JsonObject, key: string): JsonObject {
   return Object.fromEntries(Object.entries(object).filter(([other]) => other !== key));

@@ -1,5 +1,6 @@
 /** What presets share. */
 import type { FailureClass } from './failure-class.js';
+import type { RecipeSource } from './recipe-schema.js';
 
 /**
  * Relaunches per failure class before a stage parks. Whoever lends the machine may take it away as often as it likes
@@ -28,9 +29,9 @@ export const DEFAULT_EXECUTION = {
   attempts: DEFAULT_ATTEMPTS,
   withoutCommit: { attempts: 1000, gpuHours: 200 },
   onFailure: 'park',
-  approvals: [] as string[],
+  approvals: [],
   numerics: { spikeFactor: 2, spikeWindowSteps: 20, skipSteps: 1 },
-} as const;
+} satisfies Partial<RecipeSource['execution']>;
 
 /** Table 9: AdamW, weight decay 0.1, β1 0.9, β2 0.95. Clipping and epsilon are the published scripts'. */
 export const ADAMW = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clipNorm: 1 } as const;

@@ -3,7 +3,7 @@
  * complete recipe's schema with everything optional (the preset has it), `null` to remove a named thing, and the fields that only
  * the input has.
  */
-import { z } from 'zod';
+import { inputJsonSchema } from './input-json-schema.js';
 import { isObject, without } from './json.js';
 import type { JsonObject, JsonPath } from './json.js';
 import { PRESETS } from './presets.js';
@@ -27,16 +27,9 @@ export function recipeInputJsonSchema(): JsonObject {
 }
 
 function makeInputJsonSchema(): JsonObject {
-  const complete: unknown = z.toJSONSchema(recipeSchema, { io: 'input', override: dropSafeIntegerLimits });
-  const partial = relax(complete, []);
+  const partial = relax(inputJsonSchema(recipeSchema), []);
   if (!isObject(partial)) throw new TypeError('the recipe schema is an object');
   return { title: 'Longhaul recipe', ...partial };
-}
-
-/** zod writes the limits of exact integers into every integer; they say nothing to a reader. */
-function dropSafeIntegerLimits({ jsonSchema }: { jsonSchema: { maximum?: number; minimum?: number } }): void {
-  if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-  if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
 }
 
 /**

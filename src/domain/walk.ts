@@ -7,6 +7,7 @@
  */
 import { datasetsOf } from './datasets.js';
 import type { DatasetPlan } from './datasets.js';
+import { sortedEntries } from './json.js';
 import { formatLength, formatScientific } from './quantities.js';
 import { BASE } from './recipe-schema.js';
 import type { Recipe, RecipeEvaluation, RecipeTask, TrainingStage } from './recipe-schema.js';
@@ -244,11 +245,7 @@ function foldersOf(source: ModelSource): string[] {
 }
 
 /** "stage-1" as people read it: "Stage 1". Up to three letters are an abbreviation: "SFT". */
-function titleOf(name: string): string {
+export function titleOf(name: string): string {
   const words = name.replaceAll('-', ' ');
   return /^[a-z]{2,3}$/.test(words) ? words.toUpperCase() : words.charAt(0).toUpperCase() + words.slice(1);
-}
-
-function sortedEntries<T>(record: Readonly<Record<string, T>>): (readonly [string, T])[] {
-  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
 }

@@ -2,16 +2,10 @@
 import type { ModelRef } from '../contracts/index.js';
 import { BASE } from '../domain/recipe-schema.js';
 import type { Recipe } from '../domain/recipe-schema.js';
-import { walk } from '../domain/walk.js';
+import { titleOf, walk } from '../domain/walk.js';
 import type { EvaluationTargetStep } from '../domain/walk.js';
 import { theta } from './format.js';
 import type { ReportModel } from './report-data.js';
-
-/** "stage-1" as people read it: "Stage 1"; an abbreviation of up to three letters in capitals: "SFT". */
-function words(name: string): string {
-  const text = name.replaceAll('-', ' ');
-  return /^[a-z]{2,3}$/.test(text) ? text.toUpperCase() : text.charAt(0).toUpperCase() + text.slice(1);
-}
 
 /** Name of the trained model behind a target: a stage, or the base. */
 function sourceName({ source }: EvaluationTargetStep): string {
@@ -45,9 +39,9 @@ function roleOf(target: EvaluationTargetStep, recipe: Recipe): ReportModel['role
 }
 
 function labelOf(target: EvaluationTargetStep): string {
-  const name = words(sourceName(target));
+  const name = titleOf(sourceName(target));
   if (target.ropeTheta !== undefined) return `${name}, theta set to ${theta(target.ropeTheta)}`;
-  return target.name === sourceName(target) ? name : words(target.name);
+  return target.name === sourceName(target) ? name : titleOf(target.name);
 }
 
 /**
