@@ -19,8 +19,13 @@ import type { RunAttemptInput } from './attempt-types.js';
 import { adoptResult, findResult, findSharedResult } from './stage-result.js';
 import type { StageResult } from './stage-result.js';
 
-/** A claim on a stage, or the result that makes one unnecessary. */
-export type Claim =
+/** A claim on a stage, or the result that makes one unnecessary; either way, the stage has its spec. */
+export type Claim = {
+  /** Of the spec's object. */
+  readonly specDigest: Digest;
+} & Decision;
+
+type Decision =
   | {
       readonly state: 'claimed';
       readonly epoch: Epoch;
@@ -44,16 +49,16 @@ export type Claim =
 export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, key: Digest): Promise<Claim> {
   const { spec, owner, force } = input;
   const { stageUrl } = spec;
-  const [head, result] = await Promise.all([
+  const [head, result, specDigest] = await Promise.all([
     createEmptyHead(store, stageUrl),
     findResult(store, stageUrl),
     writeSpec(store, input),
   ]);
   const own = result !== null && head.owner === owner && result.outcome.epoch === head.epoch;
-  if (result !== null && own) return { state: 'finished', result, adopted: null };
-  if (result !== null && !force) return { state: 'finished', result, adopted: ADOPTED };
+  if (result !== null && own) return { state: 'finished', result, adopted: null, specDigest };
+  if (result !== null && !force) return { state: 'finished', result, adopted: ADOPTED, specDigest };
   const shared = force ? null : await adoptShared(store, input, key);
-  if (shared !== null) return shared;
+  if (shared !== null) return { ...shared, specDigest };
   const from = await startingPoint(store, stageUrl, input.from);
   const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from });
   const createdAt = await writeAttempt(store, stageUrl, {
@@ -65,7 +70,7 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
     meanSecondsBetweenInterruptions: input.meanSecondsBetweenInterruptions,
     createdAt: new Date().toISOString(),
   });
-  return { state: 'claimed', epoch, from: claimed.commit, previousOwner, claimedAt: createdAt };
+  return { state: 'claimed', epoch, from: claimed.commit, previousOwner, claimedAt: createdAt, specDigest };
 }
 
 const ADOPTED = 'a verified result of this stage is there already';
@@ -75,7 +80,7 @@ async function adoptShared(
   store: ObjectStore,
   { reuse, spec, run, rootUrl }: RunAttemptInput,
   key: Digest,
-): Promise<Claim | null> {
+): Promise<Decision | null> {
   if (!reuse) return null;
   const result = await findSharedResult(store, rootUrl, key);
   if (result === null) return null;
@@ -84,11 +89,13 @@ async function adoptShared(
   return { state: 'finished', result, adopted };
 }
 
-/** A stage's spec of one revision never changes: what it was trained with is what the spec says, in every attempt. */
-async function writeSpec(store: ObjectStore, { spec, specRevision }: RunAttemptInput): Promise<void> {
+/** A stage's spec of one revision never changes: what it was trained with is what the spec says, in every attempt. Returns its digest. */
+async function writeSpec(store: ObjectStore, { spec, specRevision }: RunAttemptInput): Promise<Digest> {
   const url = stageLayout(spec.stageUrl).specOf(specRevision);
+  const bytes = encodeJson(jobSpecSchema.parse(spec));
   try {
-    await store.create(url, encodeJson(jobSpecSchema.parse(spec)));
+    await store.create(url, bytes);
+    return sha256(bytes);
   } catch (error) {
     if (!isStoreError(error, 'precondition-failed')) throw error;
     throw userError(

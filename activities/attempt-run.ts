@@ -63,15 +63,17 @@ export class AttemptRun {
     }
   }
 
-  async #adopt({ result, adopted }: Extract<Claim, { state: 'finished' }>): Promise<AttemptEnd> {
+  async #adopt({ result, adopted, specDigest }: Extract<Claim, { state: 'finished' }>): Promise<AttemptEnd> {
     const digest = digestIn(result.outcome);
-    if (adopted !== null) await this.#record('adopted', { type: 'stage-adopted', why: adopted, digest });
+    const spec = { revision: this.input.specRevision, digest: specDigest };
+    if (adopted !== null)
+      await this.#record('adopted', { type: 'stage-adopted', why: adopted, digest, spec });
     return { state: 'done', ...result, adopted, ledger: this.#ledger };
   }
 
   async #run(claim: Extract<Claim, { state: 'claimed' }>): Promise<AttemptEnd> {
     const { epoch } = claim;
-    const { spec, why } = this.input;
+    const { spec, specRevision, why } = this.input;
     this.#reporter.tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null);
     const job = new AttemptJob(this.deps, this.#context, this.input, epoch, this.#reporter);
     const opened: LedgerEntry = {
@@ -81,6 +83,7 @@ export class AttemptRun {
       from: claim.from?.id ?? null,
       previousOwner: claim.previousOwner,
       why,
+      spec: { revision: specRevision, digest: claim.specDigest },
     };
     // The claim stands: the record of it need not hold up the job's start.
     await Promise.all([job.submit(), this.#record('opened', opened)]);

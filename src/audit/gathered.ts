@@ -1,5 +1,5 @@
 /** What an audit has read of a run, before it judges it. */
-import type { Head, HeadCommit, JobSpec, Outcome, RunOwner } from '../contracts/index.js';
+import type { Digest, Head, HeadCommit, JobSpec, Outcome, RunOwner } from '../contracts/index.js';
 import type { CheckedChain } from '../domain/ledger-chain.js';
 import type { EntryOf, LedgerEntry, LedgerRecord } from '../domain/ledger.js';
 import type { Recipe } from '../domain/recipe-schema.js';
@@ -21,13 +21,23 @@ export interface GatheredCommit {
   readonly fingerprint: Outcome['fingerprint'] | null;
 }
 
+/** A spec of a stage's jobs, as it is stored. */
+export interface GatheredSpec {
+  /** How often a retry had changed the stage's settings. */
+  readonly revision: number;
+  /** Of the object's bytes. */
+  readonly digest: Digest;
+  /** null: it is not what it should be. */
+  readonly spec: JobSpec | null;
+}
+
 /** One stage: its ledger and its objects. */
 export interface GatheredStage {
   readonly folder: string;
   readonly url: string;
   readonly chain: CheckedChain;
   /** Specs of its jobs, one per revision; none for a stage that runs no job. */
-  readonly specs: readonly JobSpec[];
+  readonly specs: readonly GatheredSpec[];
   /** null: it has none. */
   readonly head: Head | null;
   readonly line: readonly GatheredCommit[];

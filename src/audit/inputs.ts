@@ -6,7 +6,7 @@ import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { count } from './chains.js';
 import { recordsOf } from './gathered.js';
-import type { GatheredRun } from './gathered.js';
+import type { GatheredRun, GatheredStage } from './gathered.js';
 
 /** The artifacts that the ledger names: of each object the newest record. */
 export function recordedArtifacts(run: GatheredRun): Artifact[] {
@@ -27,13 +27,18 @@ function recordedDigests(run: GatheredRun): Set<string> {
 /** Inputs that no stage of the run has made, each once: the base model, its tokenizer and config. */
 export function unrecordedInputs(run: GatheredRun): Artifact[] {
   const recorded = recordedDigests(run);
-  const inputs = run.stages.flatMap(({ specs }) => specs.flatMap(inputsOf));
+  const inputs = run.stages.flatMap((stage) => specsOf(stage).flatMap(({ spec }) => inputsOf(spec)));
   const distinct = new Map(inputs.map((input) => [`${input.url} ${input.digest}`, input]));
   return [...distinct.values()].filter(({ digest }) => !recorded.has(digest));
 }
 
+/** The specs of a stage that can be read. */
+function specsOf({ specs }: GatheredStage): { readonly revision: number; readonly spec: JobSpec }[] {
+  return specs.flatMap(({ revision, spec }) => (spec === null ? [] : [{ revision, spec }]));
+}
+
 /**
- * Every job is of the run's recipe, and every dataset that it reads, and everything that it takes from another stage, is what
+ * Every spec is the one that the stage's attempts were opened with; every job is of the run's recipe, and every dataset that it reads, and everything that it takes from another stage, is what
  * the ledger says was made.
  */
 export function checkInputs(run: GatheredRun): Check {
@@ -43,7 +48,8 @@ export function checkInputs(run: GatheredRun): Check {
   const differences: Difference[] = [];
   let inputs = 0;
   for (const stage of run.stages) {
-    for (const [revision, spec] of stage.specs.entries()) {
+    differences.push(...specDifferences(stage));
+    for (const { revision, spec } of specsOf(stage)) {
       const used = inputsOf(spec);
       const object = stageLayout(stage.url).specOf(revision);
       if (!recipes.has(spec.recipeDigest)) {
@@ -63,7 +69,46 @@ export function checkInputs(run: GatheredRun): Check {
       );
     }
   }
-  return checkOf('inputs', `${count(inputs, 'input')} of the jobs against what was made`, differences);
+  const specs = run.stages.reduce((sum, stage) => sum + stage.specs.length, 0);
+  const summary = `${count(specs, 'job spec')} against the ledger, ${count(inputs, 'input')} of the jobs against what was made`;
+  return checkOf('inputs', summary, differences, specNotes(run));
+}
+
+/** The specs that the stage's records name, each once, with the number of the first record. */
+function namedSpecs({ chain }: GatheredStage) {
+  const named = new Map<
+    string,
+    { readonly revision: number; readonly digest: string; readonly index: number }
+  >();
+  for (const { entry, index } of [
+    ...recordsOf(chain, 'attempt-opened'),
+    ...recordsOf(chain, 'stage-adopted'),
+  ]) {
+    const key = JSON.stringify(entry.spec);
+    if (entry.spec !== undefined && !named.has(key)) named.set(key, { ...entry.spec, index });
+  }
+  return [...named.values()];
+}
+
+function specDifferences(stage: GatheredStage): Difference[] {
+  return namedSpecs(stage).flatMap(({ revision, digest, index }) => {
+    const found = stage.specs.find((one) => one.revision === revision);
+    if (found?.digest === digest) return [];
+    const now = found === undefined ? 'is gone' : `has the digest ${found.digest}`;
+    const message = `${now}; record ${index} of the stage’s ledger names ${digest}`;
+    return [{ object: stageLayout(stage.url).specOf(revision), message }];
+  });
+}
+
+/** Records of earlier versions do not name the spec: then nothing says whether it was changed. */
+function specNotes(run: GatheredRun): string[] {
+  const silent = run.stages.flatMap(({ chain }) =>
+    recordsOf(chain, 'attempt-opened').filter(({ entry }) => entry.spec === undefined),
+  );
+  if (silent.length === 0) return [];
+  return [
+    `${count(silent.length, 'attempt')} of an earlier version: the ledger does not name their specs’ digests`,
+  ];
 }
 
 function inputsOf(spec: JobSpec): Artifact[] {

@@ -7,12 +7,13 @@ import {
   outcomeSchema,
   runOwnerSchema,
 } from '../contracts/index.js';
-import type { Head, JobSpec, Outcome } from '../contracts/index.js';
+import type { Head, Outcome } from '../contracts/index.js';
 import { digestOf } from '../domain/digest.js';
 import { checkChain } from '../domain/ledger-chain.js';
 import type { CheckedChain } from '../domain/ledger-chain.js';
 import { parseResolvedRecipe } from '../domain/recipe.js';
 import { readQuarantine } from '../store/checkpoints.js';
+import { sha256 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf } from '../store/head.js';
 import { runLayout, stageLayout } from '../store/layout.js';
@@ -27,6 +28,7 @@ import type {
   GatheredCommit,
   GatheredRecipe,
   GatheredRun,
+  GatheredSpec,
   GatheredStage,
 } from './gathered.js';
 
@@ -104,12 +106,14 @@ class RunReader {
     }
   }
 
-  async #specs(layout: ReturnType<typeof stageLayout>): Promise<JobSpec[]> {
-    const specs: JobSpec[] = [];
+  async #specs(layout: ReturnType<typeof stageLayout>): Promise<GatheredSpec[]> {
+    const specs: GatheredSpec[] = [];
     for (let revision = 0; ; revision += 1) {
-      const spec = await this.#object(layout.specOf(revision), jobSpecSchema);
-      if (spec === null) return specs;
-      specs.push(spec);
+      const url = layout.specOf(revision);
+      const bytes = (await this.store.find(url))?.data;
+      if (bytes === undefined) return specs;
+      const spec = this.#parsed(url, bytes, jobSpecSchema);
+      specs.push({ revision, digest: sha256(bytes), spec });
     }
   }
 
@@ -135,8 +139,13 @@ class RunReader {
 
   /** The object; null when it isn't there, or isn't what it should be, which is noted. */
   async #object<T>(url: string, schema: z.ZodType<T>): Promise<T | null> {
+    const bytes = (await this.store.find(url))?.data;
+    return bytes === undefined ? null : this.#parsed(url, bytes, schema);
+  }
+
+  #parsed<T>(url: string, bytes: Uint8Array, schema: z.ZodType<T>): T | null {
     try {
-      return (await this.store.findJson(url, schema))?.value ?? null;
+      return parseJson(url, bytes, schema);
     } catch (error) {
       if (!isStoreError(error, 'invalid-object')) throw error;
       this.#unreadable.push({ object: url, message: error.message.slice(url.length + 2) });

@@ -107,6 +107,11 @@ describe('an attempt is claimed before anything is launched, and once', () => {
     });
   });
 
+  it('says which spec it is for, by the digest of the stored bytes', async () => {
+    const { specDigest } = await claimed();
+    expect(specDigest).toBe(sha256((await store.get(stageLayout(input.spec.stageUrl).spec)).data));
+  });
+
   it('gives a repeated activity the same epoch and the same time of the claim', async () => {
     const first = await claimed();
     expect(await claimed()).toEqual({ ...first, previousOwner: '' });

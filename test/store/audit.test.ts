@@ -33,6 +33,16 @@ const differences = (found: Audit): string[] => under.current.differences(found)
 const edit: RunUnderAudit['edit'] = (...args) => under.current.edit(...args);
 const forged = (record: LedgerRecord): LedgerRecord => ({ ...record, at: '2026-01-05T23:50:59.000Z' });
 
+/** What the first attempt of the training stage was opened with. */
+function recordedSpec({ timeline }: Audit) {
+  const opened = timeline.find(
+    ({ folder, entry }) => folder === '03-stage-1' && entry.type === 'attempt-opened',
+  );
+  const spec = opened?.entry.type === 'attempt-opened' ? opened.entry.spec : undefined;
+  if (spec === undefined) throw new Error('no attempt was opened');
+  return spec;
+}
+
 describe('a run that nobody touched verifies', () => {
   it.each(['full', 'quick'] as const)('from the object store alone (%s)', async (level) => {
     const found = await audit(level);
@@ -230,10 +240,31 @@ describe('every difference is found, with its object', () => {
       '$10000',
     );
     await store.put(stage().spec, new TextEncoder().encode(text));
-    const found = differences(await audit());
-    expect(found[0]).toMatch(
-      /^inputs: stages\/03-stage-1\/spec\.json takes the dataset .* which the ledger does not know$/,
-    );
+    expect(differences(await audit()).slice(0, 2)).toEqual([
+      expect.stringMatching(/^inputs: stages\/03-stage-1\/spec\.json has the digest/),
+      expect.stringMatching(
+        /^inputs: stages\/03-stage-1\/spec\.json takes the dataset .* which the ledger does not know$/,
+      ),
+    ]);
+  });
+
+  it('a job’s spec that says something else than when its attempts were opened', async () => {
+    const { digest } = recordedSpec(await audit());
+    await edit(stage().spec, '"peak": 0.001', '"peak": 0.002');
+    expect(differences(await audit())).toEqual([
+      expect.stringMatching(
+        `^inputs: stages/03-stage-1/spec.json has the digest sha256:.*; record 1 of the stage’s ledger names ${digest}$`,
+      ),
+    ]);
+    await store.put(stage().spec, new TextEncoder().encode('{}'));
+    expect(differences(await audit())).toEqual([
+      expect.stringContaining('record 1 of the stage’s ledger names'),
+      expect.stringMatching(/^objects: stages\/03-stage-1\/spec\.json is invalid/),
+    ]);
+    await store.delete([stage().spec]);
+    expect(differences(await audit())).toEqual([
+      `inputs: stages/03-stage-1/spec.json is gone; record 1 of the stage’s ledger names ${digest}`,
+    ]);
   });
 
   it('a job of another recipe', async () => {
@@ -242,6 +273,7 @@ describe('every difference is found, with its object', () => {
     const cut = text.replace(/("recipeDigest": "sha256:[0-9a-f]{64})[0-9a-f]{4}/, '$1');
     await store.put(stage().spec, new TextEncoder().encode(cut));
     expect(differences(await audit())).toEqual([
+      expect.stringMatching(/^inputs: stages\/03-stage-1\/spec\.json has the digest/),
       expect.stringMatching(
         /^inputs: stages\/03-stage-1\/spec\.json is of the recipe sha256:0000.*never opened$/,
       ),

@@ -15,7 +15,7 @@ import type {
 } from '../../src/contracts/index.js';
 import { digestOf } from '../../src/domain/digest.js';
 import { encodeRecord, recordDigest } from '../../src/domain/ledger-chain.js';
-import type { Artifact, AttemptSeconds, LedgerEntry } from '../../src/domain/ledger.js';
+import type { Artifact, AttemptSeconds, EntryOf, LedgerEntry } from '../../src/domain/ledger.js';
 import { parseRecipe } from '../../src/domain/recipe.js';
 import type { LedgerTip } from '../../src/domain/status.js';
 import {
@@ -196,11 +196,13 @@ async function trainStage(
 ): Promise<{ readonly commit: HeadCommit; readonly model: ModelRef }> {
   const { stageUrl } = inputs;
   const folder = '03-stage-1';
-  await store.create(stageLayout(stageUrl).spec, encodeJson(await trainSpec(inputs)));
+  const bytes = encodeJson(await trainSpec(inputs));
+  await store.create(stageLayout(stageUrl).spec, bytes);
+  const spec = { revision: 0, digest: sha256(bytes) };
   await createEmptyHead(store, stageUrl);
   await run.add(21, { type: 'stage-started', folder, kind: 'training', title: 'Stage 1, 1K' });
   const first = await claimFor(store, stageUrl, 1);
-  await chain.add(21, opened(1, null, '', 'the first'));
+  await chain.add(21, opened(1, null, '', 'the first', spec));
   const kept = [
     await commitCheckpoint(store, stageUrl, first, 10),
     await commitCheckpoint(store, stageUrl, first, 20),
@@ -218,7 +220,7 @@ async function trainStage(
   const second = await claimFor(store, stageUrl, 2);
   await chain.add(
     61,
-    opened(2, twenty?.id ?? null, `default/r/03-stage-1/${RUN_ID}/1`, 'after preempted: SIGTERM'),
+    opened(2, twenty?.id ?? null, `default/r/03-stage-1/${RUN_ID}/1`, 'after preempted: SIGTERM', spec),
   );
   await store.create(stageLayout(stageUrl).log(second), new TextEncoder().encode('stuck\n'));
   const hung = { ...SECONDS, step: 7, hung: 60, queued: 1 };
@@ -232,7 +234,7 @@ async function trainStage(
   const third = await claimFor(store, stageUrl, 3);
   await chain.add(
     201,
-    opened(3, twenty?.id ?? null, `default/r/03-stage-1/${RUN_ID}/2`, 'retried by ann: new node'),
+    opened(3, twenty?.id ?? null, `default/r/03-stage-1/${RUN_ID}/2`, 'retried by ann: new node', spec),
   );
   const commits = [
     await commitCheckpoint(store, stageUrl, third, 30),
@@ -268,12 +270,12 @@ async function evaluateStage(
   const folder = '04-evaluation';
   const layout = stageLayout(stageUrl);
   await createEmptyHead(store, stageUrl);
-  const spec = await evaluateSpec({ ...inputs, stageUrl });
-  await store.create(layout.spec, encodeJson(spec));
+  const bytes = encodeJson(await evaluateSpec({ ...inputs, stageUrl }));
+  await store.create(layout.spec, bytes);
   await run.add(300, { type: 'stage-started', folder, kind: 'evaluation', title: 'Evaluation' });
   const chain = new ChainWriter(store, layout.ledger, `default/r/${folder}/${RUN_ID}/1`);
   const epoch = await claimFor(store, stageUrl, 1);
-  await chain.add(300, opened(1, null, '', 'the first'));
+  await chain.add(300, opened(1, null, '', 'the first', { revision: 0, digest: sha256(bytes) }));
   const results = await writeObject(store, layout.results, '{}');
   const outcome = {
     ...common(epoch, 0),
@@ -298,8 +300,14 @@ export function action(
   return { type: 'action', action: name, actor, actorKind: 'asserted', reason: 'new node', detail };
 }
 
-function opened(epoch: number, from: string | null, previousOwner: string, why: string): LedgerEntry {
-  return { type: 'attempt-opened', epoch, job: `r.03-stage-1.${epoch}`, from, previousOwner, why };
+function opened(
+  epoch: number,
+  from: string | null,
+  previousOwner: string,
+  why: string,
+  spec: EntryOf<'attempt-opened'>['spec'],
+): LedgerEntry {
+  return { type: 'attempt-opened', epoch, job: `r.03-stage-1.${epoch}`, from, previousOwner, why, spec };
 }
 
 type Ended = Extract<LedgerEntry, { type: 'attempt-ended' }>;
