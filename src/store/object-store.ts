@@ -53,7 +53,7 @@ export interface Parsed<T> {
 
 /** An S3 client as this project uses it: path style for other endpoints than AWS's, checksums of our own. */
 export function createS3Client(settings: StoreSettings): S3Client {
-  return new S3Client({
+  const client = new S3Client({
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint, forcePathStyle: true }),
     region: settings.region,
     maxAttempts: settings.maxAttempts ?? 4,
@@ -61,6 +61,22 @@ export function createS3Client(settings: StoreSettings): S3Client {
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestHandler: { connectionTimeout: 5_000, requestTimeout: 60_000 },
   });
+  client.middlewareStack.add(
+    (next) => (args) => {
+      // A body whose SHA-256 is sent along need not be hashed again to be signed.
+      const { input, request } = args;
+      if ('Body' in input && input.ChecksumSHA256 !== undefined && hasHeaders(request)) {
+        request.headers['x-amz-content-sha256'] = Buffer.from(input.ChecksumSHA256, 'base64').toString('hex');
+      }
+      return next(args);
+    },
+    { step: 'build', name: 'signKnownDigest' },
+  );
+  return client;
+}
+
+function hasHeaders(request: unknown): request is { readonly headers: Record<string, string> } {
+  return typeof request === 'object' && request !== null && 'headers' in request;
 }
 
 /** JSON as the project stores it: readable, one trailing newline. */
@@ -137,9 +153,9 @@ export class ObjectStore {
     return (await orNull(this.head(url))) !== null;
   }
 
-  /** Writes unconditionally. Returns the new ETag. */
-  async put(url: string, data: Uint8Array): Promise<string> {
-    return this.#write(url, data, {});
+  /** Writes unconditionally. Returns the new ETag. `digest`: that of the data, where it is known. */
+  async put(url: string, data: Uint8Array, digest: Digest = sha256(data)): Promise<string> {
+    return this.#write(url, data, {}, digest);
   }
 
   /** Writes a value as JSON, after checking it against its schema. */
@@ -205,9 +221,10 @@ export class ObjectStore {
     url: string,
     data: Uint8Array,
     condition: { IfMatch: string } | { IfNoneMatch: '*' } | Record<string, never>,
+    digest: Digest = sha256(data),
   ): Promise<string> {
     const { bucket, key } = parseUrl(url);
-    const body = { Bucket: bucket, Key: key, Body: data, ChecksumSHA256: toBase64(sha256(data)) };
+    const body = { Bucket: bucket, Key: key, Body: data, ChecksumSHA256: toBase64(digest) };
     return translating(url, async () => {
       const answer = await this.client.send(new PutObjectCommand({ ...body, ...condition }));
       return answer.ETag ?? '';

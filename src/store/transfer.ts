@@ -1,15 +1,20 @@
 /** Files up and down: multipart uploads and parallel ranged reads in the manifests' own parts, with bounded memory. */
 import { createReadStream } from 'node:fs';
-import { mkdir, open, stat } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { GetObjectCommand } from '@aws-sdk/client-s3';
-import { Upload } from '@aws-sdk/lib-storage';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  GetObjectCommand,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import { PART_BYTES } from '../contracts/index.js';
-import type { StoredFile } from '../contracts/index.js';
-import { PartDigester, describeBytes, storedChecksum, toDigest } from './digest.js';
+import type { Digest, StoredFile } from '../contracts/index.js';
+import { PartDigester, sha256, storedChecksum, toBase64, toDigest } from './digest.js';
 import { StoreError, isStoreError } from './errors.js';
 import { parseUrl } from './layout.js';
 import { translating } from './object-store.js';
@@ -17,6 +22,9 @@ import type { ObjectStore } from './object-store.js';
 
 /** Parts in flight at once. Uploads hold each in memory (64 MiB), downloads only a chunk of each. */
 const PARALLEL = 4;
+
+/** Bytes that are read from, or written to, a local file at once. */
+const PIECE_BYTES = 1024 * 1024;
 
 /** Contents of a file: bytes in memory, or a local file. */
 export type FileSource = Uint8Array | { readonly file: string };
@@ -57,7 +65,7 @@ export async function describeFile(name: string, file: string): Promise<StoredFi
 
 /**
  * Uploads one file to `<prefixUrl>/<name>` and returns its manifest entry. Above 64 MiB it is a multipart upload whose parts
- * are the manifest's, aborted when it fails.
+ * are the manifest's, aborted when it fails. Each byte is hashed once: for the manifest, the store's check and the signature.
  */
 export async function uploadFile(
   store: ObjectStore,
@@ -66,54 +74,107 @@ export async function uploadFile(
   source: FileSource,
 ): Promise<StoredFile> {
   const url = `${prefixUrl}/${name}`;
-  if (source instanceof Uint8Array) return uploadBytes(store, url, name, source);
-  const { size } = await stat(source.file);
-  if (size <= PART_BYTES) return uploadBytes(store, url, name, await readWhole(source.file));
-  const digester = new PartDigester();
-  await uploadParts(store, url, Readable.from(digesting(createReadStream(source.file), digester)));
-  return digester.finish(name);
-}
-
-async function uploadBytes(
-  store: ObjectStore,
-  url: string,
-  name: string,
-  data: Uint8Array,
-): Promise<StoredFile> {
-  if (data.length <= PART_BYTES) await store.put(url, data);
-  else await uploadParts(store, url, data);
-  return describeBytes(name, data);
-}
-
-async function readWhole(file: string): Promise<Uint8Array> {
-  const handle = await open(file);
+  if (source instanceof Uint8Array) return upload(store, url, name, bytesOf(source));
+  const handle = await open(source.file);
   try {
-    return await handle.readFile();
+    return await upload(store, url, name, await fileContents(handle, url));
   } finally {
     await handle.close();
   }
 }
 
-async function uploadParts(store: ObjectStore, url: string, body: Uint8Array | Readable): Promise<void> {
-  const { bucket, key } = parseUrl(url);
-  const upload = new Upload({
-    client: store.client,
-    params: { Bucket: bucket, Key: key, Body: body, ChecksumAlgorithm: 'SHA256' },
-    partSize: PART_BYTES,
-    queueSize: PARALLEL,
-  });
-  await translating(url, () => upload.done());
+type Part = StoredFile['parts'][number];
+
+/** Something to upload, part by part. */
+interface Contents {
+  readonly bytes: number;
+  /** Reads a part and sends it. Its bytes may be others' once that is done. */
+  readonly pass: <T>(span: Omit<Part, 'sha256'>, send: Send<T>) => Promise<T>;
 }
 
-async function* digesting(
-  stream: AsyncIterable<unknown>,
-  digester: PartDigester,
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of stream) {
-    if (!(chunk instanceof Uint8Array)) throw new TypeError('expected a stream of bytes');
-    digester.update(chunk);
-    yield chunk;
-  }
+type Send<T> = (part: Part, data: Uint8Array) => Promise<T>;
+
+function bytesOf(source: Uint8Array): Contents {
+  return {
+    bytes: source.length,
+    pass: ({ offset, bytes }, send) => {
+      const data = source.subarray(offset, offset + bytes);
+      return send({ offset, bytes, sha256: sha256(data) }, data);
+    },
+  };
+}
+
+/** A file as long as it is now. Pieces are hashed as they are read, between which other transfers go on. */
+async function fileContents(handle: FileHandle, url: string): Promise<Contents> {
+  const { size } = await handle.stat();
+  const spare: Buffer[] = [];
+  return {
+    bytes: size,
+    pass: async ({ offset, bytes }, send) => {
+      const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(Math.min(PART_BYTES, size));
+      const data = buffer.subarray(0, bytes);
+      const hash = createHash('sha256');
+      for (let filled = 0; filled < bytes;) {
+        const piece = data.subarray(filled, filled + PIECE_BYTES);
+        const { bytesRead } = await handle.read(piece, 0, piece.length, offset + filled);
+        if (bytesRead === 0) {
+          throw new StoreError('invalid-object', url, 'the local file changed while it was uploaded');
+        }
+        hash.update(piece.subarray(0, bytesRead));
+        filled += bytesRead;
+      }
+      const result = await send({ offset, bytes, sha256: toDigest(hash.digest('hex')) }, data);
+      spare.push(buffer);
+      return result;
+    },
+  };
+}
+
+async function upload(
+  store: ObjectStore,
+  url: string,
+  path: string,
+  { bytes, pass }: Contents,
+): Promise<StoredFile> {
+  if (bytes > PART_BYTES) return { path, bytes, parts: await uploadParts(store, url, { bytes, pass }) };
+  const part = await pass({ offset: 0, bytes }, async (part, data) => {
+    await store.put(url, data, part.sha256);
+    return part;
+  });
+  return { path, bytes, parts: [part] };
+}
+
+async function uploadParts(store: ObjectStore, url: string, { bytes, pass }: Contents): Promise<Part[]> {
+  const { client } = store;
+  const { bucket: Bucket, key: Key } = parseUrl(url);
+  return translating(url, async () => {
+    const begin = new CreateMultipartUploadCommand({ Bucket, Key, ChecksumAlgorithm: 'SHA256' });
+    const { UploadId } = await client.send(begin);
+    const target = { Bucket, Key, UploadId };
+    try {
+      const sent = await mapConcurrently(spansOf(bytes), PARALLEL, (span) =>
+        pass(span, async (part, data) => {
+          const known = { PartNumber: part.offset / PART_BYTES + 1, ChecksumSHA256: toBase64(part.sha256) };
+          const { ETag } = await client.send(new UploadPartCommand({ ...target, ...known, Body: data }));
+          return { part, known: { ...known, ETag } };
+        }),
+      );
+      const Parts = sent.map(({ known }) => known);
+      await client.send(new CompleteMultipartUploadCommand({ ...target, MultipartUpload: { Parts } }));
+      return sent.map(({ part }) => part);
+    } catch (error) {
+      // What can't be aborted now is found stale later; the error that matters is the first.
+      await client.send(new AbortMultipartUploadCommand(target)).catch(() => undefined);
+      throw error;
+    }
+  });
+}
+
+function spansOf(bytes: number): { readonly offset: number; readonly bytes: number }[] {
+  return Array.from({ length: Math.ceil(bytes / PART_BYTES) }, (_, index) => {
+    const offset = index * PART_BYTES;
+    return { offset, bytes: Math.min(PART_BYTES, bytes - offset) };
+  });
 }
 
 /**
@@ -176,8 +237,6 @@ export async function verifyStored(
   return problems.filter((problem) => problem !== null);
 }
 
-type Part = StoredFile['parts'][number];
-
 async function readParts(
   store: ObjectStore,
   url: string,
@@ -230,19 +289,67 @@ async function readPart(
   return translating(url, async () => {
     const range = `bytes=${String(part.offset)}-${String(end)}`;
     const answer = await store.client.send(new GetObjectCommand({ Bucket: bucket, Key: key, Range: range }));
+    if (!(answer.Body instanceof Readable)) throw new TypeError('expected a stream of bytes');
     const size = Number(answer.ContentRange?.split('/').at(-1));
-    if (size !== file.bytes) return `${file.path} has ${String(size)} bytes, not ${String(file.bytes)}`;
-    const hash = createHash('sha256');
-    let offset = part.offset;
-    for await (const chunk of answer.Body?.transformToWebStream() ?? []) {
-      if (!(chunk instanceof Uint8Array)) throw new TypeError('expected a stream of bytes');
-      hash.update(chunk);
-      if (into !== null) await into.write(chunk, 0, chunk.length, offset);
-      offset += chunk.length;
+    if (size !== file.bytes) {
+      answer.Body.destroy();
+      return `${file.path} has ${String(size)} bytes, not ${String(file.bytes)}`;
     }
-    if (offset !== end + 1) throw new StoreError('unavailable', url, 'the answer ended early');
-    return toDigest(hash.digest('hex')) === part.sha256
+    const { bytes, digest } = await receive(answer.Body, into, part.offset);
+    if (bytes !== part.bytes) throw new StoreError('unavailable', url, 'the answer ended early');
+    return digest === part.sha256
       ? null
       : `${file.path}: bytes ${String(part.offset)} to ${String(end)} do not match their digest`;
   });
+}
+
+/** Hashes what arrives and writes it, one piece while the next one comes. */
+async function receive(
+  stream: Readable,
+  into: FileHandle | null,
+  offset: number,
+): Promise<{ readonly bytes: number; readonly digest: Digest }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  let writing = Promise.resolve();
+  try {
+    for await (const piece of inPieces(stream)) {
+      for (const chunk of piece) hash.update(chunk);
+      await writing;
+      if (into !== null) {
+        writing = writeAll(into, piece, offset + bytes);
+        writing.catch(() => undefined); // it is awaited, but later
+      }
+      bytes += lengthOf(piece);
+    }
+  } finally {
+    await writing;
+  }
+  return { bytes, digest: toDigest(hash.digest('hex')) };
+}
+
+/** Chunks of a stream, gathered: the store's come in 64 KiB, and a write of each would cost more than its bytes do. */
+async function* inPieces(stream: Readable): AsyncGenerator<Uint8Array[]> {
+  let piece: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError('expected a stream of bytes');
+    piece.push(chunk);
+    bytes += chunk.length;
+    if (bytes < PIECE_BYTES) continue;
+    yield piece;
+    piece = [];
+    bytes = 0;
+  }
+  if (bytes > 0) yield piece;
+}
+
+async function writeAll(into: FileHandle, chunks: readonly Uint8Array[], at: number): Promise<void> {
+  const { bytesWritten } = await into.writev(chunks, at);
+  if (bytesWritten === lengthOf(chunks)) return;
+  await writeAll(into, [Buffer.concat(chunks).subarray(bytesWritten)], at + bytesWritten);
+}
+
+function lengthOf(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((sum, chunk) => sum + chunk.length, 0);
 }
