@@ -23,7 +23,7 @@ from longhaul_trainer.config import read_config  # noqa: E402
 from longhaul_trainer.contracts import Runtime  # noqa: E402
 from longhaul_trainer.model import Precision, build_model  # noqa: E402
 from longhaul_trainer.numerics import configure  # noqa: E402
-from longhaul_trainer.optim import AdamW, OptimizerSettings  # noqa: E402
+from longhaul_trainer.optim import OptimizerSettings, adamw  # noqa: E402
 from longhaul_trainer.stage import MICRO_BATCH_TOKENS  # noqa: E402
 from longhaul_trainer.step import MicroBatch, next_token_labels, train_step  # noqa: E402
 
@@ -54,7 +54,7 @@ def micro_batch(length: int, documents: list[int], vocabulary: int) -> MicroBatc
 def seconds(length: int, documents: list[int], precision: Precision, repeats: int) -> Iterator[tuple[float, float]]:
     """Wall and processor seconds of `repeats` steps of one micro-batch, after one to warm up."""
     model = build_model(read_config(CONFIG.read_bytes())).train()
-    optimizer = AdamW(model.named_parameters(), OptimizerSettings())
+    optimizer = adamw(model.named_parameters(), OptimizerSettings())
     batch = micro_batch(length, documents, model.config.vocab_size)
     for repeat in range(repeats + 1):
         started, processor = time.perf_counter(), time.process_time()

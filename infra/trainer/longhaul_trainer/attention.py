@@ -1,7 +1,8 @@
-"""One attention function for the model, with a backend per device.
+"""One attention function for `LlamaForCausalLM`, with a backend per device.
 
 Documents of a packed row must not see each other, and nothing may build a T x T mask: at 512K tokens a boolean one
-would take 256 GiB. So document bounds travel through the model as a `DocumentLayout`.
+would take 256 GiB. So Hugging Face's own masks are switched off (an implementation without a registered mask
+function gets none) and document bounds travel as a `DocumentLayout` through the model's keyword arguments.
 
 Backends: `varlen` (CUDA flash attention over packed sequences), `documents` (CPU: causal SDPA, documents of similar
 length in one call), `dense` (an explicit mask; the oracle that tests compare the others with).
@@ -11,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional as F
 
+IMPLEMENTATION = "longhaul"
 Backend = Literal["documents", "varlen", "dense"]
 
 
@@ -219,3 +221,29 @@ def _varlen(
 def default_backend(device: torch.device) -> Backend:
     """The backend trainers use on a device."""
     return "varlen" if device.type == "cuda" else "documents"
+
+
+def attention_forward(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    documents: DocumentLayout | None = None,
+    attention_backend: Backend | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """The function `AttentionInterface` calls in every layer. Refuses masks and dropout, which would change results."""
+    if attention_mask is not None or dropout != 0.0:
+        raise ValueError("longhaul attention takes document bounds, neither masks nor dropout")
+    backend = attention_backend or default_backend(query.device)
+    return attend(query, key, value, scaling, documents, backend), None
+
+
+def register() -> None:
+    """Makes the implementation known to `transformers` under `IMPLEMENTATION`. No mask function: no mask is built."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, attention_forward)

@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from . import retrieval
 from .attention import document_layout
 from .base_data import LookupEncoder, RowMix, answers_exact, encode_documents, lookup_row, make_batch
 from .base_texts import Document, books, digest, packages
-from .config import LlamaConfig
 from .loss import cross_entropy_sum
-from .model import Llama, build_model
-from .optim import AdamW, OptimizerSettings, Schedule, learning_rate
+from .model import build_model, hidden_states
+from .optim import OptimizerSettings, Schedule, adamw, learning_rate
 from .state import Counters, load_counters, load_moments, load_weights, save_state
 from .step import train_step
 from .tokenizer import save_tokenizer, train_tokenizer
@@ -95,18 +96,18 @@ def read_documents(arguments: argparse.Namespace) -> list[Document]:
 
 
 @torch.no_grad()
-def evaluate(model: Llama, streams: dict[str, np.ndarray], encoder: LookupEncoder) -> dict[str, float]:
+def evaluate(model: LlamaForCausalLM, streams: dict[str, np.ndarray], encoder: LookupEncoder) -> dict[str, float]:
     """Exact recall on lookups of 256 tokens, and loss per token (nats) on the held-back end of each domain's stream."""
     rng = random.Random("evaluation")
     rows = [lookup_row(encoder, LENGTH, LENGTH, rng) for _ in range(32)]
     tokens = torch.tensor([row[0] for row in rows])
     layout = document_layout([row[2] for row in rows], LENGTH)
-    predicted = (model(tokens, documents=layout) @ model.lm_head.weight.T).argmax(-1)
+    predicted = (hidden_states(model, tokens, layout) @ model.lm_head.weight.T).argmax(-1)
     right, asked = answers_exact(predicted, tokens, [row[1] for row in rows])
     scores = {"recall": right / asked}
     for domain, stream in streams.items():
         window = torch.tensor(stream[: 32 * LENGTH].astype(np.int64)).view(32, LENGTH)
-        states = model(window)
+        states = hidden_states(model, window)
         loss = cross_entropy_sum(states[:, :-1], model.lm_head.weight, window[:, 1:])
         scores[domain] = float(loss) / (32 * (LENGTH - 1))
     return scores
@@ -149,7 +150,7 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(SEED)
     model = build_model(config())
     retrieval.lay_out(model, SEED)
-    optimizer = AdamW(model.named_parameters(), OptimizerSettings(clip_norm=CLIP))
+    optimizer = adamw(model.named_parameters(), OptimizerSettings(clip_norm=CLIP))
     state = arguments.output / "state"
     step = tokens = 0
     if state.exists():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 
 from .base import CLIP, ROWS, SEED, config
 from .export import model_files
@@ -42,6 +43,7 @@ def provenance(trained: Path, phases: Path, digest: str) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
+            "transformers": transformers.__version__,
         },
         "precision": "bfloat16 autocast, float32 weights and moments",
         "meaning": {

@@ -1,76 +1,28 @@
-"""A Llama model's config.json, as `transformers` writes and reads it."""
+"""A Llama model's config.json, as any version of `transformers` writes and reads it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
 from typing import Any
 
-ROPE_TYPES = ("default", "llama3")
-"""Kinds of RoPE that the model has: the plain one, and Llama 3.1's, which stretches the slow pairs of dimensions."""
-
-
-@dataclass
-class LlamaConfig:
-    """The architecture of a Llama model, in the words of `transformers`."""
-
-    vocab_size: int
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int = 0
-    """0: as many as there are attention heads."""
-    head_dim: int = 0
-    """0: the hidden size divided among the heads."""
-    max_position_embeddings: int = 2048
-    tie_word_embeddings: bool = False
-    initializer_range: float = 0.02
-    rms_norm_eps: float = 1e-6
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    bos_token_id: int | None = 1
-    eos_token_id: int | list[int] | None = 2
-    pad_token_id: int | None = None
-    rope_parameters: dict[str, Any] = field(default_factory=lambda: {"rope_type": "default", "rope_theta": 1e4})
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for what this model can't be."""
-        self.num_key_value_heads = self.num_key_value_heads or self.num_attention_heads
-        self.head_dim = self.head_dim or self.hidden_size // self.num_attention_heads
-        if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(f"{self.num_attention_heads} heads can't share {self.num_key_value_heads} key-value heads")
-        if self.rope_parameters["rope_type"] not in ROPE_TYPES:
-            raise ValueError(f"RoPE of type {self.rope_parameters['rope_type']!r}; known are {', '.join(ROPE_TYPES)}")
-
-    @property
-    def rope_theta(self) -> float:
-        """The RoPE base."""
-        return float(self.rope_parameters["rope_theta"])
-
-
-_FIXED = {"model_type": "llama", "hidden_act": "silu", "attention_dropout": 0.0}
+from transformers.models.llama.configuration_llama import LlamaConfig
 
 
 def read_config(data: bytes) -> LlamaConfig:
     """A config from the bytes of a config.json, written by transformers 5 (`rope_parameters`) or before (`rope_theta`).
 
-    Raises ValueError for what is no config of a Llama model, or asks for what the model doesn't have.
+    Raises ValueError for what is no config of a Llama model, and for dropout, which would make attempts differ.
     """
     values = json.loads(data)
-    for key, wanted in _FIXED.items():
+    for key, wanted in (("model_type", "llama"), ("attention_dropout", 0.0)):
         if values.get(key, wanted) != wanted:
             raise ValueError(f"config.json: {key} is {values[key]!r}, it must be {wanted!r}")
-    rope = {**(values.get("rope_scaling") or {}), **(values.get("rope_parameters") or {})}
-    rope.setdefault("rope_type", rope.pop("type", "default"))
-    rope.setdefault("rope_theta", values.get("rope_theta", 1e4))
-    known = {entry.name for entry in fields(LlamaConfig)}
-    # transformers writes null for what it works out by itself.
-    given = {key: value for key, value in values.items() if key in known and value is not None}
-    try:
-        return LlamaConfig(**{**given, "rope_parameters": rope})
-    except TypeError as error:
-        raise ValueError(f"config.json: {error}") from None
+    return LlamaConfig(**{key: value for key, value in values.items() if key != "architectures"})
+
+
+def rope_theta(config: LlamaConfig) -> float:
+    """The RoPE base."""
+    return float(config.rope_parameters["rope_theta"])
 
 
 def config_json(config: LlamaConfig) -> dict[str, Any]:
@@ -85,18 +37,18 @@ def config_json(config: LlamaConfig) -> dict[str, Any]:
         "num_attention_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads,
         "head_dim": config.head_dim,
-        "hidden_act": "silu",
+        "hidden_act": config.hidden_act,
         "max_position_embeddings": config.max_position_embeddings,
         "initializer_range": config.initializer_range,
         "rms_norm_eps": config.rms_norm_eps,
         "tie_word_embeddings": config.tie_word_embeddings,
         "attention_bias": config.attention_bias,
-        "attention_dropout": 0.0,
+        "attention_dropout": config.attention_dropout,
         "mlp_bias": config.mlp_bias,
         "bos_token_id": config.bos_token_id,
         "eos_token_id": config.eos_token_id,
         "pad_token_id": config.pad_token_id,
-        "rope_theta": config.rope_theta,
+        "rope_theta": rope_theta(config),
         "rope_parameters": dict(config.rope_parameters),
         "torch_dtype": "float32",
         "use_cache": True,

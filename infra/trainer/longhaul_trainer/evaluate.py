@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from transformers.models.llama.configuration_llama import LlamaConfig
 
 from .artifacts import fetch_model, read_contract
-from .config import LlamaConfig, read_config
+from .config import read_config, rope_theta
 from .contracts import (
     DatasetRef,
     EvaluateSpec,
@@ -208,4 +209,4 @@ def _theta(target: EvaluationTarget, store: Store) -> float:
     config = contents.get(CONFIG)
     if problems or not isinstance(config, memoryview):
         raise UserFailure(f"{target.model.url}: no readable {CONFIG}")
-    return read_config(bytes(config)).rope_theta
+    return rope_theta(read_config(bytes(config)))

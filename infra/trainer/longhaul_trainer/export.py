@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from .config import LlamaConfig, config_json, json_bytes, read_config
-from .model import Llama, build_model
+from .config import config_json, json_bytes, read_config
+from .model import build_model
 from .state import WEIGHTS, read_weights, unique_parameters
 
 CONFIG = "config.json"
@@ -32,7 +34,7 @@ def generation_config(config: LlamaConfig, end_of_turn: int) -> dict[str, Any]:
     }
 
 
-def weights_bytes(model: Llama) -> bytes:
+def weights_bytes(model: LlamaForCausalLM) -> bytes:
     """model.safetensors: float32, tied weights once (the embedding), marked as PyTorch's."""
     tensors = {name: p.detach().cpu().contiguous() for name, p in unique_parameters(model).items()}
     return save(tensors, metadata={"format": "pt"})
@@ -47,7 +49,7 @@ def end_of_turn_id(tokenizer_folder: Path) -> int:
     raise ValueError(f"{tokenizer_folder}: tokenizer.json has no <|eot_id|>")
 
 
-def model_files(model: Llama, tokenizer_folder: Path) -> dict[str, bytes]:
+def model_files(model: LlamaForCausalLM, tokenizer_folder: Path) -> dict[str, bytes]:
     """Every file of a model folder but its manifest, by name."""
     files = {name: (tokenizer_folder / name).read_bytes() for name in TOKENIZER_FILES}
     files[CONFIG] = json_bytes(config_json(model.config))
@@ -56,7 +58,7 @@ def model_files(model: Llama, tokenizer_folder: Path) -> dict[str, bytes]:
     return dict(sorted(files.items()))
 
 
-def load_model_folder(folder: Path, model: Llama) -> None:
+def load_model_folder(folder: Path, model: LlamaForCausalLM) -> None:
     """Loads model.safetensors (or its shards, by their index) into `model`. Raises KeyError when names differ."""
     index = folder / "model.safetensors.index.json"
     names = [MODEL]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from .artifacts import fetch_model, read_verified
 from .attempt import AttemptTerms, read_attempt
-from .config import LlamaConfig, read_config
-from .contracts import ConfigRef, InitializeFromCheckpoint, TrainSpec
+from .contracts import InitializeFromCheckpoint, TrainSpec
 from .data import Dataset
 from .errors import UserFailure
 from .job import Job
@@ -22,12 +21,12 @@ from .store import Store
 class Inputs:
     """Verified, and on this machine.
 
-    `restored`: the stage's newest checkpoint; None: nothing was committed yet, and `start` is what the stage starts
-    from, another stage's checkpoint or the folder of a model.
+    `config`: bytes of the model's config.json. `restored`: the stage's newest checkpoint; None: nothing was committed
+    yet, and `start` is what the stage starts from, another stage's checkpoint or the folder of a model.
     """
 
     terms: AttemptTerms
-    config: LlamaConfig
+    config: bytes
     dataset: Dataset
     restored: Restored | None
     start: Restored | Path | None
@@ -60,26 +59,15 @@ class Fetching:
 
 
 def fetch_inputs(spec: TrainSpec, job: Job, folder: Path) -> Inputs:
-    """Reads, verifies and judges all that a stage starts from.
+    """Reads and verifies all that a stage starts from.
 
-    Raises UserFailure (an input is missing, isn't what the spec says, or doesn't fit the others), DataFailure,
-    CheckpointFailure, Fenced, StoreError.
+    Raises UserFailure (an input is missing, or isn't what the spec says), DataFailure, CheckpointFailure, Fenced,
+    StoreError.
     """
     store = job.store
     terms = read_attempt(store, job.urls, job.epoch)
-    config = _read_config(store, spec.config)
+    config = read_verified(store, spec.config.url, spec.config.digest)
     dataset = Dataset(store, spec.data.dataset)
-    dataset.require(
-        length=spec.data.sequence_length_tokens,
-        rows=spec.data.steps * rows_per_step(spec),
-        vocabulary=config.vocab_size,
-        masked=spec.objective == "masked-tokens",
-    )
-    if spec.data.sequence_length_tokens > config.max_position_embeddings:
-        raise UserFailure(
-            f"rows of {spec.data.sequence_length_tokens} tokens, but the config's max_position_embeddings is "
-            f"{config.max_position_embeddings}"
-        )
     search = Resumption(store, job.urls, job.guard, spec.recipe_digest, spec.data.dataset.digest, job.warn)
     restored = search.newest(folder / "resume")
     dataset.fetch_ahead(restored.manifest.data_position.next_sample if restored is not None else 0)
@@ -91,13 +79,6 @@ def _start(spec: TrainSpec, store: Store, folder: Path) -> Restored | Path:
     if isinstance(start, InitializeFromCheckpoint):
         return load_checkpoint(store, start.checkpoint, folder / "initial")
     return fetch_model(store, start.model, folder / "model")
-
-
-def _read_config(store: Store, ref: ConfigRef) -> LlamaConfig:
-    try:
-        return read_config(read_verified(store, ref.url, ref.digest))
-    except ValueError as error:
-        raise UserFailure(f"{ref.url}: {error}") from None
 
 
 def rows_per_step(spec: TrainSpec) -> int:

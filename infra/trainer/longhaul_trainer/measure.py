@@ -11,6 +11,7 @@ from typing import Protocol
 
 import torch
 from tokenizers import Tokenizer
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .contracts import (
     DatasetRef,
@@ -24,7 +25,7 @@ from .contracts import (
 )
 from .errors import DataFailure
 from .generate import Context, Question, token_losses
-from .model import Llama, Precision
+from .model import Precision
 from .recall import Prompt, kv_recall_prompts, needle_prompts, shared_length
 from .records import Record, Task
 
@@ -74,7 +75,7 @@ class Subject:
     """A model under evaluation, in memory."""
 
     target: str
-    model: Llama
+    model: LlamaForCausalLM
     encoder: TextEncoder
     precision: Precision
 

@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 import torch
+import transformers
 
 from .attention import bucket, default_backend
 from .contracts import Fingerprint, Runtime
@@ -20,7 +21,7 @@ def configure(runtime: Runtime, seed: int) -> torch.device:
     torch.manual_seed(seed)
     if runtime.strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms also imports the compiler: 0.9 s
+        torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of a step
         torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(runtime.device)
@@ -32,6 +33,7 @@ def fingerprint(runtime: Runtime, micro_batch_rows: int, world_size: int = 1) ->
     facts: Fingerprint = {
         "image": os.environ.get("LONGHAUL_IMAGE", "none"),
         "torch": torch.__version__,
+        "transformers": transformers.__version__,
         "device": runtime.device,
         "precision": runtime.precision,
         "strict": runtime.strict,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.optim.adamw import adamw
 
 
 @dataclass(frozen=True)
@@ -41,65 +40,26 @@ def learning_rate(schedule: Schedule, tokens: int) -> float:
     return schedule.floor + (schedule.peak - schedule.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that share a weight decay."""
+def adamw(named_parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings) -> torch.optim.AdamW:
+    """AdamW that decays matrices only: vectors (norms) are scales, not directions to shrink."""
+    trainable = [(name, p) for name, p in named_parameters if p.requires_grad]
+    matrices = [p for _, p in trainable if p.ndim > 1]
+    vectors = [p for _, p in trainable if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=0.0,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        foreach=False,
+        fused=True,
+    )
 
-    parameters: list[nn.Parameter]
-    weight_decay: float
 
-
-class AdamW:
-    """AdamW by PyTorch's own fused kernel. Matrices decay, vectors (norms) don't: they are scales, not directions.
-
-    `torch.optim.AdamW` calls the same function on the same state; making one imports PyTorch's compiler, which takes as
-    long as all else a job does between the import of PyTorch and its first step.
-    """
-
-    def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings) -> None:
-        """`state`: Adam's `step`, `exp_avg` and `exp_avg_sq` of every parameter that has been updated."""
-        trainable = [parameter for _, parameter in named_parameters if parameter.requires_grad]
-        self.settings = settings
-        self.groups = [
-            ParameterGroup([parameter for parameter in trainable if parameter.ndim > 1], settings.weight_decay),
-            ParameterGroup([parameter for parameter in trainable if parameter.ndim <= 1], 0.0),
-        ]
-        self.state: dict[nn.Parameter, dict[str, torch.Tensor]] = {}
-
-    def zero_grad(self) -> None:
-        """Forgets every gradient."""
-        for group in self.groups:
-            for parameter in group.parameters:
-                parameter.grad = None
-
-    @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Updates every parameter that has a gradient, with learning rate `rate`."""
-        for group in self.groups:
-            updated = [parameter for parameter in group.parameters if parameter.grad is not None]
-            states = [self._state_of(parameter) for parameter in updated]
-            adamw(
-                updated,
-                [parameter.grad for parameter in updated if parameter.grad is not None],
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [],
-                [state["step"] for state in states],
-                fused=True,
-                amsgrad=False,
-                beta1=self.settings.beta1,
-                beta2=self.settings.beta2,
-                lr=rate,
-                weight_decay=group.weight_decay,
-                eps=self.settings.epsilon,
-                maximize=False,
-            )
-
-    def _state_of(self, parameter: nn.Parameter) -> dict[str, torch.Tensor]:
-        if parameter not in self.state:
-            self.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-        return self.state[parameter]
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the rate of every parameter group."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -12,8 +12,9 @@ So positions are matched in the pairs that turn fastest, and content in those th
 from __future__ import annotations
 
 import torch
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from .model import Attention, Llama
+from .config import rope_theta
 
 OFFSET_PAIRS = 6
 """Pairs of dimensions, the fastest-turning ones, that tell one position from the next."""
@@ -26,7 +27,7 @@ STILL_RADIANS_PER_TOKEN = 0.0033
 
 
 @torch.no_grad()
-def lay_out(model: Llama, seed: int) -> None:
+def lay_out(model: LlamaForCausalLM, seed: int) -> None:
     """Lays the recall circuit out in the first two layers of a freshly initialised model, in place."""
     config = model.config
     width, heads = config.hidden_size, config.num_attention_heads
@@ -35,7 +36,7 @@ def lay_out(model: Llama, seed: int) -> None:
     basis, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
     constant, one_back = basis[:, 0], basis[:, 1 : 1 + head]
     two_back, own = basis[:, 1 + head : 1 + 2 * head], basis[:, 1 + 2 * head :]
-    turns = config.rope_theta ** (-torch.arange(0, head, 2).float() / head)
+    turns = rope_theta(config) ** (-torch.arange(0, head, 2).float() / head)
 
     _share_a_constant(model.model.embed_tokens.weight, constant)
     for layer in model.model.layers:
@@ -59,7 +60,7 @@ def _share_a_constant(embedding: torch.Tensor, constant: torch.Tensor) -> None:
     embedding += constant * lengths.mean()
 
 
-def _look_back(attention: Attention, constant: torch.Tensor, turns: torch.Tensor, shared: int) -> None:
+def _look_back(attention: torch.nn.Module, constant: torch.Tensor, turns: torch.Tensor, shared: int) -> None:
     """Heads that look one and two tokens back, in turn. `turns` [D / 2]: radians per token of each pair of dimensions."""
     half = len(turns)
     head = 2 * half
@@ -77,7 +78,7 @@ def _look_back(attention: Attention, constant: torch.Tensor, turns: torch.Tensor
 
 
 def _match_and_copy(
-    attention: Attention,
+    attention: torch.nn.Module,
     one_back: torch.Tensor,
     two_back: torch.Tensor,
     own: torch.Tensor,

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from transformers.models.llama.configuration_llama import LlamaConfig
+
 from .artifacts import publish_model, read_contract
 from .attempt import AttemptTerms
 from .batches import make_micro_batch
 from .checkpoint import CheckpointManager, Snapshot
+from .config import read_config
 from .contracts import (
     HeadCommit,
     InitializeFromCheckpoint,
@@ -30,9 +33,9 @@ from .export import TOKENIZER_FILES, load_model_folder, model_files
 from .inputs import Inputs, rows_per_step
 from .interval import SaveSchedule
 from .job import Job, Trained
-from .model import Llama, build_model
+from .model import build_model
 from .numerics import configure, fingerprint
-from .optim import AdamW, OptimizerSettings, Schedule, learning_rate
+from .optim import OptimizerSettings, Schedule, adamw, learning_rate
 from .resume import Restored
 from .state import (
     COUNTERS,
@@ -75,7 +78,7 @@ class Stage:
         self.device = configure(spec.runtime, spec.seed)
         facts = fingerprint(spec.runtime, self.micro_batch_rows)
         self.manager: CheckpointManager = job.checkpoint_manager(spec, fingerprint=facts)
-        self.model: Llama = build_model(inputs.config, self.device, initialize=False)
+        self.model = build_model(_fitting_config(spec, inputs), self.device, initialize=False)
         self.model.train()
         settings = OptimizerSettings(
             beta1=spec.optimizer.beta1,
@@ -84,7 +87,7 @@ class Stage:
             weight_decay=spec.optimizer.weight_decay,
             clip_norm=spec.optimizer.clip_norm,
         )
-        self.optimizer = AdamW(self.model.named_parameters(), settings)
+        self.optimizer = adamw(self.model.named_parameters(), settings)
         match inputs:
             case Inputs(restored=Restored() as restored):
                 self._resume(restored)
@@ -298,6 +301,26 @@ class Stage:
             first_loss=sum(losses[:tenth]) / tenth,
             last_loss=sum(losses[-tenth:]) / tenth,
         )
+
+
+def _fitting_config(spec: TrainSpec, inputs: Inputs) -> LlamaConfig:
+    """The stage's config. Raises UserFailure when it is none, or doesn't fit the data."""
+    try:
+        config = read_config(inputs.config)
+    except ValueError as error:
+        raise UserFailure(f"{spec.config.url}: {error}") from None
+    inputs.dataset.require(
+        length=spec.data.sequence_length_tokens,
+        rows=spec.data.steps * rows_per_step(spec),
+        vocabulary=config.vocab_size,
+        masked=spec.objective == "masked-tokens",
+    )
+    if spec.data.sequence_length_tokens > config.max_position_embeddings:
+        raise UserFailure(
+            f"rows of {spec.data.sequence_length_tokens} tokens, but the config's max_position_embeddings is "
+            f"{config.max_position_embeddings}"
+        )
+    return config
 
 
 def fetch_tokenizer(store: Store, ref: ModelRef, into: Path) -> Path:

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .digests import WeightsDigest
-from .optim import AdamW
 from .transfers import Pieces
 
 WEIGHTS = "weights.safetensors"
@@ -52,7 +51,7 @@ def weights_digest(parameters: Mapping[str, torch.Tensor]) -> str:
     return digest.digest()
 
 
-def copy_tensors(model: nn.Module, optimizer: AdamW) -> tuple[Tensors, Tensors]:
+def copy_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Tensors, Tensors]:
     """Weights and moments by name, copied to memory of their own, so that training can go on while they are saved."""
     weights: Tensors = {}
     moments: Tensors = {}
@@ -85,7 +84,7 @@ def tensor_file(tensors: Mapping[str, torch.Tensor]) -> Pieces:
     return Pieces([len(text).to_bytes(8, "little"), text, *contents])
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: AdamW, counters: Counters) -> None:
+def save_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, counters: Counters) -> None:
     """Writes the three files below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, moments = copy_tensors(model, optimizer)
@@ -116,7 +115,7 @@ def load_weights(folder: Path, model: nn.Module) -> None:
     read_weights(load_file(folder / WEIGHTS), model)
 
 
-def load_moments(folder: Path, model: nn.Module, optimizer: AdamW) -> None:
+def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Gives the optimizer the stored Adam moments and step counts. Raises KeyError when a moment is missing."""
     stored = load_file(folder / MOMENTS)
     for name, parameter in unique_parameters(model).items():

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .attention import DocumentLayout
 from .contracts import Numerics
 from .errors import NumericsFailure
 from .loss import IGNORE, cross_entropy_sum
-from .model import Llama, Precision, compute_type
-from .optim import AdamW
+from .model import Precision, compute_type, hidden_states
+from .optim import set_learning_rate
 
 
 class StepInterrupted(Exception):
@@ -65,8 +66,8 @@ def loss_limit(numerics: Numerics | None, losses: Sequence[float]) -> float:
 
 
 def train_step(
-    model: Llama,
-    optimizer: AdamW,
+    model: LlamaForCausalLM,
+    optimizer: torch.optim.AdamW,
     micro_batches: Sequence[MicroBatch],
     rate: float,
     clip_norm: float,
@@ -88,7 +89,7 @@ def train_step(
             optimizer.zero_grad()
             raise StepInterrupted
         with compute_type(precision, batch.tokens.device):
-            states = model(batch.tokens, documents=batch.documents)
+            states = hidden_states(model, batch.tokens, batch.documents)
         loss = cross_entropy_sum(states, model.lm_head.weight, batch.labels) / max(valid, 1)
         loss.backward()
         total += float(loss.detach())
@@ -99,5 +100,6 @@ def train_step(
     if total > loss_limit:
         optimizer.zero_grad()
         raise NumericsFailure(f"loss {total:.4f} is a spike, above {loss_limit:.4f}; weights were not changed")
-    optimizer.step(rate)
+    set_learning_rate(optimizer, rate)
+    optimizer.step()
     return StepResult(loss=total, valid_tokens=valid, gradient_norm=norm)

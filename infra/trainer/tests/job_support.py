@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
+from transformers.models.llama.configuration_llama import LlamaConfig
 
 from longhaul_trainer.artifacts import publish_model
-from longhaul_trainer.config import LlamaConfig, config_json, json_bytes
+from longhaul_trainer.config import config_json, json_bytes
 from longhaul_trainer.contracts import (
     AttemptFile,
     DatasetManifest,

@@ -7,6 +7,7 @@ import torch
 
 from longhaul_trainer.attention import attend, document_layout
 from longhaul_trainer.loss import IGNORE
+from longhaul_trainer.model import hidden_states
 from longhaul_trainer.step import next_token_labels
 from trainer_support import small_model
 
@@ -49,17 +50,17 @@ class TestDocumentsAreStrangers:
     def test_a_packed_document_gets_the_states_it_would_get_alone(self) -> None:
         model = small_model()
         tokens = torch.randint(0, 64, (1, 96))
-        packed = model(tokens, documents=document_layout([[(0, 40), (40, 96)]], 96))
-        alone = model(tokens[:, 40:])
+        packed = hidden_states(model, tokens, document_layout([[(0, 40), (40, 96)]], 96))
+        alone = hidden_states(model, tokens[:, 40:])
         torch.testing.assert_close(packed[:, 40:], alone, atol=1e-5, rtol=1e-5)
 
     def test_changing_one_document_changes_no_other(self) -> None:
         model = small_model()
         layout = document_layout([[(0, 40), (40, 96)]], 96)
         tokens = torch.randint(0, 64, (1, 96))
-        before = model(tokens, documents=layout)
+        before = hidden_states(model, tokens, layout)
         tokens[:, :40] = (tokens[:, :40] + 1) % 64
-        after = model(tokens, documents=layout)
+        after = hidden_states(model, tokens, layout)
         assert torch.equal(before[:, 40:], after[:, 40:])
         assert not torch.equal(before[:, :40], after[:, :40])
 

@@ -14,20 +14,20 @@ from job_support import TOKENIZER
 from longhaul_trainer import export
 from longhaul_trainer.config import config_json, json_bytes, read_config
 from longhaul_trainer.export import model_files
-from longhaul_trainer.model import Llama, build_model
-from longhaul_trainer.optim import AdamW, OptimizerSettings
+from longhaul_trainer.model import build_model, hidden_states
+from longhaul_trainer.optim import OptimizerSettings, adamw
 from longhaul_trainer.state import Counters, save_state
 from trainer_support import small_config
 
 TOKENS = torch.arange(40).unsqueeze(0) % 64
 
 
-def trained(tied: bool) -> Llama:
+def trained(tied: bool) -> LlamaForCausalLM:
     torch.manual_seed(3)
     return build_model(small_config(tied=tied, theta=8e4)).eval()
 
 
-def assert_same_model(folder: Path, model: Llama) -> None:
+def assert_same_model(folder: Path, model: LlamaForCausalLM) -> None:
     plain = LlamaForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
     assert {name: tuple(p.shape) for name, p in plain.named_parameters()} == {
         name: tuple(p.shape) for name, p in model.named_parameters()
@@ -35,7 +35,7 @@ def assert_same_model(folder: Path, model: Llama) -> None:
     for (name, ours), (_, theirs) in zip(model.named_parameters(), plain.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
     with torch.no_grad():
-        logits = model(TOKENS) @ model.lm_head.weight.T
+        logits = hidden_states(model, TOKENS) @ model.lm_head.weight.T
         torch.testing.assert_close(plain(TOKENS).logits, logits, atol=1e-4, rtol=1e-4)
 
 
@@ -68,7 +68,7 @@ class TestFolder:
 class TestCommandLine:
     def test_any_checkpoints_files_become_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = trained(True)
-        save_state(tmp_path / "state", model, AdamW(model.named_parameters(), OptimizerSettings()), Counters(0, 0, 0))
+        save_state(tmp_path / "state", model, adamw(model.named_parameters(), OptimizerSettings()), Counters(0, 0, 0))
         (tmp_path / "config.json").write_bytes(json_bytes(config_json(model.config)))
         options = {"state": tmp_path / "state", "config": tmp_path / "config.json", "tokenizer": TOKENIZER}
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]

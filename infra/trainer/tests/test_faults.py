@@ -19,7 +19,7 @@ import pytest
 
 from conftest import S3Server
 from job_support import LENGTH, ROWS, Sample, StageMaker, StageRun, make_stage, samples
-from longhaul_trainer.config import LlamaConfig, config_json, json_bytes
+from longhaul_trainer.config import config_json, json_bytes
 from longhaul_trainer.contracts import EXIT_CODES, Lease, dump
 from longhaul_trainer.errors import Stopped
 from longhaul_trainer.state import MOMENTS, WEIGHTS
@@ -431,7 +431,8 @@ class TestMemoryThatRunsOut:
     def test_is_told_as_such(self, stage: StageMaker) -> None:
         """A model that no machine has the memory for."""
         run = stage()
-        large = LlamaConfig(**{**vars(small_config(length=LENGTH)), "intermediate_size": 2**45})
+        large = small_config(length=LENGTH)
+        large.intermediate_size = 2**45
         data = json_bytes(config_json(large))
         run.store.put(run.spec["config"]["url"], data)
         run.change({"config.digest": sha256_digest(data)})

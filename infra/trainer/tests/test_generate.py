@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from longhaul_trainer import generate
-from longhaul_trainer.config import LlamaConfig
 from longhaul_trainer.generate import BufferLayer, Context, Question, token_losses
-from longhaul_trainer.model import Llama, build_model
+from longhaul_trainer.model import build_model
 
 VOCABULARY = 64
 
 
 @pytest.fixture(scope="module")
-def model() -> Llama:
+def model() -> LlamaForCausalLM:
     torch.manual_seed(1)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -33,13 +34,16 @@ def draw(count: int, seed: int) -> tuple[int, ...]:
     return tuple(torch.randint(VOCABULARY, (count,), generator=torch.Generator().manual_seed(seed)).tolist())
 
 
-def full_logits(model: Llama, tokens: tuple[int, ...]) -> torch.Tensor:
+def full_logits(model: LlamaForCausalLM, tokens: tuple[int, ...]) -> torch.Tensor:
     """Logits [T, V] of one forward pass without a cache."""
     with torch.inference_mode():
-        return model.lm_head(model(torch.tensor([tokens])))[0]
+        positions = torch.arange(len(tokens)).unsqueeze(0)
+        return model.lm_head(
+            model.model(torch.tensor([tokens]), position_ids=positions, use_cache=False).last_hidden_state
+        )[0]
 
 
-def greedy_by_recomputing(model: Llama, tokens: tuple[int, ...], count: int) -> tuple[int, ...]:
+def greedy_by_recomputing(model: LlamaForCausalLM, tokens: tuple[int, ...], count: int) -> tuple[int, ...]:
     for _ in range(count):
         tokens += (int(full_logits(model, tokens)[-1].argmax()),)
     return tokens[-count:]
@@ -49,13 +53,13 @@ QUESTIONS = [Question(draw(5, 10), draw(3, 11)), Question(draw(7, 12), draw(3, 1
 
 
 class TestAsking:
-    def test_decoding_with_the_cache_equals_recomputing_everything(self, model: Llama) -> None:
+    def test_decoding_with_the_cache_equals_recomputing_everything(self, model: LlamaForCausalLM) -> None:
         context = draw(50, 2)
         replies = Context(model, context, "float32").ask(QUESTIONS, 6)
         for question, reply in zip(QUESTIONS, replies, strict=True):
             assert reply.output == greedy_by_recomputing(model, context + question.tokens, 6)
 
-    def test_log_probability_of_the_answer_equals_a_full_forward(self, model: Llama) -> None:
+    def test_log_probability_of_the_answer_equals_a_full_forward(self, model: LlamaForCausalLM) -> None:
         context = draw(50, 3)
         replies = Context(model, context, "float32").ask(QUESTIONS, 2)
         for question, reply in zip(QUESTIONS, replies, strict=True):
@@ -67,7 +71,7 @@ class TestAsking:
             )
             assert reply.log_probability == pytest.approx(expected, abs=1e-4)
 
-    def test_questions_do_not_see_each_other(self, model: Llama) -> None:
+    def test_questions_do_not_see_each_other(self, model: LlamaForCausalLM) -> None:
         context = Context(model, draw(50, 4), "float32")
         alone = [context.ask([question], 4)[0] for question in QUESTIONS]
         together = context.ask(QUESTIONS, 4)
@@ -75,7 +79,9 @@ class TestAsking:
             assert one.output == other.output
             assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
 
-    def test_reading_a_context_in_pieces_changes_nothing(self, model: Llama, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_reading_a_context_in_pieces_changes_nothing(
+        self, model: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         whole = Context(model, draw(50, 5), "float32").ask(QUESTIONS, 4)
         monkeypatch.setattr(generate, "PREFILL_TOKENS", 16)
         monkeypatch.setattr(generate, "CACHE_BYTES", 1)
@@ -91,7 +97,7 @@ class TestAsking:
 
 
 class TestTokenLosses:
-    def test_equal_a_full_forward_however_the_head_is_cut(self, model: Llama) -> None:
+    def test_equal_a_full_forward_however_the_head_is_cut(self, model: LlamaForCausalLM) -> None:
         tokens = torch.tensor([draw(40, 6), draw(40, 7)])
         losses = token_losses(model, tokens, "float32", head_tokens=7)
         assert losses.shape == (2, 39)

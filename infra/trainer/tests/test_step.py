@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from longhaul_trainer import loss as loss_module
 from longhaul_trainer.errors import NumericsFailure
 from longhaul_trainer.loss import IGNORE, cross_entropy_sum
-from longhaul_trainer.optim import AdamW, OptimizerSettings, Schedule, learning_rate
+from longhaul_trainer.optim import OptimizerSettings, Schedule, adamw, learning_rate
 from longhaul_trainer.state import weights_digest
 from longhaul_trainer.step import StepInterrupted, train_step
 from trainer_support import batch, small_model
@@ -59,7 +59,7 @@ class TestLoss:
         results = []
         for cut in ([4], [1, 3], [1, 1, 1, 1]):
             model = small_model()
-            optimizer = AdamW(model.named_parameters(), OptimizerSettings())
+            optimizer = adamw(model.named_parameters(), OptimizerSettings())
             starts = [sum(cut[:index]) for index in range(len(cut))]
             batches = [
                 batch(tokens[start : start + size], bounds[start : start + size])
@@ -104,13 +104,13 @@ class TestSchedule:
 
 class TestOptimizer:
     def test_norms_are_not_decayed(self) -> None:
-        optimizer = AdamW(small_model().named_parameters(), OptimizerSettings(weight_decay=0.1))
-        decay = {group.weight_decay: {p.ndim for p in group.parameters} for group in optimizer.groups}
+        optimizer = adamw(small_model().named_parameters(), OptimizerSettings(weight_decay=0.1))
+        decay = {group["weight_decay"]: {p.ndim for p in group["params"]} for group in optimizer.param_groups}
         assert decay == {0.1: {2}, 0.0: {1}}
 
     def test_numbers_that_are_not_finite_change_nothing(self) -> None:
         model = small_model()
-        optimizer = AdamW(model.named_parameters(), OptimizerSettings())
+        optimizer = adamw(model.named_parameters(), OptimizerSettings())
         with torch.no_grad():
             model.model.layers[0].mlp.up_proj.weight[0, 0] = math.inf
         before = weights_digest(dict(model.named_parameters()))
@@ -121,7 +121,7 @@ class TestOptimizer:
 
     def test_a_stop_between_micro_batches_discards_the_accumulation(self) -> None:
         model = small_model()
-        optimizer = AdamW(model.named_parameters(), OptimizerSettings())
+        optimizer = adamw(model.named_parameters(), OptimizerSettings())
         before = weights_digest(dict(model.named_parameters()))
         answers = iter([False, True])
         with pytest.raises(StepInterrupted):

@@ -34,7 +34,7 @@ from longhaul_trainer.artifacts import fetch_model
 from longhaul_trainer.config import read_config
 from longhaul_trainer.contracts import EXIT_CODES
 from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
-from longhaul_trainer.model import build_model
+from longhaul_trainer.model import build_model, hidden_states
 from longhaul_trainer.optim import Schedule, learning_rate
 from longhaul_trainer.state import MOMENTS, WEIGHTS, read_weights, weights_digest
 from longhaul_trainer.store import Store
@@ -105,7 +105,7 @@ class TestTrainedModel:
         read_weights(run.tensors(WEIGHTS), ours)
         assert weights_digest(dict(ours.named_parameters())) == outcome.weights_digest
         with torch.no_grad():
-            assert torch.equal(plain(tokens).logits, ours.lm_head(ours(tokens)))
+            assert torch.equal(plain(tokens).logits, ours.lm_head(hidden_states(ours, tokens)))
 
 
 class TestStartingPoint:

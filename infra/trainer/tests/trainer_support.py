@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from transformers.models.llama.configuration_llama import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from longhaul_trainer.attention import document_layout
-from longhaul_trainer.config import LlamaConfig
-from longhaul_trainer.model import Llama, build_model
+from longhaul_trainer.model import build_model
 from longhaul_trainer.step import MicroBatch, next_token_labels
 
 
@@ -29,7 +30,7 @@ def small_config(vocabulary: int = 64, length: int = 128, theta: float = 1e4, ti
     )
 
 
-def small_model(seed: int = 0, **settings: object) -> Llama:
+def small_model(seed: int = 0, **settings: object) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     return build_model(small_config(**settings))  # type: ignore[arg-type]
 
