@@ -57,10 +57,15 @@ const stages: RecipeSource['stages'] = {
 };
 
 /** Verdicts resample contexts: below six, no difference can be told from noise (docs/evaluation.md). */
-const recallLengths = [
-  { lengthTokens: 256, contexts: 16 },
-  { lengthTokens: STAGE_1_TOKENS, contexts: 12 },
+const pairLengths = [
+  { lengthTokens: 256, contexts: 12 },
+  { lengthTokens: STAGE_1_TOKENS, contexts: 10 },
   { lengthTokens: STAGE_2_TOKENS, contexts: 8 },
+];
+const needleLengths = [
+  { lengthTokens: 256, contexts: 12 },
+  { lengthTokens: STAGE_1_TOKENS, contexts: 8 },
+  { lengthTokens: STAGE_2_TOKENS, contexts: 6 },
 ];
 const depths = [0, 0.25, 0.5, 0.75, 1];
 const TASKS = ['kv-recall', 'needle', 'held-out-loss'];
@@ -92,11 +97,11 @@ export const TINY = {
   },
   stages,
   tasks: {
-    'kv-recall': { task: 'kv-recall', lengths: recallLengths, depths },
-    needle: { task: 'needle', lengths: recallLengths, depths, domains: ['books'] },
+    'kv-recall': { task: 'kv-recall', lengths: pairLengths, depths },
+    needle: { task: 'needle', lengths: needleLengths, depths, domains: ['books'] },
     'held-out-loss': {
       task: 'held-out-loss',
-      lengths: [{ lengthTokens: STAGE_2_TOKENS, rows: 8 }],
+      lengths: [{ lengthTokens: STAGE_2_TOKENS, rows: 6 }],
       domains: ['books', 'code'],
       bucketEdges: [64, 128, 256, 512, 1024, 2048],
     },
