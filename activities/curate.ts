@@ -2,12 +2,16 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { join } from 'node:path';
 import type { DatasetRef, ModelRef } from '../src/contracts/index.js';
-import { curateDataset, CurationError } from '../src/curation/index.js';
-import type { CurationProgress, DatasetSink, SourceRoots } from '../src/curation/index.js';
+import { CurationError, CurationProcessError } from '../src/curation/errors.js';
+import type { CurationProgress, SourceRoots } from '../src/curation/index.js';
+import { curateInProcess } from '../src/curation/run-process.js';
 import type { DatasetPlan } from '../src/domain/datasets.js';
+import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
-import { readModelManifest } from '../src/store/models.js';
-import type { ObjectStore } from '../src/store/object-store.js';
+import type { StoreSettings } from '../src/store/object-store.js';
+
+/** A process that dies at this try of the activity has died for a reason: its run is parked instead of trying on. */
+const MOST_TRIES = 5;
 
 /** What to curate, and with which tokenizer. */
 export interface CurateInput {
@@ -31,7 +35,7 @@ export interface CuratedDataset {
 
 /** What the activities of this file need. */
 export interface CurateDependencies {
-  readonly store: ObjectStore;
+  readonly storeSettings: StoreSettings;
   readonly roots: SourceRoots;
   /** Local folder for tokenised text, kept between datasets. */
   readonly cacheFolder: string;
@@ -41,41 +45,51 @@ export interface CurateDependencies {
 export type CurateActivities = ReturnType<typeof createCurateActivities>;
 
 /** Creates the activities. */
-export function createCurateActivities({ store, roots, cacheFolder }: CurateDependencies) {
+export function createCurateActivities({ storeSettings, roots, cacheFolder }: CurateDependencies) {
   return {
     /**
-     * Curates a dataset, or adopts the one that the same inputs made before.
+     * Curates a dataset in a process of its own, or adopts the one that the same inputs made before.
      * @throws ApplicationFailure `data` when too much of a source is bad or there is too little text; `user-error` when the
-     * recipe names what isn't there.
+     * recipe names what isn't there; `out-of-memory` or `unknown` when the process keeps dying.
      */
     async curateDataset({ dataset, recipe, tokenizer, rootUrl }: CurateInput): Promise<CuratedDataset> {
+      const request = {
+        plan: dataset,
+        data: recipe.data,
+        seed: recipe.seed,
+        vocabularySize: recipe.base.architecture.vocabularySize,
+        tokenizer,
+        rootUrl,
+        roots,
+        cacheFolder: join(cacheFolder, 'curation'),
+        store: storeSettings,
+      };
+      const signal = Context.current().cancellationSignal;
       const heartbeat = new Heartbeat();
       try {
-        const { ref, manifest, adopted } = await curateDataset({
-          plan: dataset,
-          data: recipe.data,
-          seed: recipe.seed,
-          tokenizerJson: await readTokenizer(store, tokenizer),
-          vocabularySize: recipe.base.architecture.vocabularySize,
-          roots,
-          sink: storeSink(store, `${rootUrl}/datasets`),
-          cacheFolder: join(cacheFolder, 'curation'),
-          signal: Context.current().cancellationSignal,
-          onProgress: (progress) => heartbeat.report(progress),
-        });
-        return { name: dataset.name, ref, rows: manifest.rows, tokens: manifest.tokens, adopted };
+        const onProgress = (progress: CurationProgress): void => heartbeat.report(progress);
+        return { name: dataset.name, ...(await curateInProcess(request, { signal, onProgress })) };
       } catch (error) {
-        if (!(error instanceof CurationError)) throw error;
-        throw ApplicationFailure.create({
-          type: error.failureClass,
-          nonRetryable: true,
-          message: error.message,
-        });
+        throw asFailure(error);
       } finally {
         heartbeat.stop();
       }
     },
   };
+}
+
+/** What a retry can't help is a failure of its class; everything else is retried. */
+function asFailure(error: unknown): unknown {
+  const failureClass = classOf(error);
+  if (failureClass === null || !(error instanceof Error)) return error;
+  return ApplicationFailure.create({ type: failureClass, nonRetryable: true, message: error.message });
+}
+
+function classOf(error: unknown): FailureClass | null {
+  if (error instanceof CurationError) return error.failureClass;
+  if (!(error instanceof CurationProcessError)) return null;
+  if (error.outOfMemory) return 'out-of-memory';
+  return Context.current().info.attempt < MOST_TRIES ? null : 'unknown';
 }
 
 /** Heartbeats on a timer, with the newest progress as details: reading one large document may take a while. */
@@ -96,22 +110,4 @@ class Heartbeat {
   stop(): void {
     clearInterval(this.#timer);
   }
-}
-
-async function readTokenizer(store: ObjectStore, tokenizer: ModelRef): Promise<Uint8Array> {
-  const { files } = await readModelManifest(store, tokenizer);
-  const [part, ...more] = files.find(({ path }) => path === 'tokenizer.json')?.parts ?? [];
-  if (part === undefined || more.length > 0)
-    throw new Error(`${tokenizer.url} holds no tokenizer.json of one part`);
-  return store.getVerified(`${tokenizer.url}/tokenizer.json`, part.sha256);
-}
-
-/** Datasets below a prefix of the store. */
-function storeSink(store: ObjectStore, prefix: string): DatasetSink {
-  const url = (dataset: string, file: string): string => `${prefix}/${dataset}/${file}`;
-  return {
-    read: async (dataset, file) => (await store.find(url(dataset, file)))?.data,
-    create: (dataset, file, bytes) => store.create(url(dataset, file), bytes),
-    url,
-  };
 }

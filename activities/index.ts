@@ -1,7 +1,7 @@
 /** All activities with what they need, as the worker registers them. */
 import type { Backend } from '../src/backends/backend.js';
 import type { SourceRoots } from '../src/curation/sources/index.js';
-import type { ObjectStore } from '../src/store/object-store.js';
+import type { ObjectStore, StoreSettings } from '../src/store/object-store.js';
 import { createAttemptActivities } from './attempts.js';
 import type { JobSettings } from './attempt-types.js';
 import { createCurateActivities } from './curate.js';
@@ -14,6 +14,8 @@ import { createRopeBumpActivities } from './rope-bump.js';
 /** What activities work with. */
 export interface ActivityDependencies {
   readonly store: ObjectStore;
+  /** How processes of their own reach the same store. */
+  readonly storeSettings: StoreSettings;
   readonly backend: Backend;
   readonly jobs: JobSettings;
   /** `s3://bucket/prefix` where a recipe names no other. */

@@ -53,9 +53,11 @@ export async function runWorker(config: Config): Promise<void> {
 
 /** What the activities work with, from the configuration. */
 export function dependencies(config: Config): ActivityDependencies {
+  const { endpoint, region } = config.s3;
   const trainerCode = codeDigest(join(root, 'infra', 'trainer'));
   return {
     store: ObjectStore.connect(config.s3),
+    storeSettings: { endpoint, region },
     backend: new LocalBackend(join(config.dataDir, 'jobs')),
     jobs: {
       command: [config.trainerPython, '-m', 'longhaul_trainer'],

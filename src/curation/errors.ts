@@ -1,10 +1,10 @@
-/** What can stop curation. All of it is in the data or the recipe, so nothing here is worth retrying as it is. */
+/** What can stop curation. */
 import type { FailureClass } from '../domain/failure-class.js';
 
 /** Longest list of files that a message names. */
 const NAMED = 10;
 
-/** Curation can't go on. `failureClass` is the Temporal failure type. */
+/** Curation can't go on, for what is in the data or the recipe: not worth retrying as it is. `failureClass` is the Temporal failure type. */
 export class CurationError extends Error {
   override readonly name = 'CurationError';
 
@@ -13,6 +13,23 @@ export class CurationError extends Error {
     message: string,
   ) {
     super(message);
+  }
+}
+
+/** Last characters of a process's standard error that say why it ended. */
+const STDERR_TAIL = 1000;
+
+/** A curation process ended without an answer: killed, by people or for memory, or broken. */
+export class CurationProcessError extends Error {
+  override readonly name = 'CurationProcessError';
+  /** JavaScript's heap was full: that happens again, where a kill may not. */
+  readonly outOfMemory: boolean;
+
+  constructor(how: string, stderr: string) {
+    const heapIsFull = stderr.split('\n').find((line) => line.includes('heap out of memory'));
+    const said = heapIsFull ?? stderr.slice(-STDERR_TAIL);
+    super(`the curation process ended without an answer: ${how}\n${said}`.trim());
+    this.outOfMemory = heapIsFull !== undefined;
   }
 }
 

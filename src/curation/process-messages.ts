@@ -1,0 +1,85 @@
+/** What a worker and its curation processes tell each other, as JSON. */
+import { z } from 'zod';
+import { datasetRefSchema, modelRefSchema } from '../contracts/common.js';
+import type { DatasetPlan } from '../domain/datasets.js';
+import { recipeSchema } from '../domain/recipe-schema.js';
+import type { CurationProgress } from './curate.js';
+import type { SourceRoots } from './sources/index.js';
+
+const planSchema: z.ZodType<DatasetPlan> = z.discriminatedUnion('purpose', [
+  z.strictObject({
+    purpose: z.literal('training'),
+    name: z.string(),
+    sequenceLengthTokens: z.int(),
+    rows: z.int(),
+    mix: z.array(z.strictObject({ domain: z.string(), lengthTokens: z.int().nullable(), share: z.number() })),
+    masked: z.boolean(),
+  }),
+  z.strictObject({
+    purpose: z.literal('held-out'),
+    name: z.string(),
+    sequenceLengthTokens: z.int(),
+    rows: z.int(),
+    domains: z.array(z.string()),
+  }),
+]);
+
+const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
+  project: z.string(),
+  npm: z.string(),
+  python: z.string(),
+});
+
+/** The first and only message to a curation process: one dataset to make. Credentials come with the environment. */
+export const curationRequestSchema = z.strictObject({
+  plan: planSchema,
+  data: recipeSchema.shape.data,
+  seed: z.int(),
+  vocabularySize: z.int(),
+  tokenizer: modelRefSchema,
+  /** Prefix below which `datasets/` lies. */
+  rootUrl: z.string(),
+  roots: rootsSchema,
+  cacheFolder: z.string(),
+  store: z.strictObject({
+    endpoint: z.string().optional(),
+    region: z.string(),
+    maxAttempts: z.int().optional(),
+  }),
+});
+export type CurationRequest = z.output<typeof curationRequestSchema>;
+
+const progressSchema: z.ZodType<CurationProgress> = z.discriminatedUnion('phase', [
+  z.strictObject({
+    phase: z.literal('reading'),
+    domain: z.string(),
+    documents: z.int(),
+    tokens: z.int(),
+  }),
+  z.strictObject({ phase: z.literal('writing'), rows: z.int(), rowsInAll: z.int() }),
+]);
+
+const curatedSchema = z.strictObject({
+  ref: datasetRefSchema,
+  rows: z.int(),
+  tokens: z.int(),
+  /** It was there already. */
+  adopted: z.boolean(),
+});
+/** A dataset that a process has curated: its reference, not its manifest, which grows with its rows. */
+export type CuratedInProcess = z.output<typeof curatedSchema>;
+
+/** What a curation process says: how far it is, and in the end the dataset or why there is none. */
+export const curationAnswerSchema = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('progress'), progress: progressSchema }),
+  z.strictObject({ type: z.literal('curated'), curated: curatedSchema }),
+  z.strictObject({
+    type: z.literal('failed'),
+    /** Class name of the error. */
+    name: z.string(),
+    message: z.string(),
+    /** Of a CurationError; null: of any other, which may pass. */
+    failureClass: z.enum(['data', 'user-error']).nullable(),
+  }),
+]);
+export type CurationAnswer = z.output<typeof curationAnswerSchema>;
