@@ -7,7 +7,7 @@ reads ``HEAD`` sees either the previous commit or the whole new one; a supersede
 Use::
 
     manager = CheckpointManager(store, urls, guard, terms, on_commit=…, on_warning=…)
-    restored = manager.resume(into=None)          # None: nothing was committed yet, start from the initial weights
+    manager.follow(restored)                       # what the attempt goes on from; not called: nothing was committed
     …
     manager.save(Snapshot(step, tokens, next_sample, files, digest), stall_started=t0)   # returns while it uploads
     commit = manager.wait()                        # the newest commit; raises what a background save raised
@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from .contracts import (
     HEAD_ANCESTORS,
@@ -46,7 +45,7 @@ from .errors import (
 )
 from .head import HeadGuard
 from .layout import StageUrls, commit_id, epoch_of
-from .resume import Restored, Resumption, stored_problems
+from .resume import Restored, stored_problems
 from .store import Store, sha256_digest
 from .transfers import Source
 
@@ -83,7 +82,7 @@ class Terms:
 
 
 class CheckpointManager:
-    """Saves, commits and resumes for one attempt. One save is in flight at a time, in a background thread."""
+    """Saves and commits for one attempt. One save is in flight at a time, in a background thread."""
 
     def __init__(
         self,
@@ -125,17 +124,6 @@ class CheckpointManager:
         return True
 
     # --- resume ---
-
-    def resume(self, into: Path | None = None) -> Restored | None:
-        """The newest checkpoint that verifies (see ``Resumption.newest``); the commits to come continue it."""
-        terms = self._terms
-        search = Resumption(
-            self._store, self._urls, self._guard, terms.recipe_digest, terms.dataset_digest, self._on_warning
-        )
-        restored = search.newest(into)
-        if restored is not None:
-            self.follow(restored)
-        return restored
 
     def follow(self, restored: Restored) -> None:
         """The commits to come continue ``restored``."""

@@ -5,9 +5,9 @@ The two entry points are functions of ``(spec, job)``. They return ``Trained`` o
 
     def run(spec: TrainSpec, job: Job) -> Trained:
         job.phase("load")                                 # from here on, seconds count as loading
-        job.set_fingerprint({...})
-        manager = job.checkpoint_manager(spec, dataset_digest=…, fingerprint=…)
-        restored = manager.resume()                       # None: initialise from spec.initialize
+        manager = job.checkpoint_manager(spec, fingerprint=…)
+        restored = Resumption(…).newest(folder)           # None: initialise from spec.initialize
+        manager.follow(restored)
         job.phase("first-step")
         for step in …:
             for microbatch in …:
@@ -17,7 +17,7 @@ The two entry points are functions of ``(spec, job)``. They return ``Trained`` o
                     raise job.stopped()
             job.check()                                   # Fenced, a failed background save or flush
             job.step_done(StepEvent(...))                 # event, progress, and phase("step") after the first
-            if step % spec.checkpoints.every_steps == 0:
+            if schedule.due(step, manager.save_seconds):
                 with job.measure("save"):
                     t0 = time.monotonic(); manager.save(snapshot(), stall_started=t0)
         commit = manager.wait()
@@ -231,8 +231,6 @@ class Job:
             raise self.events.failure
         if self._manager is not None:
             self._manager.raise_failed_save()
-
-    check_fenced = check
 
     # --- checkpoints ---
 

@@ -97,6 +97,14 @@ def store(prefix: str) -> Any:
 
 
 @pytest.fixture
+def urls(prefix: str) -> Any:
+    """The keys of a stage of its own."""
+    from longhaul_trainer.layout import StageUrls
+
+    return StageUrls(f"{prefix}/runs/r/stages/01-a")
+
+
+@pytest.fixture
 def stage(prefix: str, store: Any) -> Iterator[Any]:
     """Makes stages, as `job_support.make_stage` does, and leaves no process of theirs behind."""
     from job_support import StageRun, make_stage

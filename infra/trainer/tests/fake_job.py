@@ -18,7 +18,7 @@ from longhaul_trainer.errors import NumericsFailure
 from longhaul_trainer.job import Job, Trained
 from longhaul_trainer.store import sha256_digest
 from longhaul_trainer.wrapper import main
-from protocol_support import snapshot
+from protocol_support import resume, snapshot
 
 
 def step(job: Job, number: int) -> None:
@@ -46,7 +46,7 @@ def finish(spec: Any, job: Job) -> Trained:
     print("hello from the worker")
     job.phase("load")
     manager = job.checkpoint_manager(spec, fingerprint={"torch": "fake"})
-    manager.resume()
+    resume(manager)
     job.phase("first-step")
     for number in (1, 2):
         step(job, number)
@@ -61,7 +61,7 @@ def finish(spec: Any, job: Job) -> Trained:
 def until_stopped(spec: Any, job: Job) -> Trained:
     """Steps until asked to stop, then saves."""
     manager = job.checkpoint_manager(spec, fingerprint={})
-    manager.resume()
+    resume(manager)
     number = 0
     while True:
         number += 1
@@ -111,6 +111,6 @@ def ignore_signals(spec: Any, job: Job) -> Trained:
 
 if __name__ == "__main__":
     module = types.ModuleType("longhaul_trainer.train")
-    module.run = globals()[sys.argv[1]]  # type: ignore[attr-defined]
+    vars(module)["run"] = globals()[sys.argv[1]]
     sys.modules["longhaul_trainer.train"] = module
     sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -12,6 +13,7 @@ from longhaul_trainer.checkpoint import CheckpointManager, Snapshot, Terms
 from longhaul_trainer.contracts import Head, HeadCommit, dump, now, parse
 from longhaul_trainer.head import HeadGuard
 from longhaul_trainer.layout import StageUrls, split_url
+from longhaul_trainer.resume import Restored, Resumption
 from longhaul_trainer.store import Store, sha256_digest
 
 RECIPE = sha256_digest(b"recipe")
@@ -55,6 +57,30 @@ def manager_for(
 ) -> CheckpointManager:
     terms = Terms(RECIPE, DATASET, {"torch": "test", "threads": 1}, keep_last, keep_every)
     return CheckpointManager(store, urls, HeadGuard(store, urls, epoch), terms, **hooks)
+
+
+def resume(manager: CheckpointManager, into: Path | None = None) -> Restored | None:
+    """As an attempt does at its start: looks for the newest checkpoint that verifies, and goes on from it."""
+    terms = manager._terms
+    search = Resumption(manager._store, manager._urls, manager._guard, terms.recipe_digest, terms.dataset_digest)
+    restored = search.newest(into)
+    if restored is not None:
+        manager.follow(restored)
+    return restored
+
+
+def resumed(store: Store, urls: StageUrls, **options: Any) -> tuple[CheckpointManager, Restored | None]:
+    """What the next attempt finds."""
+    manager = manager_for(store, urls, claim(store, urls), **options)
+    return manager, resume(manager)
+
+
+def weights(restored: Restored | None) -> bytes:
+    """The weights of a checkpoint that was loaded into memory."""
+    assert restored is not None
+    content = restored.files["model.safetensors"]
+    assert isinstance(content, memoryview)
+    return bytes(content)
 
 
 def snapshot(step: int, text: str = "") -> Snapshot:
@@ -118,6 +144,11 @@ def is_head(request: dict[str, Any]) -> bool:
 def tamper(store: Store, url: str, change: Callable[[bytes], bytes]) -> None:
     """Change an object behind the protocol's back."""
     store.put(url, change(store.get(url).data))
+
+
+def flip(data: bytes) -> bytes:
+    """The same with one bit of its first byte changed."""
+    return bytes([data[0] ^ 1]) + data[1:]
 
 
 def remove(store: Store, url: str) -> None:

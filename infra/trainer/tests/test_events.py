@@ -18,16 +18,6 @@ from longhaul_trainer.store import Store
 from protocol_support import answer, claim, misbehaving, remove, timeout
 
 
-@pytest.fixture
-def store(prefix: str) -> Store:
-    return Store.from_environment()
-
-
-@pytest.fixture
-def urls(prefix: str) -> StageUrls:
-    return StageUrls(f"{prefix}/runs/r/stages/01-a")
-
-
 def sink_for(
     store: Store, urls: StageUrls, epoch: int, *, seconds: float = 0.02, size: int = 1 << 20, **options: Any
 ) -> EventSink:
