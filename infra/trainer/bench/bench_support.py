@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+# Found by the path above, which therefore comes first.
 from conftest import ACCESS_KEY, SECRET_KEY, find_versitygw, free_port, wait_for_port  # noqa: E402
 
 

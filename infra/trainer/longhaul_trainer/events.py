@@ -17,8 +17,10 @@ from .contracts import (
     EventFile,
     EventLimits,
     JobEvent,
+    JobPhase,
     Lease,
     LogEvent,
+    LogLevel,
     PhaseEvent,
     dump,
     now,
@@ -68,13 +70,13 @@ class EventSink:
             if self._bytes >= self._limits.flush_bytes:
                 self._wake.notify()
 
-    def log(self, message: str, level: str = "info") -> None:
+    def log(self, message: str, level: LogLevel = "info") -> None:
         """Queue a line for the operator."""
-        self.emit(LogEvent(type="log", at=now(), level=level, message=message))  # type: ignore[arg-type]
+        self.emit(LogEvent(type="log", at=now(), level=level, message=message))
 
-    def phase(self, phase: str) -> None:
+    def phase(self, phase: JobPhase) -> None:
         """Queue that the job entered ``phase``."""
-        self.emit(PhaseEvent(type="phase", at=now(), phase=phase))  # type: ignore[arg-type]
+        self.emit(PhaseEvent(type="phase", at=now(), phase=phase))
 
     @property
     def failure(self) -> JobFailure | None:

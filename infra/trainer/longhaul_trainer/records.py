@@ -87,9 +87,11 @@ class Records:
         """The records of (key, sample), those of earlier attempts read from the store, in the order given."""
         self.drain()
         known = {(record.key, record.sample): record for record in self._written}
-        return list(
-            self._pool.map(lambda pair: known.get(pair) or self._read(*pair), keys)  # type: ignore[arg-type]
-        )
+
+        def find(name: tuple[str, str]) -> Record:
+            return known.get(name) or self._read(*name)
+
+        return list(self._pool.map(find, keys))
 
     def close(self) -> None:
         """Give up what is still on its way."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import io
 import json
 import mmap
 import os
@@ -335,7 +336,8 @@ def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store, boxes: B
     """Do the job and leave its outcome in the mailbox. Never raises."""
     started_at = now()
     signal.set_wakeup_fd(-1)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     job: Job | None = None
     result: Any
     try:

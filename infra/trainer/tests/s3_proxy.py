@@ -53,9 +53,8 @@ class Proxy:
 @contextmanager
 def proxy_before(upstream: str) -> Iterator[Proxy]:
     """A proxy before the server at `upstream` (`http://host:port`)."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}", upstream.removeprefix("http://"))
-    server.proxy = proxy  # type: ignore[attr-defined]
+    server = _Server(upstream)
+    proxy = server.proxy
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -69,6 +68,10 @@ def proxy_before(upstream: str) -> Iterator[Proxy]:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.proxy = Proxy(f"http://127.0.0.1:{self.server_port}", upstream.removeprefix("http://"))
+
     def handle_error(self, *_: Any) -> None:
         """A client that went away is what these tests are about."""
 
@@ -80,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: tests say themselves what they see."""
 
     def _serve(self) -> None:
-        proxy: Proxy = self.server.proxy  # type: ignore[attr-defined]
+        assert isinstance(self.server, _Server)
+        proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = Request(self.command, self.path.split("?")[0].split("/", 2)[-1])
         verdict = proxy.rule(request)

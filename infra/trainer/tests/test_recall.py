@@ -36,6 +36,12 @@ def text_of(tokens: Sequence[int]) -> str:
     return "".join(chr(token) for token in tokens if token != 1)
 
 
+def found(match: re.Match[str] | None) -> str:
+    """The key in a question."""
+    assert match is not None
+    return match[1]
+
+
 def haystack(length: int) -> list[int]:
     return [1, *CharacterEncoder().encode("It was a dark and stormy night;\n" * (length // 32 + 1))][:length]
 
@@ -51,7 +57,7 @@ class TestKeyValueRecall:
         for prompt in kv_recall_prompts(CharacterEncoder(), 2000, DEPTHS, 7, 0):
             table, question = text_of(prompt.tokens).split("}\n")
             pairs = re.findall(r'"(\w+)":"(\w+)"', table)
-            key = re.fullmatch(r'"(\w+)":"', question).group(1)  # type: ignore[union-attr]
+            key = found(re.fullmatch(r'"(\w+)":"', question))
             assert dict(pairs)[key] == prompt.expected == text_of(prompt.answer)
             place = [pair[0] for pair in pairs].index(key) / (len(pairs) - 1)
             assert place == pytest.approx(prompt.depth, abs=0.5 / (len(pairs) - 1) + 1e-9)
@@ -92,7 +98,7 @@ class TestNeedle:
     def test_the_question_is_for_the_needle_at_its_depth_on_a_line_of_its_own(self) -> None:
         for prompt in needle_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0, haystack(1000)):
             text = text_of(prompt.tokens)
-            key = re.search(r'\n"(\w+)":"$', text).group(1)  # type: ignore[union-attr]
+            key = found(re.search(r'\n"(\w+)":"$', text))
             needle = text.index(f'\n"{key}":"{prompt.expected}"\n')
             assert text[needle - 1] in ("\n", ";") or needle == 0
             assert needle / len(text) == pytest.approx(prompt.depth, abs=0.08)

@@ -9,6 +9,7 @@ from pydantic import Field
 from .base import CommitId, Contract, Epoch, Instant, Natural, NonNegative, Number, Positive
 
 JobPhase = Literal["import", "load", "first-step", "step", "save", "evaluate", "export"]
+LogLevel = Literal["info", "warning", "error"]
 
 
 class PhaseEvent(Contract):
@@ -62,7 +63,7 @@ class LogEvent(Contract):
 
     type: Literal["log"]
     at: Instant
-    level: Literal["info", "warning", "error"]
+    level: LogLevel
     message: str
 
 
