@@ -67,62 +67,95 @@ async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promi
   const { recipe, run } = input;
   const rootUrl = recipe.store?.url ?? deps.rootUrl;
   const noBucket = await checkBucket(deps.store, rootUrl);
-  const files = modelFiles(deps, recipe);
-  refuse([...noBucket, ...(await checkFiles(files, recipe)), ...(await checkSources(recipe, deps.roots))]);
+  const baseFolder = baseFolderOf(deps, recipe);
+  const tokenizerFolder = tokenizerFolderOf(deps, recipe);
+  refuse([
+    ...noBucket,
+    ...(await checkFolders(baseFolder, tokenizerFolder, recipe)),
+    ...(await checkSources(recipe, deps.roots)),
+  ]);
   await probeStore(deps.store, rootUrl);
   const runUrl = rootLayout(rootUrl).run(run);
   await own(deps.store, runUrl, input);
   await deps.store.create(runLayout(runUrl).recipe, encodeJson(recipe));
-  const base = await files.store(rootUrl);
-  const config = await files.read('config.json');
+  const base = await baseFolder.store(rootUrl);
+  const config = await baseFolder.read('config.json');
   return {
     rootUrl,
     runUrl,
     base,
-    tokenizer: base,
+    tokenizer: (await tokenizerFolder?.store(rootUrl)) ?? base,
     baseConfig: { url: `${base.url}/config.json`, digest: sha256(config) },
   };
 }
 
-/** A model's files, wherever they are. */
-interface ModelFiles {
+/** A Hugging Face folder, wherever it is. */
+interface Folder {
   read(name: string): Promise<Uint8Array>;
-  /** The model in the object store, put there if it isn't. */
+  /** The folder in the object store, put there if it isn't. */
   store(rootUrl: string): Promise<ModelRef>;
+  /** What `store` finds there and doesn't make. */
+  readonly given: readonly string[];
 }
 
-function modelFiles({ store, modelsFolder }: PrepareDependencies, { base: { model } }: Recipe): ModelFiles {
+function baseFolderOf({ store, modelsFolder }: PrepareDependencies, { base: { model } }: Recipe): Folder {
   switch (model.source) {
     case 'bundled': {
       const folder = join(modelsFolder, model.name);
       return {
         read: (name) => readFile(join(folder, name)),
         store: (rootUrl) => publishModel(store, { rootUrl, name: model.name, folder, origin: 'base' }),
+        given: [],
       };
     }
     case 's3':
-      return {
-        read: async (name) => (await store.get(`${model.url}/${name}`)).data,
-        store: async () => {
-          const manifest = (await store.get(`${model.url}/manifest.json`)).data;
-          const ref = { url: model.url, digest: sha256(manifest) };
-          await readModelManifest(store, ref);
-          return ref;
-        },
-      };
+      return storedFolder(store, model.url);
   }
 }
 
-async function checkFiles(files: ModelFiles, recipe: Recipe): Promise<Problem[]> {
+/** A tokenizer of its own; null: the base model's. */
+function tokenizerFolderOf({ store }: PrepareDependencies, { tokenizer }: Recipe): Folder | null {
+  return tokenizer.source === 'base' ? null : storedFolder(store, tokenizer.url);
+}
+
+function storedFolder(store: ObjectStore, url: string): Folder {
+  const read = async (name: string): Promise<Uint8Array> => (await store.get(`${url}/${name}`)).data;
+  return {
+    read,
+    store: async () => {
+      const ref = { url, digest: sha256(await read('manifest.json')) };
+      await readModelManifest(store, ref);
+      return ref;
+    },
+    given: ['manifest.json'],
+  };
+}
+
+async function checkFolders(base: Folder, tokenizer: Folder | null, recipe: Recipe): Promise<Problem[]> {
+  const checkVocabulary = async (folder: Folder) =>
+    checkTokenizer(await folder.read('tokenizer.json'), recipe);
+  return [
+    ...(await problemsIn('base.model', base, async () => [
+      ...checkConfig(await base.read('config.json'), recipe),
+      ...(tokenizer === null ? await checkVocabulary(base) : []),
+    ])),
+    ...(tokenizer === null
+      ? []
+      : await problemsIn('tokenizer.url', tokenizer, () => checkVocabulary(tokenizer))),
+  ];
+}
+
+/** What a check finds; a folder that lacks something, or can't be read, is a problem as well. */
+async function problemsIn(path: string, folder: Folder, check: () => Promise<Problem[]>): Promise<Problem[]> {
   try {
-    const tokenizer = checkTokenizer(await files.read('tokenizer.json'), recipe);
-    return [...checkConfig(await files.read('config.json'), recipe), ...tokenizer];
+    for (const name of folder.given) await folder.read(name);
+    return await check();
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
     if (!missing && !isStoreError(error, 'not-found', 'access-denied')) throw error;
-    return [
-      { path: 'base.model', message: error.message, accepted: 'a Hugging Face folder that can be read' },
-    ];
+    const accepted =
+      'a Hugging Face folder that can be read, with the manifest.json of its files if it is in a store';
+    return [{ path, message: error.message, accepted }];
   }
 }
 
