@@ -1,4 +1,4 @@
-/** What attempts leave behind: event files, the outcome, the log. */
+/** What attempts leave behind: event files and the outcome. */
 import { eventFileSchema, outcomeSchema } from '../contracts/index.js';
 import type { Epoch, EventFile, Outcome } from '../contracts/index.js';
 import { stageLayout } from './layout.js';
@@ -27,16 +27,4 @@ export async function readOutcome(
   epoch: Epoch,
 ): Promise<Outcome | null> {
   return (await store.findJson(stageLayout(stageUrl).outcome(epoch), outcomeSchema))?.value ?? null;
-}
-
-/** The last lines of an attempt's log, fewer when it has fewer, none when it left no log. */
-export async function readLogTail(
-  store: ObjectStore,
-  stageUrl: string,
-  epoch: Epoch,
-  lines: number,
-): Promise<string[]> {
-  const found = await store.find(stageLayout(stageUrl).log(epoch));
-  if (found === null) return [];
-  return new TextDecoder().decode(found.data).trimEnd().split('\n').slice(-lines);
 }

@@ -193,17 +193,12 @@ export async function pinCheckpoint(
   });
   await createOnce(store, layout.pin(ref.commit, pin.name), value);
   try {
-    // Retention may have been deleting it meanwhile: it removes the manifest first.
+    // A trainer's retention may have been deleting it meanwhile: it removes the manifest first.
     await store.head(layout.manifest(ref.commit));
   } catch (error) {
-    if (isStoreError(error, 'not-found')) await unpinCheckpoint(store, ref, pin.name);
+    if (isStoreError(error, 'not-found')) await store.delete([layout.pin(ref.commit, pin.name)]);
     throw error;
   }
-}
-
-/** Gives a pinned checkpoint back to retention. */
-export async function unpinCheckpoint(store: ObjectStore, ref: CheckpointRef, name: string): Promise<void> {
-  await store.delete([stageLayout(ref.stageUrl).pin(ref.commit, name)]);
 }
 
 async function createOnce(store: ObjectStore, url: string, value: unknown): Promise<void> {

@@ -1,7 +1,6 @@
 /** The object store: objects, the layout of keys, and the commit protocol. */
 export * from './attempt-files.js';
 export * from './checkpoints.js';
-export * from './datasets.js';
 export * from './digest.js';
 export * from './errors.js';
 export * from './head.js';
@@ -11,7 +10,6 @@ export * from './ledger.js';
 export * from './models.js';
 export * from './object-store.js';
 export * from './race-probe.js';
-export * from './retention.js';
 export * from './run-owner.js';
 export * from './stale-uploads.js';
 export * from './transfer.js';

@@ -1,5 +1,4 @@
-import { rm } from 'node:fs/promises';
-import { mkdtemp, readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +9,7 @@ import {
   moveHead,
   newestVerified,
   openAttempt,
+  pinCheckpoint,
   readLine,
   readManifest,
   readQuarantine,
@@ -206,5 +206,19 @@ describe('the line of commits is HEAD’s own account, never a listing', () => {
     const back = await openAttempt(store, { stageUrl, owner: 'b', from: { at: 'commit', commit: first } });
     const again = await commitCheckpoint(store, stageUrl, back.epoch, 2);
     expect((await readLine(store, stageUrl)).map(({ commit }) => commit)).toEqual([again, first]);
+  });
+});
+
+describe('a pin holds or is refused', () => {
+  it('refuses to pin what is gone, and leaves nothing behind of it', async () => {
+    const commit = await commitCheckpoint(store, stageUrl, epoch, 1);
+    await store.delete([
+      stageLayout(stageUrl).manifest(commit.id),
+      ...CHECKPOINT_FILES.map((file) => `${stageLayout(stageUrl).checkpoint(commit.id)}/${file}`),
+    ]);
+    const pin = { name: 'result', reason: 'asked for by hand' };
+    const pinning = pinCheckpoint(store, checkpointRef(stageUrl, commit), pin);
+    await expect(pinning).rejects.toMatchObject({ code: 'not-found' });
+    expect(await store.folders(stageLayout(stageUrl).checkpoints)).toEqual([]);
   });
 });

@@ -10,7 +10,6 @@ import {
   openAttempt,
   readEventFiles,
   readHead,
-  readLogTail,
   readManifest,
   readOutcome,
   checkpointRef,
@@ -112,7 +111,8 @@ describe('what a trainer writes the control plane reads', { timeout: PATIENCE_MS
     expect(await readOutcome(store, stageUrl, epoch)).toMatchObject({ result: 'trained', epoch, commit });
     const events = (await readEventFiles(store, stageUrl, epoch)).flatMap((file) => file.events);
     expect(events.filter(({ type }) => type === 'commit')).toHaveLength(2);
-    expect(await readLogTail(store, stageUrl, epoch, 20)).toContain('hello from the worker');
+    const log = await store.get(stageLayout(stageUrl).log(epoch));
+    expect(new TextDecoder().decode(log.data)).toContain('hello from the worker');
   });
 
   it('a damaged checkpoint of a trainer’s is found and passed over', async () => {
