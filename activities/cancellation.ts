@@ -1,6 +1,6 @@
 /** What a cancelled activity is to do with its job: Temporal says why it was cancelled, and sometimes that is not enough. */
 import type { Context } from '@temporalio/activity';
-import { WorkflowNotFoundError } from '@temporalio/client';
+import { describeWorkflow, isOpen } from './workflow-state.js';
 
 /** Stop the job, or leave it to another worker's observer. */
 export type JobFate =
@@ -24,15 +24,14 @@ export async function fateOf(context: Context, onShutdown: OnShutdown): Promise<
   return { kind: onShutdown, why: 'worker-shutdown' };
 }
 
-async function isClosed(context: Context): Promise<boolean> {
-  const execution = context.info.workflowExecution;
+async function isClosed({ client, info }: Context): Promise<boolean> {
+  const execution = info.workflowExecution;
   if (execution === undefined) return true;
   try {
-    const { status } = await context.client.workflow
-      .getHandle(execution.workflowId, execution.runId)
-      .describe();
-    return status.name !== 'RUNNING';
-  } catch (error) {
-    return error instanceof WorkflowNotFoundError;
+    const described = await describeWorkflow(client, execution.workflowId, execution.runId);
+    return described === null || !isOpen(described);
+  } catch {
+    // A server that does not answer says nothing: whoever watches the job next asks again.
+    return false;
   }
 }

@@ -1,6 +1,5 @@
 /** Jobs that nobody answers for any more: how they are recognised, and stopped. */
 import type { Context } from '@temporalio/activity';
-import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Backend, JobObservation } from '../src/backends/backend.js';
 import type { FoundOrphan } from '../src/domain/janitor.js';
 import { decodeLabels } from '../src/domain/job-labels.js';
@@ -10,6 +9,7 @@ import { readHead } from '../src/store/head.js';
 import { readLease } from '../src/store/lease.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { mapConcurrently } from '../src/store/transfer.js';
+import { describeWorkflow, isOpen } from './workflow-state.js';
 import { recordEnd } from './orphan-record.js';
 
 const PARALLEL = 8;
@@ -116,13 +116,10 @@ export class OrphanSweep {
   }
 
   async #describe(workflowId: string): Promise<{ readonly state: WorkflowState; readonly status: string }> {
-    try {
-      const { status } = await this.context.client.workflow.getHandle(workflowId).describe();
-      return { state: stateOf(status.name), status: status.name.toLowerCase() };
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return { state: 'unknown', status: 'not found' };
-      throw error;
-    }
+    const described = await describeWorkflow(this.context.client, workflowId);
+    if (described === null) return { state: 'unknown', status: 'not found' };
+    const { name } = described.status;
+    return { state: isOpen(described) ? 'open' : endOf(name), status: name.toLowerCase() };
   }
 
   async #untilEnded(
@@ -140,8 +137,7 @@ export class OrphanSweep {
   }
 }
 
-function stateOf(status: string): WorkflowState {
-  if (status === 'RUNNING' || status === 'PAUSED') return 'open';
+function endOf(status: string): WorkflowState {
   return status === 'TERMINATED' || status === 'TIMED_OUT' ? 'cut' : 'told';
 }
 

@@ -1,11 +1,11 @@
 /** Which run `npm start` shows: the one it started last while that is open, else a new one. */
-import { WorkflowNotFoundError } from '@temporalio/client';
-import type { Client } from '@temporalio/client';
+import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
 import path from 'node:path';
 import { z } from 'zod';
 import type { GivenRecipe } from '../../src/cli/recipe-input.js';
 import { newRunName, startRun } from '../../src/cli/start-run.js';
 import { recipeDigest } from '../../src/domain/recipe.js';
+import { describeWorkflow, isOpen } from '../../activities/workflow-state.js';
 import { readJson, writeJson } from './lib/files.mjs';
 
 const noteSchema = z.strictObject({
@@ -30,33 +30,17 @@ export async function currentRun(
   const file = path.join(options.stateDir, 'data', 'current-run.json');
   const digest = recipeDigest(given.recipe);
   const last = noteSchema.safeParse(await readJson(file)).data;
-  const lastRun = last === undefined ? undefined : await describe(client, last.run);
-  if (last !== undefined && lastRun?.state === 'RUNNING' && last.recipeDigest === digest && !options.isNew) {
-    return { run: last.run, runId: lastRun.runId, how: 'continues where it was' };
-  }
+  const lastRun = last === undefined ? null : await describeWorkflow(client, last.run);
+  const goesOn = lastRun !== null && isOpen(lastRun) && last?.recipeDigest === digest && !options.isNew;
+  if (goesOn) return { run: lastRun.workflowId, runId: lastRun.runId, how: 'continues where it was' };
   const started = await startRun(client, newRunName(given.recipe.name, options.now), given);
   await writeJson(file, { run: started.run, recipeDigest: digest });
-  return { ...started, how: whyNew(last?.run, lastRun?.state, options.isNew) };
+  return { ...started, how: whyNew(lastRun, options.isNew) };
 }
 
-interface Described {
-  readonly state: string;
-  readonly runId: string;
-}
-
-async function describe(client: Client, run: string): Promise<Described | undefined> {
-  try {
-    const { status, runId } = await client.workflow.getHandle(run).describe();
-    return { state: status.name, runId };
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    throw error;
-  }
-}
-
-function whyNew(last: string | undefined, state: string | undefined, isNew: boolean): string {
-  if (last === undefined || state === undefined) return 'a new run';
-  if (state !== 'RUNNING') return `a new run; the last one, ${last}, is ${state.toLowerCase()}`;
-  const why = isNew ? '' : ', which has another recipe';
-  return `a new run beside ${last}${why} and stays open`;
+function whyNew(last: WorkflowExecutionDescription | null, isNew: boolean): string {
+  if (last === null) return 'a new run';
+  const { workflowId, status } = last;
+  if (!isOpen(last)) return `a new run; the last one, ${workflowId}, is ${status.name.toLowerCase()}`;
+  return `a new run beside ${workflowId}, which ${isNew ? '' : 'has another recipe and '}stays open`;
 }

@@ -6,6 +6,7 @@ import {
 } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import type { OperatorAction } from '../domain/operator-actions.js';
+import { describeWorkflow } from '../../activities/workflow-state.js';
 import { deepestMessage } from './follow.js';
 import { UserError } from './user-error.js';
 
@@ -46,11 +47,7 @@ export async function operate(
 
 /** Closed workflows take no updates; they are there all the same. */
 async function whyNotFound(client: Client, run: string): Promise<string> {
-  try {
-    const { status } = await client.workflow.getHandle(run).describe();
-    return `The run ${run} is over (${status.name.toLowerCase()}); it takes no more actions.`;
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return `There is no run ${run}.`;
-    throw error;
-  }
+  const described = await describeWorkflow(client, run);
+  if (described === null) return `There is no run ${run}.`;
+  return `The run ${run} is over (${described.status.name.toLowerCase()}); it takes no more actions.`;
 }
