@@ -13,8 +13,11 @@ from statistics import median
 
 from .contracts import CheckpointPolicy
 
-MEASURING_STEPS = 2
-"""With `auto`, an attempt makes its first checkpoint after so many steps: until then, neither cost nor step is known."""
+UNMEASURED_COST_STEPS = 0.25
+"""What a checkpoint is taken to cost until an attempt has made one. Copies cost less, slowed steps may cost more."""
+
+SURVIVED_PER_MEAN = 3.0
+"""One attempt in twenty lives three times the mean (exponential): one that has lived so long shows the mean to be longer."""
 
 UNKNOWN_MEAN_SECONDS = 3600.0
 """Taken as the mean time between interruptions where it is not known."""
@@ -40,25 +43,32 @@ class SaveSchedule:
         """`last_step`: the stage's, after which there is a checkpoint in any case."""
         self._policy, self._last_step = policy, last_step
         self._mean = mean_seconds_between_interruptions or UNKNOWN_MEAN_SECONDS
+        self._trained = 0.0  # seconds of this attempt's steps
         self._since = 0  # steps of this attempt since its start, or since it last saved
-        self._steps: deque[float] = deque(maxlen=64)
-        self._costs: deque[float] = deque(maxlen=8)
-        self._first = True
+        self._first: float | None = None
+        self._alone: deque[float] = deque(maxlen=64)
+        self._beside: deque[float] = deque(maxlen=64)
+        self._stalls: deque[float] = deque(maxlen=8)
+        self._slowed: deque[float] = deque(maxlen=8)
 
     def step_done(self, seconds: float, *, saving: bool) -> None:
         """A step took `seconds`, with a save in flight or without."""
         self._since += 1
-        if self._first:  # it warms caches up and waits for data: no measure of a step
-            self._first = False
-        elif saving and self._costs and self._steps:
-            self._costs[-1] += max(0.0, seconds - median(self._steps))
+        self._trained += seconds
+        if self._first is None:  # it warms caches up and waits for data: a measure only until there is a better one
+            self._first = seconds
+        elif saving and self._slowed:
+            # Quicker ones count too: of steps that are unequally long anyway, the slower alone would make saves look dear.
+            self._slowed[-1] += seconds - self.step_seconds
+            self._beside.append(seconds)
         else:
-            self._steps.append(seconds)
+            self._alone.append(seconds)
 
     def saved(self, stall_seconds: float) -> None:
         """A save has begun, for which training stood still."""
         self._since = 0
-        self._costs.append(stall_seconds)
+        self._stalls.append(stall_seconds)
+        self._slowed.append(0.0)
 
     def due(self, step: int, save_seconds: float | None) -> bool:
         """Whether to save after `step`. `save_seconds`: how long the latest save took, copy to commit."""
@@ -73,7 +83,19 @@ class SaveSchedule:
 
     def interval_steps(self, save_seconds: float | None) -> int:
         """Steps between checkpoints by what has been measured. A save is not begun before the one before it is done."""
-        if not self._costs or not self._steps:
-            return MEASURING_STEPS
-        seconds = max(best_interval_seconds(median(self._costs), self._mean), save_seconds or 0.0)
-        return max(1, round(seconds / max(median(self._steps), 1e-9)))
+        mean = max(self._mean, self._trained / SURVIVED_PER_MEAN)
+        seconds = max(best_interval_seconds(self.cost_seconds, mean), save_seconds or 0.0)
+        return max(1, round(seconds / self.step_seconds))
+
+    @property
+    def step_seconds(self) -> float:
+        """What a step takes that no save is beside; until one is measured, the least of what others make likely."""
+        alone = median(self._alone) if self._alone else self._first or 0.0
+        return max(1e-9, min(alone, median(self._beside)) if self._beside else alone)
+
+    @property
+    def cost_seconds(self) -> float:
+        """What training loses by a checkpoint."""
+        if not self._stalls:
+            return UNMEASURED_COST_STEPS * self.step_seconds
+        return median(self._stalls) + max(0.0, median(self._slowed))
