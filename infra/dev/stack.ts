@@ -322,7 +322,7 @@ async function prepare(stack: Stack, credentials: S3Credentials): Promise<void> 
       await Promise.all([
         registerSearchAttributes(connection, stack.namespace),
         keepClosedRuns(connection, stack.namespace),
-        createBucket(stack.s3Endpoint, credentials, stack.bucket),
+        createBucket({ endpoint: stack.s3Endpoint, region: REGION, bucket: stack.bucket, credentials }),
       ]);
     } finally {
       await connection.close();

@@ -69,7 +69,7 @@ const endpoint = `http://127.0.0.1:${String(port)}`;
 const place = { binDir: path.join(STATE_DIR, 'bin'), dataDir: scratch, logDir: scratch };
 const server = await startS3({ ...place, port, credentials });
 try {
-  await createBucket(endpoint, credentials, BUCKET);
+  await createBucket({ endpoint, region: REGION, bucket: BUCKET, credentials });
   for (const size of sizes) await compare(size);
   console.log(loadText());
 } finally {

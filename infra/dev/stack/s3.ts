@@ -58,17 +58,14 @@ export async function isS3Ready(endpoint: string): Promise<boolean> {
 }
 
 /** Makes sure of the bucket. Without credentials the AWS SDK looks for some, in the environment first. */
-export async function createBucket(
-  endpoint: string,
-  credentials: S3Credentials | undefined,
-  bucket: string,
-): Promise<void> {
-  const client = new S3Client({
-    endpoint,
-    region: REGION,
-    forcePathStyle: true,
-    ...(credentials === undefined ? {} : { credentials }),
-  });
+export async function createBucket(options: {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly bucket: string;
+  readonly credentials?: S3Credentials;
+}): Promise<void> {
+  const { bucket, ...settings } = options;
+  const client = new S3Client({ ...settings, forcePathStyle: true });
   try {
     await client.send(new CreateBucketCommand({ Bucket: bucket }));
   } catch (error) {
