@@ -23,7 +23,7 @@ export class RunWatcher {
   /**
    * The status now; undefined while no worker can answer.
    *
-   * @throws {UserError} when there is no such run
+   * @throws {UserError} when there is no such run, or its worker is of another version
    */
   async read(): Promise<RunStatus | undefined> {
     const status = await this.#query();
@@ -41,11 +41,20 @@ export class RunWatcher {
   }
 
   async #query(): Promise<RunStatus | undefined> {
+    const answer = await this.#answer();
+    if (answer === undefined) return undefined;
+    const status = runStatusSchema.safeParse(answer);
+    if (status.success) return status.data;
+    throw new UserError(
+      `The worker of ${this.#run} answers in another version's form: use the command line of its version.`,
+    );
+  }
+
+  async #answer(): Promise<unknown> {
     try {
-      const answer: unknown = await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
+      return await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
         this.#client.workflow.getHandle(this.#run).query('status'),
       );
-      return runStatusSchema.parse(answer);
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) throw new UserError(`There is no run ${this.#run}.`);
       return undefined;
