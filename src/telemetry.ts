@@ -5,7 +5,7 @@ import type { LogEntry, Logger as TemporalLogger } from '@temporalio/worker';
 import { DefaultLogger } from '@temporalio/worker';
 import type { Config } from './config.js';
 
-/** Fields whose values never reach a log, wherever they turn up. */
+/** Fields whose values never reach a log, at its top or one object down: deeper ones aren't looked at. */
 const REDACTED = ['accessKeyId', 'secretAccessKey', 'sessionToken', 'apiKey', 'environment', 'credentials'];
 
 /** Logger of a process, to standard error. */
