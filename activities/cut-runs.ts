@@ -88,13 +88,12 @@ export class CutRunSweep {
   }
 }
 
+const LIFE: ReadonlySet<string | undefined> = new Set(['run-opened', 'run-reset', 'run-ended']);
+
 /** Whether a chain's newest opening is by this execution, and nothing says that it ended. */
 function isOpen(links: readonly ChainLink[], runId: string): boolean {
-  const newest = links.findLast(
-    ({ record }) => record?.entry.type === 'run-opened' || record?.entry.type === 'run-ended',
-  );
-  const entry = newest?.record?.entry;
-  return entry?.type === 'run-opened' && entry.runId === runId;
+  const entry = links.findLast(({ record }) => LIFE.has(record?.entry.type))?.record?.entry;
+  return (entry?.type === 'run-opened' || entry?.type === 'run-reset') && entry.runId === runId;
 }
 
 /** Stages that were under way, parked or paused when nothing was recorded any more. */

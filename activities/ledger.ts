@@ -1,13 +1,17 @@
 /** The run's ledger: one chain, written only from here. */
+import { runIdOf } from '../src/domain/ledger.js';
 import type { EntryOf, LedgerEntry } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { appendRecord, readTip } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { recordReset } from './reset-record.js';
 
 /** A record to append. */
 export interface AppendInput {
   readonly runUrl: string;
+  /** First workflow run of the run: another one than the record's writer was made by a reset, or a second start. */
+  readonly firstRunId: string;
   /** Unique per record: a repeated append of it changes nothing. */
   readonly id: string;
   /** How far the chain goes as far as the workflow knows. */
@@ -26,10 +30,12 @@ export type LedgerActivities = ReturnType<typeof createLedgerActivities>;
 /** Creates the activities. */
 export function createLedgerActivities({ store }: LedgerDependencies) {
   return {
-    /** Appends a record to the run's chain; safe to repeat and to race. */
-    async appendToLedger({ runUrl, id, after, entry }: AppendInput): Promise<LedgerTip> {
+    /** Appends a record to the run's chain, the first one after a reset behind a record of that; safe to repeat and to race. */
+    async appendToLedger({ runUrl, firstRunId, id, after: known, entry }: AppendInput): Promise<LedgerTip> {
       const sealed = entry.type === 'stage-ended' ? await withSeal(store, runUrl, entry) : entry;
       const { ledger } = runLayout(runUrl);
+      const isFirst = runIdOf(id) === firstRunId;
+      const after = isFirst ? known : await recordReset(store, { chainUrl: ledger, id, after: known });
       const { index, digest } = await appendRecord(store, ledger, { id, after, entry: sealed });
       return { records: index, tip: digest };
     },

@@ -38,7 +38,8 @@ export class RunLedger {
   async #write(id: string, entry: LedgerEntry): Promise<void> {
     await condition(() => this.#runUrl !== null);
     const runUrl = this.#runUrl ?? '';
-    this.#tip = await appendToLedger({ runUrl, id, after: this.#tip, entry });
+    const { firstExecutionRunId: firstRunId } = workflowInfo();
+    this.#tip = await appendToLedger({ runUrl, firstRunId, id, after: this.#tip, entry });
     this.#onTip(this.#tip);
   }
 }

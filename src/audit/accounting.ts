@@ -15,7 +15,7 @@ import { partsOfCommitId } from '../store/layout.js';
 import { commitIdSchema } from '../contracts/index.js';
 import { SECOND_LABELS } from './audit-data.js';
 import type { Accounting, CostByLabel, LabelledSeconds, SecondLabel, StageTime } from './audit-data.js';
-import { recordsOf } from './gathered.js';
+import { openings, recordsOf } from './gathered.js';
 import type { GatheredRun, GatheredStage, RecordOf } from './gathered.js';
 
 /** Labels of time in which devices are held, and paid for. */
@@ -107,7 +107,7 @@ function secondsBetweenStages(run: GatheredRun, intervals: readonly Interval[]):
 
 /** Times in which no workflow of the run was open: from an end to the next opening, or to now. */
 function closedTimes(run: GatheredRun): { readonly from: number; readonly to: number }[] {
-  const opened = recordsOf(run.chain, 'run-opened');
+  const opened = openings(run.chain);
   return recordsOf(run.chain, 'run-ended').map(({ index, at }) => {
     const next = opened.find((record) => record.index > index);
     return { from: Date.parse(at), to: Date.parse(next?.at ?? at) };
@@ -124,6 +124,8 @@ function nextAttempt(run: GatheredRun, { folder, from, to }: Interval): number |
 function stageIntervals(run: GatheredRun): Interval[] {
   const intervals: Interval[] = [];
   const open = new Map<string, { readonly from: number; readonly parked: boolean }>();
+  /** Stages that ended with their run: a reset to before that goes on with them. */
+  const cut = new Set<string>();
   const close = (folder: string, to: number): void => {
     const begun = open.get(folder);
     if (begun !== undefined)
@@ -134,16 +136,23 @@ function stageIntervals(run: GatheredRun): Interval[] {
     if (record === null) continue;
     const { entry } = record;
     const at = Date.parse(record.at);
+    if (entry.type === 'run-reset') for (const folder of cut) open.set(folder, { from: at, parked: false });
     if (entry.type === 'stage-started') {
+      cut.delete(entry.folder);
       close(entry.folder, at);
       open.set(entry.folder, { from: at, parked: false });
     }
     if (entry.type === 'stage-ended') {
       close(entry.folder, at);
+      if (entry.result === 'cancelled') cut.add(entry.folder);
       if (entry.result === 'parked' || entry.result === 'paused')
         open.set(entry.folder, { from: at, parked: true });
     }
-    if (entry.type === 'run-ended') for (const folder of [...open.keys()]) close(folder, at);
+    if (entry.type !== 'run-ended') continue;
+    for (const folder of [...open.keys()]) {
+      cut.add(folder);
+      close(folder, at);
+    }
   }
   const now = lastInstant(run);
   for (const folder of [...open.keys()]) close(folder, now);

@@ -1,6 +1,7 @@
 /** An audit of one run: reads its ledger, verifies whatever can be verified, and says what it came to. */
 import { runOwnerSchema } from '../contracts/index.js';
 import { checkChain } from '../domain/ledger-chain.js';
+import { runIdOf } from '../domain/ledger.js';
 import type { LedgerRecord } from '../domain/ledger.js';
 import { isStoreError } from '../store/errors.js';
 import { runLayout } from '../store/layout.js';
@@ -13,9 +14,9 @@ import { checkAttempts } from './attempts.js';
 import { checkOf } from './audit-data.js';
 import type { Audit, Check, TimelineEntry } from './audit-data.js';
 import { checkChains, checkRecipe, checkSeals } from './chains.js';
-import { recordsOf } from './gathered.js';
+import { openings, recordsOf } from './gathered.js';
 import type { GatheredRun } from './gathered.js';
-import { checkHistory, runIdOf, runIdsInLedger } from './history.js';
+import { checkHistory, runIdsInLedger } from './history.js';
 import type { HistoryFacts } from './history.js';
 import { checkInputs } from './inputs.js';
 import { numericsOf } from './numerics.js';
@@ -96,8 +97,9 @@ function verdictOf(checks: readonly Check[]): Audit['verdict'] {
 
 function describe(run: GatheredRun): Omit<Audit, 'level' | 'verdict' | 'checks'> {
   const opened = recordsOf(run.chain, 'run-opened');
+  const begun = openings(run.chain).at(-1);
   const ended = recordsOf(run.chain, 'run-ended').at(-1);
-  const isOver = ended !== undefined && ended.index > (opened.at(-1)?.index ?? 0);
+  const isOver = ended !== undefined && ended.index > (begun?.index ?? 0);
   return {
     schema: 'longhaul.audit/1',
     run: run.run,

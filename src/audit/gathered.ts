@@ -77,6 +77,12 @@ function isOf<T extends LedgerEntry['type']>(record: LedgerRecord, type: T): rec
   return record.entry.type === type;
 }
 
+/** The records with which a workflow run began to work on the run, in order. */
+export function openings(chain: CheckedChain): (RecordOf<'run-opened'> | RecordOf<'run-reset'>)[] {
+  const records = [...recordsOf(chain, 'run-opened'), ...recordsOf(chain, 'run-reset')];
+  return records.toSorted((a, b) => a.index - b.index);
+}
+
 /** Folders that the run's ledger says were started, in order, each once. */
 export function startedFolders(run: GatheredRun): string[] {
   return [...new Set(recordsOf(run.chain, 'stage-started').map(({ entry }) => entry.folder))];

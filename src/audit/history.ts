@@ -2,6 +2,7 @@
 import { recordName, tipProblem } from '../domain/ledger-chain.js';
 import type { CheckedChain } from '../domain/ledger-chain.js';
 import { runLayout, stageLayout } from '../store/layout.js';
+import { runIdOf } from '../domain/ledger.js';
 import type { LedgerTip } from '../domain/status.js';
 import { checkOf, notChecked } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
@@ -53,12 +54,6 @@ export function runIdsInLedger(chain: CheckedChain): string[] {
   const opened = recordsOf(chain, 'run-opened').map(({ entry }) => entry.runId);
   const writers = chain.links.map(({ record }) => (record === null ? null : runIdOf(record.id)));
   return [...new Set([...opened, ...writers.filter((runId) => runId !== null)])];
-}
-
-/** The run id in an owner token: `<namespace>/<workflow id>/<run id>` of a run, with the stage in between of a stage. */
-export function runIdOf(recordId: string): string | null {
-  const parts = recordId.split('#')[0]?.split('/') ?? [];
-  return (parts.length > 3 ? parts.at(-2) : parts[2]) ?? null;
 }
 
 /** Compares; `facts` null with the reason why there are none. */

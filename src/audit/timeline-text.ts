@@ -24,20 +24,12 @@ const COLLAPSE_FROM = 4;
 /** The rows in order. `all`: none are put together. */
 export function timelineRows(timeline: readonly TimelineEntry[], all: boolean): TimelineRow[] {
   const attempts = new AttemptBook(timeline);
-  let writer: string | null = null;
   const items = timeline.flatMap((one): Item[] => {
     if (one.entry.type === 'attempt-ended') return [];
     if (one.entry.type === 'attempt-opened') return [attempts.item(one, one.entry)];
-    const reset = isReset(one, writer) ? [{ kind: 'row', row: resetRow(one) } as const] : [];
-    if (one.folder === null) writer = one.writer;
-    return [...reset, { kind: 'row', row: rowOf(one) }];
+    return [{ kind: 'row', row: rowOf(one) }];
   });
   return groups(items, all).map((group) => rowOfGroup(group));
-}
-
-/** Nothing records a reset itself: another workflow run goes on with the run's chain, and has not opened it. */
-function isReset({ folder, entry, writer }: TimelineEntry, before: string | null): boolean {
-  return folder === null && before !== null && writer !== before && entry.type !== 'run-opened';
 }
 
 type Commit = EntryOf<'attempt-ended'>['commits'][number];
@@ -168,11 +160,6 @@ function seriesText(attempts: readonly [AttemptItem, ...AttemptItem[]]): string 
   return parts.filter((part) => part !== '').join(' · ');
 }
 
-function resetRow({ at, writer }: TimelineEntry): TimelineRow {
-  const text = `reset: workflow run ${writer ?? '?'} goes on from here`;
-  return { mark: '▶', ...instantOf(at), subject: 'run', text };
-}
-
 const RESULT_MARKS: Readonly<Record<StageResult, string>> = {
   done: '✓',
   adopted: '✓',
@@ -199,6 +186,8 @@ function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
         subject: 'run',
         text: withWhy(entry.state, entry.why),
       };
+    case 'run-reset':
+      return { mark: '▶', ...instant, subject: 'run', text: resetText(entry) };
     case 'stage-started':
       return { mark: '▶', ...instant, subject: entry.folder, text: entry.title };
     case 'stage-ended':
@@ -213,6 +202,11 @@ function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
     case 'attempt-ended':
       return { mark: ' ', ...instant, subject: folder ?? 'run', text: `attempt ${entry.epoch}` };
   }
+}
+
+function resetText({ runId, remembers, why }: EntryOf<'run-reset'>): string {
+  const point = remembers === 0 ? 'its start' : `where it was at record ${remembers}`;
+  return withWhy(`reset to ${point}; workflow run ${runId} goes on`, why);
 }
 
 function runMark(state: string): string {

@@ -66,6 +66,19 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     workflowId: text,
     runId: text,
   }),
+  z.strictObject({
+    type: z
+      .literal('run-reset')
+      .describe('A reset of the Temporal workflow: another workflow run goes on from an earlier point'),
+    runId: text.describe('Workflow run that goes on'),
+    remembers: z
+      .int()
+      .nonnegative()
+      .describe(
+        'Newest record of this chain as of that point; what stands between it and this one it knows nothing of',
+      ),
+    why: z.string().describe('Reason given for the reset'),
+  }),
   z.strictObject({ type: z.literal('stage-started'), folder, kind: z.enum(STAGE_KINDS), title: text }),
   z.strictObject({
     type: z.literal('stage-ended'),
@@ -123,3 +136,9 @@ export const ledgerRecordSchema = z.strictObject({
   entry: ledgerEntrySchema,
 });
 export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
+
+/** Workflow run that wrote a record, by the owner token in its id: `<namespace>/<workflow id>/<run id>[/<attempt>]`; null: none is named. */
+export function runIdOf(recordId: string): string | null {
+  const parts = recordId.split('#')[0]?.split('/') ?? [];
+  return (parts.length > 3 ? parts.at(-2) : parts[2]) ?? null;
+}

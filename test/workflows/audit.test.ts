@@ -213,6 +213,40 @@ describe('an audit reads the histories of a run and of its stages', () => {
         expect(differences).toEqual([]);
         expect(facts.runIds).toHaveLength(2);
         expect(recordsOf(gathered.chain, 'stage-started').length).toBeGreaterThan(9);
+        const { runId } = await again.describe();
+        expect(recordsOf(gathered.chain, 'run-reset').map(({ entry }) => entry)).toEqual([
+          { type: 'run-reset', runId, remembers: expect.any(Number) as number, why: 'a test' },
+        ]);
+      },
+      gated,
+    );
+  });
+
+  it('after two resets, one of them to before the ledger was begun: each is told once', async () => {
+    const fakes = new RecordedActivities();
+    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
+    await withRun(
+      fakes,
+      async (handle) => {
+        await inState(handle, 'waiting');
+        const second = await reset(handle, 0);
+        await inState(second, 'waiting');
+        const third = await reset(second, -1);
+        await inState(third, 'waiting');
+        await third.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-1' }] });
+        await third.result();
+        const { gathered, differences } = await compare(handle.workflowId);
+        expect([differences, checkChains(gathered).differences]).toEqual([[], []]);
+        const { runId: secondId } = await second.describe();
+        const { runId: thirdId } = await third.describe();
+        const resets = recordsOf(gathered.chain, 'run-reset').map(({ entry }) => entry);
+        expect(resets.map(({ runId, remembers }) => [runId, remembers > 0])).toEqual([
+          [secondId, false],
+          [thirdId, true],
+        ]);
+        // What the second run did first is behind the record of its reset.
+        const order = gathered.chain.links.map(({ record }) => record?.entry.type);
+        expect(order[order.indexOf('run-reset') + 1]).toBe('run-opened');
       },
       gated,
     );
@@ -251,8 +285,8 @@ describe('a ledger that was rewritten as a whole', () => {
   });
 });
 
-/** Resets a run to its second workflow task. */
-async function reset(handle: Run): Promise<Run> {
+/** Resets a run to one of its workflow tasks. */
+async function reset(handle: Run, to = 1): Promise<Run> {
   const { runId } = await handle.describe();
   const { events } = await handle.fetchHistory();
   const tasks = (events ?? []).filter((event) => event.workflowTaskCompletedEventAttributes);
@@ -262,7 +296,7 @@ async function reset(handle: Run): Promise<Run> {
     workflowExecution: { workflowId: handle.workflowId, runId },
     reason: 'a test',
     requestId: randomUUID(),
-    workflowTaskFinishEventId: tasks[1]?.eventId ?? null,
+    workflowTaskFinishEventId: tasks.at(to)?.eventId ?? null,
   });
   return environment.client.workflow.getHandle<typeof recipe>(handle.workflowId, answer.runId);
 }

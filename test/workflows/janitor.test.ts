@@ -268,6 +268,27 @@ describe('a run that was terminated', () => {
     });
   });
 
+  it('has its end there too when it had gone on from a reset', async () => {
+    const run = `r-${randomUUID().slice(0, 8)}`;
+    const root = freshPrefix();
+    const chain = `${root}/runs/${run}/ledger`;
+    const handle = await environment.client.workflow.start('recipe', {
+      taskQueue: 'nobody-works-here',
+      workflowId: run,
+      args: [],
+    });
+    const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
+    const { firstExecutionRunId: runId } = handle;
+    const told: LedgerEntry[] = [
+      { type: 'run-opened', ...opened, runId: 'the run before' },
+      { type: 'run-reset', runId, remembers: 1, why: 'a test' },
+    ];
+    for (const [index, entry] of told.entries())
+      await appendRecord(store, chain, { id: `told#${index}`, after: EMPTY_CHAIN, entry });
+    await handle.terminate();
+    expect((await pass(root)).runs).toEqual([run]);
+  });
+
   it('has the chain of the stage that was under way sealed, and no other', async () => {
     const run = `r-${randomUUID().slice(0, 8)}`;
     const root = freshPrefix();

@@ -251,6 +251,16 @@ describe('waiting for people is parked', () => {
     ]);
     expect(accountFor(run)).toMatchObject({ waitingSeconds: 0, allSeconds: 11 });
   });
+
+  it('nor between the end of a run and its reset, which goes on with the stage that was cut off', () => {
+    const run = gathered([
+      [0, started('a')],
+      [10, { type: 'run-ended', state: 'terminated', why: '' }],
+      [1000, { type: 'run-reset', runId: '2', remembers: 1, why: '' }],
+      [1005, stageEnded('a')],
+    ]);
+    expect(accountFor(run)).toMatchObject({ waitingSeconds: 0, allSeconds: 15 });
+  });
 });
 
 describe('cost', () => {

@@ -107,17 +107,17 @@ describe('a thousand preemptions are readable', () => {
 });
 
 describe('a reset', () => {
-  it('is told by another workflow run that goes on with the chain, a second start is not one', () => {
-    const entries = timeline([started('03-a'), started('03-a'), stageEnded('03-a')]);
-    const rows = timelineRows(
-      entries.map((one, index) => (index === 0 ? one : { ...one, writer: 'run-2' })),
-      false,
-    );
-    expect(rows.map(({ subject, text }) => `${subject} ${text}`)).toEqual([
-      '03-a 03-a',
-      'run reset: workflow run run-2 goes on from here',
-      '03-a 03-a',
-      '03-a done',
+  it('says which workflow run goes on, from where, and why', () => {
+    const reset = (remembers: number, why: string): LedgerEntry => ({
+      type: 'run-reset',
+      runId: 'run-2',
+      remembers,
+      why,
+    });
+    expect(texts([started('03-a'), reset(1, 'a bad deployment'), reset(0, '')])).toEqual([
+      '▶ 12:00:00 03-a 03-a',
+      '▶ 12:00:10 run reset to where it was at record 1; workflow run run-2 goes on: a bad deployment',
+      '▶ 12:00:20 run reset to its start; workflow run run-2 goes on',
     ]);
   });
 });
