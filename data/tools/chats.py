@@ -144,6 +144,7 @@ def documented(module_name: str) -> list[tuple[str, object]]:
 
 def signature(value: object) -> str | None:
     try:
+        # What can't be called is told by TypeError.
         text = str(inspect.signature(value))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None

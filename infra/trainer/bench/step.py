@@ -18,6 +18,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+# Found by the path above, which therefore comes first.
 from longhaul_trainer.attention import document_layout  # noqa: E402
 from longhaul_trainer.config import read_config  # noqa: E402
 from longhaul_trainer.contracts import Runtime  # noqa: E402

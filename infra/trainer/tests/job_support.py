@@ -313,7 +313,7 @@ class StageRun:
                 if event.step == stop_after:
                     job.request_stop(Stopped("stopped by the test"))
 
-            job.step_done = step_done  # type: ignore[method-assign]
+            job.step_done = step_done  # type: ignore[method-assign]  # the one method replaced
             return run_train(job.spec, job)
 
     def load_inside(self, scratch: Path) -> Stage:

@@ -30,9 +30,9 @@ def small_config(vocabulary: int = 64, length: int = 128, theta: float = 1e4, ti
     )
 
 
-def small_model(seed: int = 0, **settings: object) -> LlamaForCausalLM:
-    torch.manual_seed(seed)
-    return build_model(small_config(**settings))  # type: ignore[arg-type]
+def small_model(vocabulary: int = 64, length: int = 128) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return build_model(small_config(vocabulary, length))
 
 
 def batch(
