@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { FAILURE_CLASSES } from './failure-class.js';
 import { COMMIT_ID } from './job-names.js';
-import { formatProblems } from './problem.js';
+import { formatProblem } from './problem.js';
 import type { Recipe } from './recipe-schema.js';
 import type { RunState, StageKind, StageState } from './status.js';
 import { overrideStage } from './stage-overrides.js';
@@ -175,7 +175,7 @@ function overridesProblem(
 ): string | null {
   if (name === null) return `${folder} trains nothing; overrides are for training stages`;
   const changed = overrideStage(run.recipe, name, overrides);
-  return changed.ok ? null : formatProblems(changed.problems);
+  return changed.ok ? null : changed.problems.map(formatProblem).join('\n');
 }
 
 /** Why a stage can't be skipped now; null: it can. */

@@ -165,7 +165,11 @@ describe('an action that makes no sense is refused with a sentence that says wha
       ['retryStage', { ...who, reason: ' ' }, /retryStage takes \{actor, reason, .*reason: say why/],
       ['retryStage', { ...who, stage: '99-x' }, /there is no stage "99-x"; there are 01-curation, /],
       ['retryStage', { ...who, from: '00000001-0001-00000000' }, new RegExp(`accepted: .*${CHECKPOINT}`)],
-      ['retryStage', { ...who, overrides: { tokens: 5 } }, /cannot change .* accepted: schedule, optimizer/],
+      [
+        'retryStage',
+        { ...who, overrides: { tokens: 5 } },
+        /refuses retryStage: stages.*cannot change .* accepted: schedule/,
+      ],
       ['setBudget', { ...who, class: 'bad luck', relaunches: 1 }, /class: /],
       ['approve', { ...who, stage: 'stage-2' }, /no closed gate before "stage-2"/],
     ] as const;
