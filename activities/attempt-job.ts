@@ -54,6 +54,9 @@ export class AttemptJob {
   #storeReadable = true;
   #nextPoll = 0;
   #nextLease = 0;
+  #looking: Promise<void> | null = null;
+  /** Why looking at the job failed for another reason than the store's trouble. */
+  #failure: { readonly error: unknown } | null = null;
   #stop: StopReason | null = null;
   #stopAt = 0;
   #hungSeconds = 0;
@@ -105,24 +108,40 @@ export class AttemptJob {
   }
 
   /**
-   * Sees the job to its end.
+   * Sees the job to its end. What the store has to tell comes beside that: a read that hangs keeps nobody from noticing that the
+   * job has ended, or is to be stopped.
    * @throws whatever makes the observer leave a running job to another one.
    */
   async untilEnded(detached: (fate: JobFate) => Error): Promise<JobEnd> {
     for (;;) {
       const observation = await this.deps.backend.observe(this.name);
       if (observation.state === 'ended') {
+        const end = this.#endOf(observation);
+        await this.#looking;
         await this.#readEvents();
-        return this.#endOf(observation);
+        return end;
       }
       if (this.#stop === null && this.context.cancellationSignal.aborted) {
         const fate = await fateOf(this.context, this.deps.jobs.onShutdown);
-        if (fate.kind === 'detach') throw detached(fate);
+        if (fate.kind === 'detach') {
+          // A look that is under way stops no job that is somebody else's by now.
+          this.#stop = fate;
+          throw detached(fate);
+        }
         await this.#terminate(fate);
       }
-      if (Date.now() >= this.#nextPoll) await this.#look();
+      if (this.#failure !== null) throw this.#failure.error;
+      this.#lookIfDue();
       await sleep(OBSERVE_MS);
     }
+  }
+
+  /** One look at a time, which the store may keep waiting until its requests time out. */
+  #lookIfDue(): void {
+    if (this.#looking !== null || Date.now() < this.#nextPoll) return;
+    this.#looking = this.#look()
+      .catch((error: unknown) => void (this.#failure = { error }))
+      .finally(() => (this.#looking = null));
   }
 
   #endOf(ended: Ended): JobEnd {

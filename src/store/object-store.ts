@@ -21,6 +21,8 @@ export interface StoreSettings {
   readonly region: string;
   /** Tries of one request before it counts as failed. Default 4. */
   readonly maxAttempts?: number | undefined;
+  /** A request without a byte in either direction for so long counts as failed, as in a partition. Default 60 seconds. */
+  readonly idleMs?: number | undefined;
 }
 
 /** An object's bytes and its ETag. */
@@ -59,7 +61,8 @@ export function createS3Client(settings: StoreSettings): S3Client {
     maxAttempts: settings.maxAttempts ?? 4,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    requestHandler: { connectionTimeout: 5_000, requestTimeout: 60_000 },
+    // Not requestTimeout: that one only warns, and made to fail it would end slow uploads too.
+    requestHandler: { connectionTimeout: 5_000, socketTimeout: settings.idleMs ?? 60_000 },
   });
   client.middlewareStack.add(
     (next) => (args) => {

@@ -6,7 +6,6 @@ import { saveResult, shareResult } from '../../activities/stage-result.js';
 import {
   attemptSchema,
   evaluateSpecSchema,
-  jobSpecSchema,
   pinSchema,
   trainSpecSchema,
 } from '../../src/contracts/index.js';
@@ -14,9 +13,9 @@ import type { Digest } from '../../src/contracts/index.js';
 import { encodeJson, readHead, sha256, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { stageKey } from '../../src/store/stage-key.js';
-import evaluateJson from '../../src/contracts/fixtures/valid/job-spec/evaluate.json' with { type: 'json' };
 import trainJson from '../../src/contracts/fixtures/valid/job-spec/train-from-checkpoint.json' with { type: 'json' };
 import { fakeOutcome } from '../support/fake-activities.js';
+import { attemptInput } from './attempt-support.js';
 import { claim, commitCheckpoint, freshPrefix, startStage, useS3Server } from './support.js';
 
 const server = useS3Server();
@@ -25,34 +24,7 @@ let rootUrl: string;
 let input: RunAttemptInput;
 let key: Digest;
 
-function inputOf(run: string): RunAttemptInput {
-  const stageUrl = `${rootUrl}/runs/${run}/stages/02-a`;
-  return {
-    run,
-    rootUrl,
-    folder: '02-a',
-    spec: jobSpecSchema.parse({ ...evaluateJson, run, stage: '02-a', stageUrl }),
-    reuse: false,
-    specRevision: 0,
-    owner: 'owner/1',
-    why: 'the first attempt',
-    from: 'head',
-    force: false,
-    skipSteps: [{ first: 3, last: 3 }],
-    meanSecondsBetweenInterruptions: null,
-    graceSeconds: 1,
-    leaseSeconds: 10,
-    watchdog: {
-      settings: {
-        factor: 2,
-        floorSeconds: { import: 1, load: 1, 'first-step': 1, step: 1, save: 1, evaluate: 1, export: 1 },
-      },
-      learned: {},
-    },
-    avoidNodes: [],
-    ledger: { records: 0, tip: null },
-  };
-}
+const inputOf = (run: string): RunAttemptInput => attemptInput(rootUrl, run);
 
 beforeEach(() => {
   store = server.current.connect();

@@ -105,6 +105,13 @@ describe("the store's trouble is no evidence about what it holds", () => {
     await expect(nobody.get(`${freshPrefix()}/a`)).rejects.toMatchObject({ code: 'unavailable' });
   });
 
+  it('a store that takes a request and then says nothing is "unavailable"', async () => {
+    const proxy = await startFaultyProxy(server.current.endpoint, () => 'hang');
+    proxies.push(proxy);
+    const silent = server.current.connect({ endpoint: proxy.endpoint, maxAttempts: 1, idleMs: 300 });
+    await expect(silent.get(`${freshPrefix()}/a`)).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
   it('a bucket that is not there is no missing object', async () => {
     await expect(store.find('s3://no-such-bucket/HEAD')).rejects.toMatchObject({ code: 'access-denied' });
   });

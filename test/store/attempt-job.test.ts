@@ -1,0 +1,107 @@
+import { CancelledFailure, Context } from '@temporalio/activity';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AttemptJob } from '../../activities/attempt-job.js';
+import { ProgressReporter } from '../../activities/progress-reporter.js';
+import type { Backend, JobObservation } from '../../src/backends/backend.js';
+import { epochSchema } from '../../src/contracts/index.js';
+import { ProgressTracker } from '../../src/domain/progress.js';
+import type { ObjectStore } from '../../src/store/index.js';
+import { startFaultyProxy } from '../support/faulty-proxy.js';
+import type { FaultyProxy } from '../support/faulty-proxy.js';
+import { attemptInput } from './attempt-support.js';
+import { freshPrefix, useS3Server } from './support.js';
+
+const server = useS3Server();
+let proxy: FaultyProxy;
+let store: ObjectStore;
+/** Reads of events that nobody answers. */
+let held = 0;
+let job: FakeJob;
+let environment: MockActivityEnvironment;
+
+/** A job that runs until it is told to end. */
+class FakeJob implements Backend {
+  observation: JobObservation = { state: 'running', startedAt: '2026-01-01T00:00:00.000Z' };
+  looks = 0;
+
+  submit = () => Promise.resolve('started' as const);
+  logs = () => Promise.resolve([]);
+  list = () => Promise.resolve([]);
+  labels = () => Promise.resolve({});
+
+  observe(): Promise<JobObservation> {
+    this.looks += 1;
+    return Promise.resolve(this.observation);
+  }
+
+  terminate(): Promise<void> {
+    this.end();
+    return Promise.resolve();
+  }
+
+  end(): void {
+    this.observation = { state: 'ended', exitCode: 0, endedAt: '2026-01-01T00:00:01.000Z' };
+  }
+}
+
+beforeEach(async () => {
+  held = 0;
+  let silent = true;
+  proxy = await startFaultyProxy(server.current.endpoint, ({ path }) => {
+    if (!silent || !path.includes('/events/')) return 'pass';
+    silent = false;
+    held += 1;
+    return 'hang';
+  });
+  store = server.current.connect({ endpoint: proxy.endpoint, maxAttempts: 1 });
+  job = new FakeJob();
+  environment = new MockActivityEnvironment();
+});
+
+afterEach(async () => {
+  await proxy.stop();
+  store.close();
+});
+
+/** Watches the job as an activity does. */
+function watch() {
+  return environment.run(async () => {
+    const context = Context.current();
+    const jobs = { command: ['true'], environment: {}, onShutdown: 'stop', codeDigest: '' } as const;
+    const reporter = new ProgressReporter(context, new ProgressTracker(1, null));
+    const input = attemptInput(freshPrefix(), 'r');
+    const deps = { store, backend: job, jobs };
+    return new AttemptJob(deps, context, input, epochSchema.parse(1), reporter).untilEnded(
+      (fate) => new CancelledFailure(fate.why),
+    );
+  });
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(10);
+}
+
+describe('while the store does not answer a read', () => {
+  it('the backend is asked on, and the job’s end is noticed', async () => {
+    const watched = watch();
+    await until(() => held === 1);
+    const before = job.looks;
+    await until(() => job.looks > before + 5);
+    job.end();
+    const after = job.looks;
+    await until(() => job.looks > after);
+    proxy.dropHeld();
+    expect(await watched).toMatchObject({ ended: { state: 'ended', exitCode: 0 }, stop: null });
+  });
+
+  it('a job that is to stop is stopped', async () => {
+    const watched = watch();
+    await until(() => held === 1);
+    environment.cancel();
+    await until(() => job.observation.state === 'ended');
+    proxy.dropHeld();
+    expect(await watched).toMatchObject({ stop: { kind: 'stop' } });
+  });
+});
