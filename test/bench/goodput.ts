@@ -1,199 +1,242 @@
 /**
- * Goodput with automatic checkpoint intervals against the best that any fixed interval could have reached under the same faults.
+ * Goodput at the checkpoint interval "auto" against fixed ones, on the same schedules of faults, with real trainers.
  *
- *     npx tsx test/bench/goodput.ts [FAULTS] [MEAN_SECONDS] [SEED]        (default 12, 12, a random seed)
+ *     npx tsx test/bench/goodput.ts [STEPS] [SEED,SEED,…]        (default 120 steps, seeds 1,2,3; needs nothing but the set-up)
  *
- * Method: one real stage with `everySteps: auto`. Its attempts are given lives drawn from an exponential distribution by the
- * seed, counted from the start of the process; at the end of its life an attempt vanishes without a word (shim and job get
- * SIGKILL, as when a node is lost), until all faults have struck. Goodput is the time of steps that lasted over the wall
- * time from the first process start to the last commit. Then the very same lives are replayed in arithmetic for every fixed
- * interval, with the medians that this run measured (start, step, stall, save, relaunch): the best of those is the
- * optimum, and the replay of the intervals actually used tells how far the arithmetic is from the truth.
+ * Method: one stage of STEPS optimizer steps, trained once per interval and seed from the same data. A job is killed with SIGKILL
+ * (one process group, no word, no save) when it has trained so many steps since the job before it died; the numbers are drawn
+ * from an exponential distribution of mean 15 with the seed, and are the same for every interval. Each attempt is told what the
+ * control plane would tell it: the mean time between interruptions, assumed at first, and then ever more as it was seen.
+ *
+ * Goodput is the share of training time that went into steps that last: N·s / (N·s + R·s + C·c). Steps done again (R) and
+ * checkpoints (C) are counted per interval over all seeds. What a step takes (s) and what a checkpoint costs (c: training stood
+ * still for its copy, and was slower beside its upload) are medians over all intervals, so that other work on the machine weighs
+ * on all alike. Restarts take what they take whatever the interval, and are left out. The choice is tried on many more costs and rates
+ * in arithmetic, by infra/trainer/tests/test_interval.py.
  */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { z } from 'zod';
-import type { JobEvent } from '../../src/contracts/index.js';
-import { epochSchema } from '../../src/contracts/index.js';
-import { jobName } from '../../src/domain/job-names.js';
-import { uniform } from '../../src/drill/schedule.js';
-import type { ChaosRun } from '../chaos/support/chaos-run.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { attemptSchema, epochSchema, jobSpecSchema } from '../../src/contracts/index.js';
+import type { Epoch, JobEvent, TrainSpec } from '../../src/contracts/index.js';
+import { meanBetweenInterruptions } from '../../src/domain/checkpoint-interval.js';
+import { TINY } from '../../src/domain/preset-tiny.js';
+import { createEmptyHead, openAttempt } from '../../src/store/head.js';
+import { stageLayout } from '../../src/store/layout.js';
+import { readEventFiles, readOutcome } from '../../src/store/attempt-files.js';
+import { renewLease } from '../../src/store/lease.js';
+import { dependencies } from '../../src/worker.js';
 import { ChaosStack } from '../chaos/support/chaos-stack.js';
-import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
+import { CHAOS_RECIPE } from '../chaos/support/recipe.js';
 import { loadText, median } from './support/figures.js';
 
-const faults = Number(process.argv[2] ?? 12);
-const meanSeconds = Number(process.argv[3] ?? 12);
-const seed = Number(process.argv[4] ?? Math.floor(Math.random() * 2 ** 32));
-const lives = Array.from(
-  { length: faults },
-  (_, index) => -meanSeconds * Math.log(1 - uniform(`${seed} life ${index}`)),
-);
+const INTERVALS = ['auto', 1, 2, 4, 8] as const;
+type Interval = (typeof INTERVALS)[number];
+const MEAN_STEPS_BETWEEN_FAULTS = 15;
+const ASSUMED_SECONDS = TINY.cost.interruptions.meanHoursBetween * 3600;
 
-/** One attempt as it was. Instants in seconds. */
-interface Life {
-  readonly startedAt: number;
-  readonly steps: readonly { readonly at: number; readonly step: number; readonly seconds: number }[];
-  readonly commits: readonly {
-    readonly at: number;
-    readonly step: number;
-    readonly stall: number;
-    readonly seconds: number;
-  }[];
-}
+const steps = Number(process.argv[2] ?? 120);
+const seeds = (process.argv[3] ?? '1,2,3').split(',').map(Number);
 
-/** What things take, seconds. */
-interface Costs {
-  readonly start: number;
-  readonly step: number;
-  readonly stall: number;
-  readonly save: number;
-  /** From a death to the next process. */
-  readonly relaunch: number;
+/** What happened at one interval. */
+interface Course {
+  readonly interval: Interval;
+  readonly attempts: readonly (readonly JobEvent[])[];
 }
 
 const stack = await ChaosStack.start();
 try {
-  const { stages } = CHAOS_RECIPE;
-  const checkpoints = { everySteps: 'auto', keepLast: 2 };
-  // Rows of twice the length of the model's own would need a bump; more of them make a step long enough to matter.
-  const stage = { ...stages['stage-1'], globalBatchTokens: 4096, steps: 100_000, checkpoints };
-  const run = await stack.run('goodput', {
-    // Few texts give few rows; the dataset repeats them as often as it takes.
-    stages: { ...stages, 'stage-1': { ...stage, steps: 40 * faults } },
-  });
-  let epoch = 0;
-  for (const life of lives) {
-    const job = await Promise.race([run.job(epoch), run.completed().then(() => null)]);
-    if (job === null) break;
-    const startedAt = await startOf(run, job.epoch);
-    const left = startedAt + life - Date.now() / 1000;
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, left * 1000)));
-    if (!(await run.vanish(job))) break;
-    epoch = job.epoch;
+  const spec = await specOfStage();
+  const courses: Course[] = [];
+  for (const seed of seeds) {
+    console.log(`${steps} steps, seed ${seed}`);
+    for (const interval of INTERVALS) {
+      courses.push(await train(spec, interval, seed));
+      console.log(`  ${String(interval).padStart(4)}: ${courses.at(-1)?.attempts.length ?? 0} attempts`);
+    }
+    print(courses, seeds.slice(0, seeds.indexOf(seed) + 1));
   }
-  await run.completed();
-  report(await livesOf(run));
 } finally {
   await stack.stop();
 }
 
-function report(happened: readonly Life[]): void {
-  const costs = costsOf(happened);
-  const total = Math.max(...happened.flatMap(({ commits }) => commits.map(({ step }) => step)));
-  const [first, last] = [happened[0], happened.at(-1)?.commits.at(-1)];
-  if (first === undefined || last === undefined) throw new Error('nothing happened');
-  const wall = last.at - first.startedAt;
-  const real = (total * costs.step) / wall;
-  const struck = lives.slice(0, happened.length - 1);
-  const replays = Array.from({ length: 100 }, (_, index) => ({
-    every: index + 1,
-    goodput: (total * costs.step) / replay(total, struck, costs, () => index + 1),
-  }));
-  const best = replays.reduce((a, b) => (b.goodput > a.goodput ? b : a));
-  const used = happened.map(intervalOf);
-  const replayed = (total * costs.step) / replay(total, struck, costs, (attempt) => used[attempt] ?? 1);
-  console.log(
-    `\n${struck.length} faults, lives of ${meanSeconds} s in the mean, seed ${seed}; ${loadText()}`,
+/** Has data curated for a stage of so many steps, and takes its spec. */
+async function specOfStage(): Promise<TrainSpec> {
+  const { stages } = CHAOS_RECIPE;
+  const stage = { ...stages['stage-1'], steps, globalBatchTokens: 1024 };
+  const run = await stack.run('goodput', { stages: { ...stages, 'stage-1': stage } });
+  await run.head();
+  const spec = await run.until(
+    async () => (await stack.live.store.findJson(run.urls.spec, jobSpecSchema))?.value ?? null,
   );
-  console.log(
-    `medians: start ${costs.start.toFixed(2)} s, step ${costs.step.toFixed(3)} s, stall ${costs.stall.toFixed(4)} s, ` +
-      `save ${costs.save.toFixed(3)} s, relaunch ${costs.relaunch.toFixed(2)} s`,
-  );
-  console.log(`steps between commits, attempt by attempt: ${used.join(', ')}`);
-  console.log(
-    `goodput measured ${(100 * real).toFixed(1)} %, replayed with those intervals ${(100 * replayed).toFixed(1)} %`,
-  );
-  console.log(
-    `best fixed interval for these faults: ${best.every} steps, ${(100 * best.goodput).toFixed(1)} %; ` +
-      `auto reaches ${((100 * replayed) / best.goodput).toFixed(1)} % of it`,
-  );
+  await run.handle.cancel();
+  await run.completed().catch(() => undefined);
+  if (spec.kind !== 'train') throw new Error('the stage trains');
+  return spec;
 }
 
-/** Seconds that so many steps take when attempts die after their lives, committing every so many steps. */
-function replay(
-  total: number,
-  struck: readonly number[],
-  { start, step, stall, save, relaunch }: Costs,
-  every: (attempt: number) => number,
-): number {
-  let wall = 0;
-  let committed = 0;
-  for (let attempt = 0; ; attempt += 1) {
-    const life = struck[attempt] ?? Infinity;
-    const interval = every(attempt);
-    let at = start;
-    let done = committed;
-    while (done < total) {
-      done += 1;
-      at += step;
-      if (at > life) break;
-      if (done % interval !== 0 && done !== total) continue;
-      at += stall;
-      if (at + save > life) break;
-      committed = done;
-    }
-    if (committed === total) return wall + at + save;
-    wall += life + relaunch;
+/** Trains the stage to its end at one interval, through every fault of the schedule. */
+async function train(base: TrainSpec, interval: Interval, seed: number): Promise<Course> {
+  const { store } = stack.live;
+  const stageUrl = `${base.stageUrl}-every-${interval}-${seed}`;
+  const course = `${interval}-${seed}`;
+  const spec: TrainSpec = {
+    ...base,
+    stageUrl,
+    checkpoints: { everySteps: interval, keepLast: 2, keepEvery: 0 },
+    events: { ...base.events, flushSeconds: 0.2 },
+  };
+  await store.putJson(stageLayout(stageUrl).spec, jobSpecSchema, spec);
+  await createEmptyHead(store, stageUrl);
+  const gaps = faults(seed);
+  const attempts: JobEvent[][] = [];
+  let trainedSeconds = 0;
+  for (;;) {
+    const mean = meanBetweenInterruptions(ASSUMED_SECONDS, trainedSeconds, attempts.length);
+    const epoch = await launch(stageUrl, course, attempts.length + 1, mean);
+    const events = await follow(stageUrl, course, epoch, gaps());
+    attempts.push(events);
+    trainedSeconds += stepsOf(events).reduce((sum, { seconds }) => sum + seconds, 0);
+    if ((await readOutcome(store, stageUrl, epoch))?.result === 'trained') return { interval, attempts };
   }
 }
 
-function costsOf(happened: readonly Life[]): Costs {
-  const steps = happened.flatMap(({ steps }) => steps.slice(1).map(({ seconds }) => seconds));
-  const commits = happened.flatMap(({ commits }) => commits);
-  const starts = happened.flatMap(({ startedAt, steps: [first] }) =>
-    first === undefined ? [] : [first.at - first.seconds - startedAt],
-  );
-  const relaunches = happened.slice(1).flatMap(({ startedAt }, index) => {
-    const [before, life] = [happened[index], lives[index]];
-    return before === undefined || life === undefined ? [] : [startedAt - before.startedAt - life];
+async function launch(
+  stageUrl: string,
+  course: string,
+  number: number,
+  meanSecondsBetweenInterruptions: number,
+): Promise<Epoch> {
+  const { store } = stack.live;
+  const layout = stageLayout(stageUrl);
+  const owner = `bench/${course}/${number}`;
+  const { epoch, head } = await openAttempt(store, { stageUrl, owner });
+  await store.putJson(layout.attemptFile(epoch), attemptSchema, {
+    schema: 'longhaul.attempt/1',
+    epoch,
+    owner,
+    startedFrom: head.commit,
+    skipSteps: [],
+    meanSecondsBetweenInterruptions,
+    createdAt: new Date().toISOString(),
   });
-  return {
-    start: median(starts),
-    step: median(steps),
-    stall: median(commits.map(({ stall }) => stall)),
-    save: median(commits.map(({ seconds }) => seconds)),
-    relaunch: median(relaunches),
+  await renewLease(store, stageUrl, epoch, 3600);
+  const { command, environment } = dependencies(stack.live.config).jobs;
+  await stack.backend.submit({
+    name: nameOf(course, epoch),
+    command,
+    environment: {
+      ...environment,
+      LONGHAUL_SPEC_URL: layout.spec,
+      LONGHAUL_EPOCH: String(epoch),
+      LONGHAUL_GRACE_SECONDS: '10',
+    },
+    graceSeconds: 10,
+  });
+  return epoch;
+}
+
+function nameOf(course: string, epoch: number): string {
+  return `goodput-${course}-${epoch}`;
+}
+
+/** Kills the job once it has trained so many steps; returns all its events when it is gone. */
+async function follow(
+  stageUrl: string,
+  course: string,
+  epoch: Epoch,
+  stepsUntilFault: number,
+): Promise<JobEvent[]> {
+  const { store } = stack.live;
+  const name = nameOf(course, epoch);
+  const events: JobEvent[] = [];
+  let files = 0;
+  const read = async (): Promise<void> => {
+    const found = await readEventFiles(store, stageUrl, epochSchema.parse(epoch), files + 1);
+    files += found.length;
+    events.push(...found.flatMap((file) => file.events));
+  };
+  while ((await stack.backend.observe(name)).state === 'running') {
+    await read();
+    if (stepsOf(events).length >= stepsUntilFault) await stack.backend.signal(name, 'SIGKILL');
+    await sleep(20);
+  }
+  await read();
+  return events;
+}
+
+function stepsOf(events: readonly JobEvent[]) {
+  return events.filter((event) => event.type === 'step');
+}
+
+/** The schedule of faults from its beginning: steps from one death to the next. */
+function faults(seed: number): () => number {
+  let state = Math.imul(seed, 2_654_435_761) >>> 0;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.max(1, Math.round(-MEAN_STEPS_BETWEEN_FAULTS * Math.log((state + 1) / 2 ** 32)));
   };
 }
 
-/** Median steps between two commits of an attempt. */
-function intervalOf({ commits }: Life): number {
-  const gaps = commits.slice(1).map(({ step }, index) => step - (commits[index]?.step ?? 0));
-  return gaps.length === 0 ? 1 : Math.max(1, Math.round(median(gaps)));
-}
-
-async function livesOf(run: ChaosRun): Promise<Life[]> {
-  const found: Life[] = [];
-  for (const epoch of await run.epochs()) {
-    const events = await run.events(epochSchema.parse(epoch));
-    found.push({
-      startedAt: await startOf(run, epoch),
-      steps: events.flatMap(stepOf),
-      commits: events.flatMap(commitOf),
-    });
+/** What all seeds so far come to. */
+function print(courses: readonly Course[], seedsDone: readonly number[]): void {
+  const step = median(courses.flatMap(({ attempts }) => attempts.flatMap(quietSteps)));
+  const cost = Math.max(
+    0,
+    median(courses.flatMap(({ attempts }) => attempts.flatMap((events) => costs(events, step)))),
+  );
+  const rows = INTERVALS.map((interval) => {
+    const attempts = courses.flatMap((course) => (course.interval === interval ? course.attempts : []));
+    const done = attempts.reduce((sum, events) => sum + stepsOf(events).length, 0);
+    const again = done - steps * seedsDone.length;
+    const saves = attempts.flat().filter(({ type }) => type === 'commit').length;
+    const lasting = steps * seedsDone.length * step;
+    return { interval, again, saves, goodput: lasting / (lasting + again * step + saves * cost) };
+  });
+  const best = Math.max(...rows.map(({ goodput }) => goodput));
+  console.log(
+    `\na step ${(step * 1000).toFixed(0)} ms, a checkpoint costs ${(cost * 1000).toFixed(0)} ms; ${loadText()}`,
+  );
+  console.log('interval  done again  checkpoints  goodput  of the best');
+  for (const { interval, again, saves, goodput } of rows) {
+    console.log(
+      [
+        String(interval).padStart(8),
+        String(again).padStart(12),
+        String(saves).padStart(13),
+        `${(100 * goodput).toFixed(1)} %`.padStart(9),
+        `${((100 * goodput) / best).toFixed(1)} %`.padStart(13),
+      ].join(''),
+    );
   }
-  return found;
 }
 
-function stepOf(event: JobEvent): Life['steps'] {
-  if (event.type !== 'step') return [];
-  return [{ at: Date.parse(event.at) / 1000, step: event.step, seconds: event.seconds }];
+/** Seconds of steps that no save was in flight beside; an attempt's first step warms up. */
+function quietSteps(events: readonly JobEvent[]): number[] {
+  const saves = savesOf(events);
+  return stepsOf(events)
+    .slice(1)
+    .filter((one) => !saves.some((save) => overlap(one, save)))
+    .map(({ seconds }) => seconds);
 }
 
-function commitOf(event: JobEvent): Life['commits'] {
-  if (event.type !== 'commit') return [];
-  return [
-    { at: Date.parse(event.at) / 1000, step: event.step, stall: event.stallSeconds, seconds: event.seconds },
-  ];
+/** What each checkpoint of an attempt cost training, seconds; steps are unequally long, so that some seem to cost less than nothing. */
+function costs(events: readonly JobEvent[], step: number): number[] {
+  return savesOf(events).map((save) => {
+    const beside = stepsOf(events)
+      .slice(1)
+      .filter((one) => overlap(one, save));
+    return save.stallSeconds + beside.reduce((sum, { seconds }) => sum + seconds - step, 0);
+  });
 }
 
-/** When the process of an attempt started, seconds. */
-async function startOf(run: ChaosRun, epoch: number): Promise<number> {
-  const name = jobName(run.name, CHAOS_STAGE, epoch);
-  const file = join(stack.live.config.dataDir, 'jobs', name, 'started.json');
-  const { startedAt } = z
-    .looseObject({ startedAt: z.string() })
-    .parse(JSON.parse(await readFile(file, 'utf8')));
-  return Date.parse(startedAt) / 1000;
+function savesOf(events: readonly JobEvent[]) {
+  return events.filter((event) => event.type === 'commit');
+}
+
+/** Whether two things that ended at `at` after `seconds` went on at the same time. */
+function overlap(
+  a: { readonly at: string; readonly seconds: number },
+  b: { readonly at: string; readonly seconds: number },
+): boolean {
+  const [endA, endB] = [Date.parse(a.at) / 1000, Date.parse(b.at) / 1000];
+  return endA > endB - b.seconds && endB > endA - a.seconds;
 }
