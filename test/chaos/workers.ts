@@ -1,13 +1,21 @@
 /** What happens to the control plane: workers are killed, frozen and drained, the Temporal server dies, people start over. */
+import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
 import type { ChildProcess } from 'node:child_process';
+import { msToTs } from '@temporalio/common/lib/time.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { registerSearchAttributes } from '../../infra/dev/stack/temporal.js';
+import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { startLyingS3 } from '../support/lying-s3.js';
 import type { ChaosStack } from './support/chaos-stack.js';
+import { messagesOf } from './support/chaos-run.js';
+import { fullDisk } from './support/full-disk.js';
 import { trainerOf } from './support/processes.js';
 import { CHAOS_RECIPE, CHAOS_STEPS } from './support/recipe.js';
 
 const LIMIT = { timeout: 120_000 };
+/** Failed attempts are repeated after waits. */
+const PATIENT = { timeout: 240_000 };
 /** Longer than the heartbeat timeout of a watched attempt. */
 const MISSED_MS = 7000;
 
@@ -97,6 +105,64 @@ export function workerScenarios(stack: () => ChaosStack): void {
       expect(await run.outcome(before.epoch)).toMatchObject({ result: 'ended' });
       expect(await run.flaws()).toEqual([]);
     });
+  });
+
+  describe('a trainer without room for its files', () => {
+    it('says so and is tried again: with room, the run goes on to the same weights', PATIENT, async () => {
+      stack().live.killWorkers();
+      const disk = await fullDisk(stack().live.config.trainerPython);
+      const worker = stack().worker(disk.environment);
+      const run = await stack().run('disk-full');
+      const { epoch } = await run.head().then(() => run.job());
+      const outcome = await run.outcome(epoch);
+      expect(outcome).toMatchObject({
+        result: 'ended',
+        class: 'infrastructure',
+        message: expect.stringContaining('No space left on device') as string,
+      });
+      await disk.free();
+      await run.completed();
+      expect((await run.endings()).at(-1)).toBe('done');
+      expect(await run.flaws()).toEqual([]);
+      signal(worker, 'SIGKILL');
+      stack().worker();
+      await disk.remove();
+    });
+  });
+
+  describe('one prefix, two namespaces of Temporal', () => {
+    it(
+      'a run of the same name in another namespace is refused, and the first is not disturbed',
+      LIMIT,
+      async () => {
+        const { config, stack: servers } = stack().live;
+        const connection = await Connection.connect({ address: servers.temporalAddress });
+        const namespace = 'elsewhere';
+        await connection.workflowService.registerNamespace({
+          namespace,
+          workflowExecutionRetentionPeriod: msToTs('1 day'),
+        });
+        await registerSearchAttributes(connection, namespace);
+        const run = await stack().run('namespaces');
+        await run.committed(2);
+        const worker = stack().worker({ LONGHAUL_TEMPORAL_NAMESPACE: namespace });
+        const other = new Client({ connection, namespace });
+        const started = await other.workflow.start('recipe', {
+          workflowId: run.name,
+          taskQueue: TASK_QUEUE,
+          args: [CHAOS_RECIPE],
+        });
+        const error: unknown = await started.result().catch((reason: unknown) => reason);
+        expect(error instanceof WorkflowFailedError && messagesOf(error)).toContain(
+          `its Temporal namespace is ${config.temporal.namespace}, not ${namespace}`,
+        );
+        await run.completed();
+        expect(await run.epochs()).toEqual([1]);
+        expect(await run.flaws()).toEqual([]);
+        signal(worker, 'SIGKILL');
+        await connection.close();
+      },
+    );
   });
 
   describe('a store that cannot be worked with is refused before anything is launched', () => {

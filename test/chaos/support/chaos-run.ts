@@ -187,6 +187,6 @@ export class ChaosRun {
 }
 
 /** Messages of an error and its causes. */
-function messagesOf(error: Error): string {
+export function messagesOf(error: Error): string {
   return error.cause instanceof Error ? `${error.message}\n${messagesOf(error.cause)}` : error.message;
 }
