@@ -17,8 +17,10 @@ import { workflowBundle } from './workflow-bundle.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** Time that activities have, after the signal to end, to hand their jobs over or to see them stopped. */
-const SHUTDOWN_GRACE = '1s';
+/**
+ * Time that activities have, after the signal to end, to hand their jobs over or to see them stopped. They hear of the
+ * signal at once: those that watch jobs detach, and the short ones, which don't listen, end by themselves.
+ */
 const SHUTDOWN_LIMIT = '2 minutes';
 
 /** Runs a worker until SIGTERM or SIGINT; then jobs are handed over or stopped, as configured. */
@@ -36,7 +38,7 @@ export async function runWorker(config: Config): Promise<void> {
       taskQueue: TASK_QUEUE,
       workflowBundle: await workflowBundle(join(root, '.longhaul', 'cache')),
       activities: createActivities(dependencies(config)),
-      shutdownGraceTime: SHUTDOWN_GRACE,
+      shutdownGraceTime: 0,
       shutdownForceTime: SHUTDOWN_LIMIT,
       maxCachedWorkflows: 100,
     });
