@@ -67,13 +67,14 @@ export function createS3Client(settings: StoreSettings): S3Client {
   client.middlewareStack.add(
     (next) => (args) => {
       // A body whose SHA-256 is sent along need not be hashed again to be signed.
-      const { input, request } = args;
-      if ('Body' in input && input.ChecksumSHA256 !== undefined && hasHeaders(request)) {
-        request.headers['x-amz-content-sha256'] = Buffer.from(input.ChecksumSHA256, 'base64').toString('hex');
+      const { request } = args;
+      const checksum = hasHeaders(request) ? request.headers['x-amz-checksum-sha256'] : undefined;
+      if (hasHeaders(request) && checksum !== undefined) {
+        request.headers['x-amz-content-sha256'] = Buffer.from(checksum, 'base64').toString('hex');
       }
       return next(args);
     },
-    { step: 'build', name: 'signKnownDigest' },
+    { step: 'build', priority: 'low', name: 'signKnownDigest' },
   );
   return client;
 }
@@ -156,9 +157,9 @@ export class ObjectStore {
     return (await orNull(this.head(url))) !== null;
   }
 
-  /** Writes unconditionally. Returns the new ETag. `digest`: that of the data, where it is known. */
-  async put(url: string, data: Uint8Array, digest: Digest = sha256(data)): Promise<string> {
-    return this.#write(url, data, {}, digest);
+  /** Writes unconditionally. Returns the new ETag. */
+  async put(url: string, data: Uint8Array): Promise<string> {
+    return this.#write(url, data, {});
   }
 
   /** Writes a value as JSON, after checking it against its schema. */
@@ -224,10 +225,9 @@ export class ObjectStore {
     url: string,
     data: Uint8Array,
     condition: { IfMatch: string } | { IfNoneMatch: '*' } | Record<string, never>,
-    digest: Digest = sha256(data),
   ): Promise<string> {
     const { bucket, key } = parseUrl(url);
-    const body = { Bucket: bucket, Key: key, Body: data, ChecksumSHA256: toBase64(digest) };
+    const body = { Bucket: bucket, Key: key, Body: data, ChecksumSHA256: toBase64(sha256(data)) };
     return translating(url, async () => {
       const answer = await this.client.send(new PutObjectCommand({ ...body, ...condition }));
       return answer.ETag ?? '';

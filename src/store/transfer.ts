@@ -1,20 +1,15 @@
 /** Files up and down: multipart uploads and parallel ranged reads in the manifests' own parts, with bounded memory. */
 import { createReadStream } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir, open, readFile, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  GetObjectCommand,
-  UploadPartCommand,
-} from '@aws-sdk/client-s3';
+import { GetObjectCommand } from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
 import { PART_BYTES } from '../contracts/index.js';
 import type { Digest, StoredFile } from '../contracts/index.js';
-import { PartDigester, sha256, storedChecksum, toBase64, toDigest } from './digest.js';
+import { PartDigester, describeBytes, storedChecksum, toDigest } from './digest.js';
 import { StoreError, isStoreError } from './errors.js';
 import { parseUrl } from './layout.js';
 import { translating } from './object-store.js';
@@ -57,7 +52,7 @@ export async function mapConcurrently<T, R>(
 /** The manifest entry of a local file, by reading it once. */
 export async function describeFile(name: string, file: string): Promise<StoredFile> {
   const digester = new PartDigester();
-  for await (const chunk of createReadStream(file, { highWaterMark: 1024 * 1024 })) {
+  for await (const chunk of createReadStream(file, { highWaterMark: PIECE_BYTES })) {
     if (Buffer.isBuffer(chunk)) digester.update(chunk);
   }
   return digester.finish(name);
@@ -65,7 +60,7 @@ export async function describeFile(name: string, file: string): Promise<StoredFi
 
 /**
  * Uploads one file to `<prefixUrl>/<name>` and returns its manifest entry. Above 64 MiB it is a multipart upload whose parts
- * are the manifest's, aborted when it fails. Each byte is hashed once: for the manifest, the store's check and the signature.
+ * are the manifest's, aborted when it fails.
  */
 export async function uploadFile(
   store: ObjectStore,
@@ -74,107 +69,46 @@ export async function uploadFile(
   source: FileSource,
 ): Promise<StoredFile> {
   const url = `${prefixUrl}/${name}`;
-  if (source instanceof Uint8Array) return upload(store, url, name, bytesOf(source));
-  const handle = await open(source.file);
-  try {
-    return await upload(store, url, name, await fileContents(handle, url));
-  } finally {
-    await handle.close();
-  }
+  if (source instanceof Uint8Array) return uploadBytes(store, url, name, source);
+  const { size } = await stat(source.file);
+  if (size <= PART_BYTES) return uploadBytes(store, url, name, await readFile(source.file));
+  const digester = new PartDigester();
+  const pieces = createReadStream(source.file, { highWaterMark: PIECE_BYTES });
+  await uploadParts(store, url, Readable.from(digesting(pieces, digester)));
+  return digester.finish(name);
 }
 
-type Part = StoredFile['parts'][number];
-
-/** Something to upload, part by part. */
-interface Contents {
-  readonly bytes: number;
-  /** Reads a part and sends it. Its bytes may be others' once that is done. */
-  readonly pass: <T>(span: Omit<Part, 'sha256'>, send: Send<T>) => Promise<T>;
-}
-
-type Send<T> = (part: Part, data: Uint8Array) => Promise<T>;
-
-function bytesOf(source: Uint8Array): Contents {
-  return {
-    bytes: source.length,
-    pass: ({ offset, bytes }, send) => {
-      const data = source.subarray(offset, offset + bytes);
-      return send({ offset, bytes, sha256: sha256(data) }, data);
-    },
-  };
-}
-
-/** A file as long as it is now. Pieces are hashed as they are read, between which other transfers go on. */
-async function fileContents(handle: FileHandle, url: string): Promise<Contents> {
-  const { size } = await handle.stat();
-  const spare: Buffer[] = [];
-  return {
-    bytes: size,
-    pass: async ({ offset, bytes }, send) => {
-      const buffer = spare.pop() ?? Buffer.allocUnsafeSlow(Math.min(PART_BYTES, size));
-      const data = buffer.subarray(0, bytes);
-      const hash = createHash('sha256');
-      for (let filled = 0; filled < bytes;) {
-        const piece = data.subarray(filled, filled + PIECE_BYTES);
-        const { bytesRead } = await handle.read(piece, 0, piece.length, offset + filled);
-        if (bytesRead === 0) {
-          throw new StoreError('invalid-object', url, 'the local file changed while it was uploaded');
-        }
-        hash.update(piece.subarray(0, bytesRead));
-        filled += bytesRead;
-      }
-      const result = await send({ offset, bytes, sha256: toDigest(hash.digest('hex')) }, data);
-      spare.push(buffer);
-      return result;
-    },
-  };
-}
-
-async function upload(
+async function uploadBytes(
   store: ObjectStore,
   url: string,
-  path: string,
-  { bytes, pass }: Contents,
+  name: string,
+  data: Uint8Array,
 ): Promise<StoredFile> {
-  if (bytes > PART_BYTES) return { path, bytes, parts: await uploadParts(store, url, { bytes, pass }) };
-  const part = await pass({ offset: 0, bytes }, async (part, data) => {
-    await store.put(url, data, part.sha256);
-    return part;
-  });
-  return { path, bytes, parts: [part] };
+  if (data.length <= PART_BYTES) await store.put(url, data);
+  else await uploadParts(store, url, data);
+  return describeBytes(name, data);
 }
 
-async function uploadParts(store: ObjectStore, url: string, { bytes, pass }: Contents): Promise<Part[]> {
-  const { client } = store;
-  const { bucket: Bucket, key: Key } = parseUrl(url);
-  return translating(url, async () => {
-    const begin = new CreateMultipartUploadCommand({ Bucket, Key, ChecksumAlgorithm: 'SHA256' });
-    const { UploadId } = await client.send(begin);
-    const target = { Bucket, Key, UploadId };
-    try {
-      const sent = await mapConcurrently(spansOf(bytes), PARALLEL, (span) =>
-        pass(span, async (part, data) => {
-          const known = { PartNumber: part.offset / PART_BYTES + 1, ChecksumSHA256: toBase64(part.sha256) };
-          const { ETag } = await client.send(new UploadPartCommand({ ...target, ...known, Body: data }));
-          return { part, known: { ...known, ETag } };
-        }),
-      );
-      const Parts = sent.map(({ known }) => known);
-      await client.send(new CompleteMultipartUploadCommand({ ...target, MultipartUpload: { Parts } }));
-      return sent.map(({ part }) => part);
-    } catch (error) {
-      // What can't be aborted now is found stale later; the error that matters is the first.
-      await client.send(new AbortMultipartUploadCommand(target)).catch(() => undefined);
-      throw error;
-    }
+async function uploadParts(store: ObjectStore, url: string, body: Uint8Array | Readable): Promise<void> {
+  const { bucket, key } = parseUrl(url);
+  const upload = new Upload({
+    client: store.client,
+    params: { Bucket: bucket, Key: key, Body: body, ChecksumAlgorithm: 'SHA256' },
+    partSize: PART_BYTES,
+    queueSize: PARALLEL,
   });
+  await translating(url, () => upload.done());
 }
 
-function spansOf(bytes: number): { readonly offset: number; readonly bytes: number }[] {
-  return Array.from({ length: Math.ceil(bytes / PART_BYTES) }, (_, index) => {
-    const offset = index * PART_BYTES;
-    return { offset, bytes: Math.min(PART_BYTES, bytes - offset) };
-  });
+async function* digesting(
+  stream: AsyncIterable<unknown>,
+  digester: PartDigester,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of stream) {
+    if (!(chunk instanceof Uint8Array)) throw new TypeError('expected a stream of bytes');
+    digester.update(chunk);
+    yield chunk;
+  }
 }
 
 /**
@@ -255,7 +189,7 @@ async function partProblem(
   store: ObjectStore,
   url: string,
   file: StoredFile,
-  part: Part,
+  part: StoredFile['parts'][number],
   into: FileHandle | null,
 ): Promise<string | null> {
   try {
@@ -277,7 +211,7 @@ async function readPart(
   store: ObjectStore,
   url: string,
   file: StoredFile,
-  part: Part,
+  part: StoredFile['parts'][number],
   into: FileHandle | null,
 ): Promise<string | null> {
   const { bucket, key } = parseUrl(url);
