@@ -12,6 +12,7 @@ import type { Config } from './config.js';
 import { ensureJanitor } from './janitor-schedule.js';
 import { TASK_QUEUE } from './domain/task-queues.js';
 import { ObjectStore } from './store/object-store.js';
+import { temporalConnectionOptions } from './temporal-connection.js';
 import { createLogger, temporalLogger } from './telemetry.js';
 import { workflowBundle } from './workflow-bundle.js';
 
@@ -27,10 +28,7 @@ const SHUTDOWN_LIMIT = '2 minutes';
 export async function runWorker(config: Config): Promise<void> {
   const logger = createLogger(config, 'worker');
   Runtime.install({ logger: temporalLogger(logger), shutdownSignals: ['SIGTERM', 'SIGINT'] });
-  const connection = await NativeConnection.connect({
-    address: config.temporal.address,
-    ...(config.temporal.tls ? { tls: true } : {}),
-  });
+  const connection = await NativeConnection.connect(temporalConnectionOptions(config));
   try {
     const worker = await Worker.create({
       connection,

@@ -81,10 +81,13 @@ function stop() {
 process.on('SIGTERM', stop);
 claim();
 const log = openSync(join(folder, 'log.txt'), 'a');
+// A job inherits the store's credentials and whatever else its machine sets, but Temporal's key is none of its business.
+const inherited = { ...process.env };
+delete inherited.TEMPORAL_API_KEY;
 child = spawn(command[0], command.slice(1), {
   stdio: ['ignore', log, log],
   detached: true,
-  env: { ...process.env, ...environment },
+  env: { ...inherited, ...environment },
 });
 
 child.on('error', (error) => {

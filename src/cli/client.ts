@@ -1,6 +1,7 @@
 /** The Temporal client of command-line programs. */
 import { Client, Connection } from '@temporalio/client';
 import type { Config } from '../config.js';
+import { temporalConnectionOptions } from '../temporal-connection.js';
 import { UserError } from './user-error.js';
 
 /** How long a server may take to answer before the command gives up. */
@@ -19,18 +20,12 @@ export async function withClient<T>(
   }
 }
 
-async function connect({ temporal }: Config): Promise<Connection> {
-  const apiKey = process.env['TEMPORAL_API_KEY'];
+async function connect(config: Config): Promise<Connection> {
   try {
-    return await Connection.connect({
-      address: temporal.address,
-      tls: temporal.tls,
-      connectTimeout: CONNECT_MS,
-      ...(apiKey === undefined || apiKey === '' ? {} : { apiKey }),
-    });
+    return await Connection.connect({ ...temporalConnectionOptions(config), connectTimeout: CONNECT_MS });
   } catch (error) {
     throw new UserError(
-      `No Temporal server answers at ${temporal.address} (${error instanceof Error ? error.message : String(error)}).\n` +
+      `No Temporal server answers at ${config.temporal.address} (${error instanceof Error ? error.message : String(error)}).\n` +
         'Start the embedded one with `npm start`, or name another with LONGHAUL_TEMPORAL_ADDRESS.',
     );
   }

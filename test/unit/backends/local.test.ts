@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import type { JobObservation } from '../../../src/backends/backend.js';
 import { LocalBackend } from '../../../src/backends/local.js';
@@ -18,6 +18,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.unstubAllEnvs();
   for (const name of await backend.list()) await backend.terminate(name, 0);
   for (const name of await backend.list()) await ended(name);
   await rm(folder, { recursive: true, force: true });
@@ -64,6 +65,13 @@ describe('a job is submitted by name', () => {
     await ended('a');
     expect(await backend.submit(request)).toBe('adopted');
     expect(await readFile(count, 'utf8')).toBe('x');
+  });
+
+  it('inherits this process’s environment, but not its key to Temporal', async () => {
+    vi.stubEnv('TEMPORAL_API_KEY', 'secret').stubEnv('AWS_REGION', 'eu-north-1');
+    await backend.submit(job('a', 'console.log(process.env.TEMPORAL_API_KEY, process.env.AWS_REGION)'));
+    await ended('a');
+    expect(await backend.logs('a', 5)).toEqual(['undefined eu-north-1']);
   });
 
   it('keeps its environment out of every file, because it holds credentials', async () => {
