@@ -16,16 +16,20 @@ export function bestIntervalSeconds(cost: number, mean: number): number {
   return Math.sqrt(2 * cost * mean) * (1 + Math.sqrt(ratio) / 3 + ratio / 9) - cost;
 }
 
+/** How many interruptions the assumption counts for: once a few were seen, hardly anything, however wrong it was. */
+const ASSUMPTION_WEIGHT = 0.1;
+
 /**
- * Mean seconds between interruptions, from what was assumed and what was seen: the assumption counts as one interruption, so that it
- * decides at first, and soon no more. `watchedSeconds`: how long the job has run so far, in all its attempts.
+ * Mean seconds between interruptions, from what was assumed and what was seen. `watchedSeconds`: how long the job has run so far,
+ * in all its attempts. While nothing has interrupted it, at least that long.
  */
 export function meanBetweenInterruptions(
   assumedSeconds: number,
   watchedSeconds: number,
   interruptions: number,
 ): number {
-  return (assumedSeconds + watchedSeconds) / (1 + interruptions);
+  if (interruptions === 0) return Math.max(assumedSeconds, watchedSeconds);
+  return (ASSUMPTION_WEIGHT * assumedSeconds + watchedSeconds) / (ASSUMPTION_WEIGHT + interruptions);
 }
 
 /** What saving and stepping take. */

@@ -16,6 +16,10 @@ from .contracts import CheckpointPolicy
 UNMEASURED_COST_STEPS = 0.25
 """What a checkpoint is taken to cost until an attempt has made one. Copies cost less, slowed steps may cost more."""
 
+FIRST_SAVE_STEPS = 4
+"""An attempt saves after so many steps at the latest: it learns what a checkpoint costs, and if lives are far shorter than
+assumed, it leaves something behind all the same."""
+
 SURVIVED_PER_MEAN = 3.0
 """One attempt in twenty lives three times the mean (exponential): one that has lived so long shows the mean to be longer."""
 
@@ -85,7 +89,8 @@ class SaveSchedule:
         """Steps between checkpoints by what has been measured. A save is not begun before the one before it is done."""
         mean = max(self._mean, self._trained / SURVIVED_PER_MEAN)
         seconds = max(best_interval_seconds(self.cost_seconds, mean), save_seconds or 0.0)
-        return max(1, round(seconds / self.step_seconds))
+        steps = max(1, round(seconds / self.step_seconds))
+        return steps if self._stalls else min(steps, FIRST_SAVE_STEPS)
 
     @property
     def step_seconds(self) -> float:

@@ -109,8 +109,17 @@ describe('the interval between checkpoints', () => {
 
   it('goes by the assumed time between interruptions until there are any, and then ever more by what is seen', () => {
     expect(meanBetweenInterruptions(180, 0, 0)).toBe(180);
-    expect(meanBetweenInterruptions(180, 20, 1)).toBe(100);
-    expect(meanBetweenInterruptions(180, 12_000, 1000)).toBeCloseTo(12, 0);
+    expect(meanBetweenInterruptions(180, 182, 1)).toBeCloseTo(182, 0);
+    expect(meanBetweenInterruptions(180, 12_000, 1000)).toBeCloseTo(12, 1);
+  });
+
+  it('unlearns an assumption that was far too long with the first interruptions', () => {
+    expect(meanBetweenInterruptions(180, 4, 1)).toBe(20);
+    expect(meanBetweenInterruptions(180, 12, 3)).toBeLessThan(10);
+  });
+
+  it('takes a job that nothing has interrupted for one that lives at least as long again', () => {
+    expect(meanBetweenInterruptions(180, 9000, 0)).toBe(9000);
   });
 
   it('is the same in the trainer, which decides by it', async () => {
