@@ -21,6 +21,7 @@ from boto3.s3.transfer import TransferConfig
 
 from longhaul_trainer.contracts import StoredFile
 from longhaul_trainer.store import Store
+from longhaul_trainer.transfers import download_all, upload_all
 
 MIB = 1024 * 1024
 THREADS = 4
@@ -64,10 +65,10 @@ def main() -> None:
         stored: list[StoredFile] = []
 
         def ours_up() -> None:
-            stored[:] = store.upload_all("s3://bench/ours", {"file": data})
+            stored[:] = upload_all(store, "s3://bench/ours", {"file": data})
 
         def ours_down() -> None:
-            problems = store.download_all("s3://bench/ours", stored, Path(scratch))[1]
+            problems = download_all(store, "s3://bench/ours", stored, Path(scratch))[1]
             assert not problems, problems
 
         ups: dict[str, Callable[[], object]] = {"longhaul": ours_up}

@@ -10,7 +10,7 @@ from .contracts import ContractError, ModelManifest, ModelRef, dump, parse
 from .errors import DataFailure, JobFailure, NotFoundError, UserFailure
 from .resume import manifest_coverage_problem
 from .store import Store, sha256_digest
-from .transfers import Source
+from .transfers import Source, download_all, upload_all
 
 
 def read_verified(store: Store, url: str, digest: str, failure: type[JobFailure] = UserFailure) -> bytes:
@@ -43,7 +43,7 @@ def fetch_model(store: Store, ref: ModelRef, into: Path) -> Path:
     """Download a model folder into ``into``, every part verified. Returns ``into``."""
     manifest: ModelManifest = read_contract(store, f"{ref.url}/manifest.json", ref.digest, ModelManifest, UserFailure)
     problem = manifest_coverage_problem(manifest.files)
-    problems = [problem] if problem else store.download_all(ref.url, manifest.files, into)[1]
+    problems = [problem] if problem else download_all(store, ref.url, manifest.files, into)[1]
     if problems:
         raise UserFailure(f"model {ref.url}: {'; '.join(problems)}")
     return into
@@ -55,7 +55,7 @@ def publish_model(store: Store, url: str, files: Mapping[str, Source], origin: s
     ``files``: contents by name (``config.json``, ``model.safetensors``, …). ``origin``: ``base``, or stage URL and
     commit.
     """
-    stored = store.upload_all(url, files)
+    stored = upload_all(store, url, files)
     data = dump(ModelManifest(schema_="longhaul.model/1", files=stored, origin=origin))
     store.put(f"{url}/manifest.json", data)
     return ModelRef(url=url, digest=sha256_digest(data))

@@ -47,7 +47,7 @@ from .head import HeadGuard
 from .layout import StageUrls, commit_id, epoch_of
 from .resume import Restored, stored_problems
 from .store import Store, sha256_digest
-from .transfers import Source
+from .transfers import Source, upload_all
 
 Lazy = Source | Callable[[], Source]
 """Contents of a file, or a function that makes them in the background thread (from tensors already copied)."""
@@ -223,7 +223,7 @@ class CheckpointManager:
         identity = commit_id(snapshot.step, self._guard.epoch, secrets.token_hex(4))
         contents = {path: source() if callable(source) else source for path, source in snapshot.files.items()}
         digest = snapshot.weights_digest() if callable(snapshot.weights_digest) else snapshot.weights_digest
-        files = self._store.upload_all(self._urls.checkpoint(identity), contents)
+        files = upload_all(self._store, self._urls.checkpoint(identity), contents)
         parent = self.last_commit
         manifest = CheckpointManifest(
             schema_="longhaul.checkpoint/1",

@@ -39,6 +39,7 @@ from .model import build_model
 from .numerics import configure, fingerprint
 from .records import Records, Task, record_key, records_of
 from .store import Store, sha256_digest
+from .transfers import download_all
 
 ROWS_KEPT = 64
 """Rows of datasets kept in memory."""
@@ -205,7 +206,7 @@ def _theta(target: EvaluationTarget, store: Store) -> float:
     url = f"{target.model.url}/manifest.json"
     manifest: ModelManifest = read_contract(store, url, target.model.digest, ModelManifest, UserFailure)
     files = [file for file in manifest.files if file.path == CONFIG]
-    contents, problems = store.download_all(target.model.url, files)
+    contents, problems = download_all(store, target.model.url, files)
     config = contents.get(CONFIG)
     if problems or not isinstance(config, memoryview):
         raise UserFailure(f"{target.model.url}: no readable {CONFIG}")

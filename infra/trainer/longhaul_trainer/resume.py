@@ -27,7 +27,7 @@ from .errors import CheckpointFailure, NotFoundError, PreconditionFailedError, U
 from .head import HeadGuard
 from .layout import StageUrls
 from .store import Store, sha256_digest
-from .transfers import stored_checksum
+from .transfers import download_all, stored_checksum
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def load_commit(
     manifest, problem = _read_manifest(store, urls, commit)
     if manifest is None:
         return None, [problem]
-    files, problems = store.download_all(urls.checkpoint(commit.id), manifest.files, into)
+    files, problems = download_all(store, urls.checkpoint(commit.id), manifest.files, into)
     return (None, problems) if problems else (Restored(commit, manifest, files), [])
 
 

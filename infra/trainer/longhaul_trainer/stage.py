@@ -52,6 +52,7 @@ from .state import (
 )
 from .step import MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
 from .store import Store
+from .transfers import download_all
 
 MICRO_BATCH_TOKENS = 16_384
 """Most tokens of a micro-batch, unless one row has more. It decides how sums are cut, so it is in the fingerprint."""
@@ -329,7 +330,7 @@ def fetch_tokenizer(store: Store, ref: ModelRef, into: Path) -> Path:
     files = [file for file in manifest.files if file.path in TOKENIZER_FILES]
     if len(files) != len(TOKENIZER_FILES):
         raise UserFailure(f"{ref.url} lacks {', '.join(set(TOKENIZER_FILES) - {file.path for file in files})}")
-    problems = store.download_all(ref.url, files, into)[1]
+    problems = download_all(store, ref.url, files, into)[1]
     if problems:
         raise UserFailure(f"tokenizer {ref.url}: {'; '.join(problems)}")
     return into

@@ -15,10 +15,9 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import botocore.session
@@ -26,12 +25,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from . import transfers
 from .answers import TransientError, translate
-from .contracts import StoredFile
 from .errors import AmbiguousWriteError, NotFoundError, PreconditionFailedError, UnavailableError
 from .layout import split_url
-from .transfers import Source
 
 T = TypeVar("T")
 
@@ -202,18 +198,6 @@ class Store:
             self.client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumSHA256=checksum, **condition)
         except ClientError as error:
             raise translate(url, error) from error
-
-    # --- large files ---
-
-    def upload_all(self, prefix: str, files: Mapping[str, Source]) -> list[StoredFile]:
-        """Uploads ``files`` below ``prefix``; their entries for a manifest. See ``transfers.upload_all``."""
-        return transfers.upload_all(self, prefix, files)
-
-    def download_all(
-        self, prefix: str, files: Sequence[StoredFile], into: Path | None = None
-    ) -> tuple[dict[str, memoryview | Path], list[str]]:
-        """Fetches ``files`` from below ``prefix``; contents by path, and problems. See ``transfers.download_all``."""
-        return transfers.download_all(self, prefix, files, into)
 
     # --- patience ---
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError as Urllib3Error
@@ -20,9 +20,7 @@ from .answers import OutOfRangeError, TransientError, code_of
 from .contracts import PART_BYTES, Part, StoredFile
 from .errors import NotFoundError
 from .layout import split_url
-
-if TYPE_CHECKING:
-    from .store import Store
+from .store import Store
 
 _CHUNK = 1024 * 1024
 
