@@ -35,6 +35,7 @@ interface Watch {
 const stack = await ChaosStack.start();
 let started = 0;
 try {
+  await untilReady();
   stack.live.killWorkers();
   const workers = new Map<number, ChildProcess>();
   const add = (): void => {
