@@ -36,6 +36,8 @@ export class AttemptRun {
   readonly #urls: ReturnType<typeof stageLayout>;
   readonly #key: Digest;
   #ledger: LedgerTip;
+  /** Name of the job, once there may be one. */
+  #job: string | null = null;
 
   constructor(
     private readonly deps: AttemptDependencies,
@@ -63,6 +65,18 @@ export class AttemptRun {
     }
   }
 
+  /** Stops the job, if there is one, with the grace to save: nobody is going to watch it. */
+  async stopJob(): Promise<void> {
+    if (this.#job === null) return;
+    const { backend } = this.deps;
+    try {
+      await backend.terminate(this.#job, this.input.graceSeconds);
+    } catch (error) {
+      // Without a lease that is renewed, it ends by itself.
+      this.#context.log.warn('the job could not be told to stop', { job: this.#job, why: String(error) });
+    }
+  }
+
   async #adopt({ result, adopted, specDigest }: Extract<Claim, { state: 'finished' }>): Promise<AttemptEnd> {
     const digest = digestIn(result.outcome);
     const spec = { revision: this.input.specRevision, digest: specDigest };
@@ -76,6 +90,7 @@ export class AttemptRun {
     const { spec, specRevision, why } = this.input;
     this.#reporter.tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null);
     const job = new AttemptJob(this.deps, this.#context, this.input, epoch, this.#reporter);
+    this.#job = job.name;
     const opened: LedgerEntry = {
       type: 'attempt-opened',
       epoch,

@@ -14,6 +14,7 @@ import type { JobSpec } from '../src/contracts/job-spec.js';
 import { allowanceProblem, nodesToAvoid, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
 import type { AttemptBudgets, Reaction } from '../src/domain/attempt-policy.js';
 import { meanBetweenInterruptions } from '../src/domain/checkpoint-interval.js';
+import { failureClassOf } from '../src/domain/failure-class.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import { runAttempt } from './activity-proxies.js';
@@ -236,7 +237,7 @@ export class JobRunner {
   }
 }
 
-/** An attempt that could not even be claimed, for a reason that waiting doesn't change. */
+/** An attempt that could not be made, or not be followed to its end, for a reason that waiting doesn't change. */
 interface Refused {
   readonly state: 'refused';
   readonly failure: JobFailure;
@@ -244,10 +245,10 @@ interface Refused {
 
 function refusalOf(error: unknown): JobFailure | null {
   if (!(error instanceof ActivityFailure) || !(error.cause instanceof ApplicationFailure)) return null;
-  const { message, nonRetryable } = error.cause;
+  const { message, nonRetryable, type } = error.cause;
   if (nonRetryable !== true) return null;
   const why = 'the attempt was refused, and would be again';
-  return { class: 'user-error', message, why, checkpoints: [], logTail: [] };
+  return { class: failureClassOf(type), message, why, checkpoints: [], logTail: [] };
 }
 
 function failureOf(

@@ -3,8 +3,7 @@ import { isCancellation, startChild } from '@temporalio/workflow';
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { ConfigRef } from '../activities/rope-bump.js';
 import type { DatasetRef } from '../src/contracts/index.js';
-import { FAILURE_CLASSES } from '../src/domain/failure-class.js';
-import type { FailureClass } from '../src/domain/failure-class.js';
+import { failureClassOf } from '../src/domain/failure-class.js';
 import type { Artifact } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
@@ -243,16 +242,11 @@ async function unlessClosed(sent: Promise<void>): Promise<void> {
 
 /** A step without attempts of its own has failed for good. */
 function failureOf(error: unknown): JobFailure {
-  const type = failureTypeOf(error);
   return {
-    class: isFailureClass(type) ? type : 'unknown',
+    class: failureClassOf(failureTypeOf(error)),
     message: messageOf(error),
     why: 'it would fail again in the same way',
     checkpoints: [],
     logTail: [],
   };
-}
-
-function isFailureClass(type: string | null): type is FailureClass {
-  return FAILURE_CLASSES.some((one) => one === type);
 }

@@ -18,3 +18,8 @@ export const FAILURE_CLASSES = [
 
 /** Why an attempt ended. */
 export type FailureClass = (typeof FAILURE_CLASSES)[number];
+
+/** The class that a failure's type names; `unknown`: it names none. */
+export function failureClassOf(type: string | null | undefined): FailureClass {
+  return FAILURE_CLASSES.find((one) => one === type) ?? 'unknown';
+}

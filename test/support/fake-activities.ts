@@ -1,5 +1,5 @@
 /** Activities that answer at once, for tests of the workflow code alone. What they are called with is recorded. */
-import { Context } from '@temporalio/activity';
+import { ApplicationFailure, Context } from '@temporalio/activity';
 import { randomUUID } from 'node:crypto';
 import type {
   AttemptEnd,
@@ -68,8 +68,8 @@ export function fakeOutcome(spec: JobSpec, epoch: number): FinishedOutcome {
   };
 }
 
-/** What may be said about a failed attempt; the rest is of no account. Or: it runs until it is told to stop. */
-export type FakeEnd = Partial<EndedAttempt> | 'until-stopped';
+/** What may be said about a failed attempt; the rest is of no account. Or: it is refused; it runs until it is told to stop. */
+export type FakeEnd = Partial<EndedAttempt> | ApplicationFailure | 'until-stopped';
 
 function fakeEnd(end: Partial<EndedAttempt>): EndedAttempt {
   return {
@@ -162,6 +162,7 @@ export class FakeActivities {
     const end = this.ends.get(folder)?.shift();
     const tip: LedgerTip = { records: ledger.records + 2, tip: fakeDigest([folder, epoch]) };
     if (end === 'until-stopped') return { ...fakeEnd(await stopOf()), epoch, ledger: tip };
+    if (end instanceof ApplicationFailure) throw end;
     if (end !== undefined) return { ...fakeEnd(end), epoch, ledger: tip };
     return {
       state: 'done',

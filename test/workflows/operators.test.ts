@@ -1,5 +1,6 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import type { WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import type { UpdateDefinition } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
@@ -98,6 +99,18 @@ describe('a stage whose budget is used up parks the run, which waits for an oper
       expect(parked?.choices.join('\n')).toMatch(/retryStage.*\n.*06-stage-2.* need.*\n.*abort/s);
       expect(stages.find(({ folder }) => folder === STAGE)?.state).toBe('parked');
       expect(problems.join()).toContain('no such column');
+    });
+  });
+
+  it('parks in the class of an attempt that was refused, and retries that as well', async () => {
+    const fakes = new FakeActivities();
+    const refused = { type: 'checkpoint', nonRetryable: true, message: 'HEAD is missing' };
+    fakes.ends.set(STAGE, [ApplicationFailure.create(refused)]);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      const { parked } = await inState(handle, 'parked');
+      expect(parked).toMatchObject({ folder: STAGE, class: 'checkpoint', message: 'HEAD is missing' });
+      await handle.executeUpdate(retryStageUpdate, { args: [who] });
+      await handle.result();
     });
   });
 
