@@ -1,6 +1,6 @@
 /** Results of finished stages: kept in the stage, found again by it, and shared with other runs by what was computed. */
 import { z } from 'zod';
-import { outcomeSchema } from '../src/contracts/index.js';
+import { digestSchema, outcomeSchema } from '../src/contracts/index.js';
 import type { Digest } from '../src/contracts/index.js';
 import { checkpointRef, pinCheckpoint, verifyCheckpoint } from '../src/store/checkpoints.js';
 import { sha256, shortDigest } from '../src/store/digest.js';
@@ -21,6 +21,7 @@ const resultSchema = z.strictObject({
   schema: z.literal('longhaul.stage-result/1'),
   stageUrl: z.string().min(1).describe('Prefix of the stage that made it'),
   outcome: outcomeSchema,
+  key: digestSchema.optional().describe('Of a shared result: the whole digest of what was computed'),
 });
 
 /** The verified result of a stage, or null: none yet, or what it names is no longer what it says. */
@@ -28,20 +29,31 @@ export async function findResult(store: ObjectStore, stageUrl: string): Promise<
   return readResult(store, stageLayout(stageUrl).result);
 }
 
-/** The verified result that some run has for the same work, or null. */
+/** The verified result that some run has for the same work, or null: none, or one that does not say that it is of this work. */
 export async function findSharedResult(
   store: ObjectStore,
   rootUrl: string,
   key: Digest,
 ): Promise<StageResult | null> {
-  return readResult(store, rootLayout(rootUrl).sharedResult(key));
+  return readResult(store, rootLayout(rootUrl).sharedResult(key), key);
 }
 
-async function readResult(store: ObjectStore, url: string): Promise<StageResult | null> {
-  const found = await store.findJson(url, resultSchema);
-  if (found === null || found.value.outcome.result === 'ended') return null;
-  const result = { stageUrl: found.value.stageUrl, outcome: found.value.outcome };
+/** `key`: of a shared result, whose name holds only the beginning of it. */
+async function readResult(store: ObjectStore, url: string, key?: Digest): Promise<StageResult | null> {
+  const found = await readable(store, url);
+  if (found === null || found.outcome.result === 'ended' || found.key !== key) return null;
+  const result = { stageUrl: found.stageUrl, outcome: found.outcome };
   return (await isStored(store, result)) ? result : null;
+}
+
+/** The object, or null: a broken one is no result, and the work is simply done. */
+async function readable(store: ObjectStore, url: string): Promise<z.infer<typeof resultSchema> | null> {
+  try {
+    return (await store.findJson(url, resultSchema))?.value ?? null;
+  } catch (error) {
+    if (isStoreError(error, 'invalid-object')) return null;
+    throw error;
+  }
 }
 
 async function isStored(store: ObjectStore, { stageUrl, outcome }: StageResult): Promise<boolean> {
@@ -65,14 +77,17 @@ export async function saveResult(store: ObjectStore, stageUrl: string, result: S
   await store.putJson(stageLayout(stageUrl).result, resultSchema, value);
 }
 
-/** Lets other runs find a result by what was computed. The first one stays: those after it are the same. */
+/**
+ * Lets other runs find a result by what was computed. The first one stays: those after it are the same, but for one of other
+ * work under the same short name, which is never adopted.
+ */
 export async function shareResult(
   store: ObjectStore,
   rootUrl: string,
   key: Digest,
   result: StageResult,
 ): Promise<void> {
-  const value = resultSchema.parse({ schema: 'longhaul.stage-result/1', ...result });
+  const value = resultSchema.parse({ schema: 'longhaul.stage-result/1', ...result, key });
   try {
     await store.create(rootLayout(rootUrl).sharedResult(key), encodeJson(value));
   } catch (error) {

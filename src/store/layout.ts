@@ -29,7 +29,7 @@ export const rootLayout = (rootUrl: string) => ({
   dataset: (name: string, digest: Digest) => `${rootUrl}/datasets/${name}@${shortDigest(digest)}`,
   model: (name: string, digest: Digest) => `${rootUrl}/models/${name}@${shortDigest(digest)}`,
   run: (run: string) => `${rootUrl}/runs/${run}`,
-  /** Result of a stage, by the digest of what it computes. */
+  /** Result of a stage, by the beginning of the digest of what it computes; the object holds the whole one. */
   sharedResult: (key: Digest) => `${rootUrl}/results/${shortDigest(key)}.json`,
   /** Scratch space for probes. */
   probes: `${rootUrl}/.probes`,

@@ -3,14 +3,9 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { claimAttempt } from '../../activities/attempt-claim.js';
 import type { RunAttemptInput } from '../../activities/attempt-types.js';
 import { saveResult, shareResult } from '../../activities/stage-result.js';
-import {
-  attemptSchema,
-  evaluateSpecSchema,
-  pinSchema,
-  trainSpecSchema,
-} from '../../src/contracts/index.js';
+import { attemptSchema, evaluateSpecSchema, pinSchema, trainSpecSchema } from '../../src/contracts/index.js';
 import type { Digest } from '../../src/contracts/index.js';
-import { encodeJson, readHead, sha256, stageLayout } from '../../src/store/index.js';
+import { encodeJson, readHead, rootLayout, sha256, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { stageKey } from '../../src/store/stage-key.js';
 import trainJson from '../../src/contracts/fixtures/valid/job-spec/train-from-checkpoint.json' with { type: 'json' };
@@ -166,6 +161,24 @@ describe('a finished stage is adopted, not made again', () => {
     );
     const fresh = inputOf('fresh');
     expect((await claimAttempt(store, fresh, key)).state).toBe('claimed');
+  });
+
+  it('does not adopt another run’s result unless it says that it is of the same work', async () => {
+    const { sharedResult } = rootLayout(rootUrl);
+    const other = stageKey(input.spec, 'other code');
+    await shareResult(store, rootUrl, other, await finish(inputOf('made').spec.stageUrl, 1));
+    // As if both keys began alike.
+    const shared = Buffer.from((await store.get(sharedResult(other))).data);
+    await store.put(sharedResult(key), shared);
+    expect((await claimed({ reuse: true })).epoch).toBe(1);
+    // As it was written before results held their key.
+    await store.put(sharedResult(key), Buffer.from(shared.toString().replace(/,\s*"key": "[^"]+"/, '')));
+    expect((await claimed({ reuse: true, owner: 'owner/2' })).epoch).toBe(2);
+    await store.put(sharedResult(key), Buffer.from('not JSON'));
+    expect((await claimed({ reuse: true, owner: 'owner/3' })).epoch).toBe(3);
+    await store.put(sharedResult(key), Buffer.from(shared.toString().replaceAll(other, key)));
+    const adopted = await claimAttempt(store, { ...input, reuse: true, owner: 'owner/4' }, key);
+    expect(adopted.state).toBe('finished');
   });
 
   it.each(['second', 'A.second_Run-2'])('keeps the checkpoint that the run %s has adopted', async (run) => {
