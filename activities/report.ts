@@ -20,6 +20,7 @@ import { isStoreError } from '../src/store/errors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { findSpecUrl } from '../src/store/stage-spec.js';
 import { heartbeating } from './heartbeating.js';
 import { findResult } from './stage-result.js';
 
@@ -102,9 +103,11 @@ class RunReader {
 
   async #stage(folder: string, url: string): Promise<GatheredStage> {
     const layout = stageLayout(url);
-    const madeAt = (await findResult(this.store, url))?.stageUrl ?? url;
+    const result = await findResult(this.store, url);
+    const madeAt = result?.stageUrl ?? url;
+    const ownEpoch = madeAt === url ? (result?.outcome.epoch ?? null) : null;
     const [spec, results, epochs] = await Promise.all([
-      this.#read(layout.spec, jobSpecSchema),
+      this.#read(await findSpecUrl(this.store, url, ownEpoch), jobSpecSchema),
       this.#read(layout.results, evaluationResultsSchema),
       this.store.folders(stageLayout(madeAt).attempts),
     ]);

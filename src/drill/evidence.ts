@@ -5,11 +5,12 @@ import {
   evaluationResultsSchema,
   jobSpecSchema,
 } from '../contracts/index.js';
-import type { CheckpointManifest, CommitId, EvaluateSpec, Outcome, TrainSpec } from '../contracts/index.js';
+import type { CheckpointManifest, CommitId, Outcome, TrainSpec } from '../contracts/index.js';
 import { digestOf } from '../domain/digest.js';
 import { readOutcome } from '../store/attempt-files.js';
 import { partsOfCommitId, runLayout, stageLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
+import { findSpecUrl } from '../store/stage-spec.js';
 import { mapConcurrently } from '../store/transfer.js';
 
 const PARALLEL_READS = 8;
@@ -73,26 +74,23 @@ export async function readEvidence(store: ObjectStore, runUrl: string): Promise<
   const stages: StageEvidence[] = [];
   for (const folder of (await store.folders(layout.stages)).sort()) {
     const stageUrl = layout.stage(folder);
-    const spec = (await store.findJson(stageLayout(stageUrl).spec, jobSpecSchema))?.value;
-    if (spec === undefined) continue; // a bump or another stage without a job
-    stages.push(await stageEvidence(store, folder, spec));
+    if (!(await store.exists(stageLayout(stageUrl).spec))) continue; // a bump or another stage without a job
+    stages.push(await stageEvidence(store, folder, stageUrl));
   }
   return stages;
 }
 
-async function stageEvidence(
-  store: ObjectStore,
-  folder: string,
-  spec: TrainSpec | EvaluateSpec,
-): Promise<StageEvidence> {
-  const outcomes = await outcomesOf(store, spec.stageUrl);
+async function stageEvidence(store: ObjectStore, folder: string, stageUrl: string): Promise<StageEvidence> {
+  const outcomes = await outcomesOf(store, stageUrl);
   const attempts = outcomes.map(evidenceOf);
   const outcome = outcomes.findLast((one) => one.outcome !== null && one.outcome.result !== 'ended')?.outcome;
+  const specUrl = await findSpecUrl(store, stageUrl, outcome?.epoch ?? null);
+  const { value: spec } = await store.getJson(specUrl, jobSpecSchema);
   if (outcome?.result === 'trained' && spec.kind === 'train') {
     return { kind: 'train', folder, attempts, ...(await trainedEvidence(store, spec, outcome)) };
   }
   if (outcome?.result === 'evaluated') {
-    const { value } = await store.getJson(stageLayout(spec.stageUrl).results, evaluationResultsSchema);
+    const { value } = await store.getJson(stageLayout(stageUrl).results, evaluationResultsSchema);
     const answers = value.records.map((record) => ({ ...record, key: undefined, finishedAt: undefined }));
     return {
       kind: 'evaluate',

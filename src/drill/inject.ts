@@ -194,6 +194,7 @@ export async function runningJob(
       const name = jobName(run, stage, head.epoch);
       const { state } = await backend.observe(name);
       if (state !== 'running') return null;
+      // Whichever revision of the spec the job works by: none changes the kind.
       const { kind } = (await store.getJson(urls.spec, jobSpecSchema)).value;
       return { stage, name, commit: head.commit, commits: kind === 'train' };
     }

@@ -11,5 +11,6 @@ export * from './models.js';
 export * from './object-store.js';
 export * from './race-probe.js';
 export * from './run-owner.js';
+export * from './stage-spec.js';
 export * from './stale-uploads.js';
 export * from './transfer.js';
