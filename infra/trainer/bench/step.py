@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
+from bench_support import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-# Found by the path above, which therefore comes first.
-from longhaul_trainer.attention import document_layout  # noqa: E402
-from longhaul_trainer.config import read_config  # noqa: E402
-from longhaul_trainer.contracts import Runtime  # noqa: E402
-from longhaul_trainer.model import Precision, build_model  # noqa: E402
-from longhaul_trainer.numerics import configure  # noqa: E402
-from longhaul_trainer.optim import OptimizerSettings, adamw  # noqa: E402
-from longhaul_trainer.stage import MICRO_BATCH_TOKENS  # noqa: E402
-from longhaul_trainer.step import MicroBatch, next_token_labels, train_step  # noqa: E402
+from longhaul_trainer.attention import document_layout
+from longhaul_trainer.config import read_config
+from longhaul_trainer.contracts import Runtime
+from longhaul_trainer.model import Precision, build_model
+from longhaul_trainer.numerics import configure
+from longhaul_trainer.optim import OptimizerSettings, adamw
+from longhaul_trainer.stage import MICRO_BATCH_TOKENS
+from longhaul_trainer.step import MicroBatch, next_token_labels, train_step
 
 CONFIG = ROOT.parents[1] / "models" / "base-tiny" / "config.json"
 SHORT = (37, 150, 64, 211, 90, 12, 300, 160)
