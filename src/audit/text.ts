@@ -90,7 +90,7 @@ const CHECK_MARKS: Readonly<Record<Check['state'], string>> = {
 };
 
 function checkLines({ name, summary, state, differences, notes }: Check, width: number): string[] {
-  const head = `  ${CHECK_MARKS[state]} ${name.padEnd(12)}`;
+  const head = `  ${CHECK_MARKS[state]}  ${name.padEnd(13)}`;
   const text = wrapText(summary, Math.max(40, width - head.length));
   return [
     ...text.map((line, index) => (index === 0 ? head : ' '.repeat(head.length)) + line),

@@ -11,6 +11,9 @@ import { addWatchCommand } from './commands/watch.js';
 import { addWorkerCommand } from './commands/worker.js';
 import { UserError } from './user-error.js';
 
+/** Exit code of a program whose reader has gone, as shells count SIGPIPE. */
+const READER_GONE = 141;
+
 /** Parses the arguments, runs the command and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('longhaul')
@@ -29,6 +32,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   ]) {
     add(program);
   }
+  process.stdout.on('error', leaveQuietly);
   try {
     await program.parseAsync(argv);
   } catch (error) {
@@ -36,4 +40,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     console.error(error.message);
     process.exitCode = 1;
   }
+}
+
+/** In `longhaul audit RUN | head`, whoever reads has seen enough: no error to tell of. */
+function leaveQuietly(error: Error): void {
+  if ('code' in error && error.code === 'EPIPE') process.exit(READER_GONE);
+  throw error;
 }

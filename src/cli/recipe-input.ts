@@ -26,7 +26,8 @@ export interface GivenRecipe {
  */
 export async function readRecipe({ file, preset }: RecipeArguments): Promise<GivenRecipe> {
   const given = file === undefined ? {} : await readJsonFile(file);
-  if (!isObject(given)) throw new UserError(`${file ?? ''} holds no JSON object`);
+  if (!isObject(given))
+    throw new UserError(`${file ?? ''} holds JSON, but no object: a recipe is written {…}.`);
   return resolveRecipe(preset === undefined ? given : { ...given, preset });
 }
 
@@ -46,6 +47,9 @@ async function readJsonFile(file: string): Promise<unknown> {
     const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
     return parsed;
   } catch (error) {
-    throw new UserError(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    if (error instanceof SyntaxError) throw new UserError(`${file} is not valid JSON: ${error.message}`);
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      throw new UserError(`There is no file ${file}.`);
+    throw new UserError(`${file} can’t be read: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

@@ -26,7 +26,9 @@ export async function printRunEnd(options: {
   if (end.state !== 'completed') {
     if (end.status === undefined || end.status.problems.length === 0)
       for (const line of end.problems) write(line);
-    write(`The run ${end.state === 'failed' ? 'failed' : 'was cancelled'}.`);
+    // An abort ends the workflow as failed; the run's own state says what it was.
+    const cancelled = end.state === 'cancelled' || end.status?.state === 'cancelled';
+    write(`The run ${cancelled ? 'was cancelled' : 'failed'}.`);
     return EXIT.failed;
   }
   const reportUrl = end.status?.reportUrl ?? null;

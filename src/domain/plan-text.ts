@@ -181,7 +181,7 @@ function checkpointTable(plan: Plan): string[] {
   const rows = plan.stages.map(
     ({ name, checkpoints: { everySteps, auto, count, kept, bytesEach, bytesWritten, bytesKept } }) => [
       name,
-      `${auto ? 'auto, about ' : ''}${grouped(everySteps)} steps`,
+      `${auto ? 'auto, about ' : ''}${grouped(everySteps)} ${everySteps === 1 ? 'step' : 'steps'}`,
       grouped(count),
       formatBytes(bytesEach),
       formatBytes(bytesWritten),

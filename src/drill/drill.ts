@@ -7,6 +7,7 @@ import type { Recipe } from '../domain/recipe-schema.js';
 import { digestSchema } from '../contracts/common.js';
 import { digestOf } from '../domain/digest.js';
 import { jobName } from '../domain/job-names.js';
+import { durationText } from '../domain/status-markdown.js';
 import { runLayout, rootLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { encodeJson } from '../store/object-store.js';
@@ -16,9 +17,9 @@ import type { Check } from './compare.js';
 import { readEvidence } from './evidence.js';
 import type { ConsumedRows, StageEvidence } from './evidence.js';
 import { injectFaults, possibleKinds } from './inject.js';
-import type { DrillWorker, InjectedFault } from './inject.js';
+import type { DrillWorker } from './inject.js';
 import { ledgerProblems } from './ledger.js';
-import { drillReportSchema, drillText, drillUrls } from './report.js';
+import { drillReportSchema, drillText, drillUrls, faultCells } from './report.js';
 import type { DrillReport } from './report.js';
 import { faultSchedule } from './schedule.js';
 import type { FaultKind } from './schedule.js';
@@ -65,7 +66,9 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
   const urls = { undisturbed: root.run(runs.undisturbed), disturbed: root.run(runs.disturbed) };
 
   deps.note(`Undisturbed run ${runs.undisturbed}`);
+  deps.note(`  to follow it from a second shell: longhaul watch ${runs.undisturbed}`);
   const undisturbed = await timed(() => deps.execute(runs.undisturbed));
+  deps.note(`  ${endText(undisturbed)}`);
   const wanted = await readEvidence(deps.store, urls.undisturbed);
   const kinds = possibleKinds(deps, options.kinds);
   const faultCount = undisturbed.value.completed ? options.faults : 0;
@@ -76,7 +79,8 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
     ...paceFor(wanted, faultCount),
     longestFreezeSeconds: LONGEST_FREEZE_SECONDS,
   });
-  deps.note(`Disturbed run ${runs.disturbed}: ${schedule.length} faults (${kinds.join(', ')}), seed ${seed}`);
+  deps.note(`Disturbed run ${runs.disturbed}`);
+  deps.note(`  ${schedule.length} faults, drawn by seed ${seed} from ${kinds.join(', ')}`);
   const over = new AbortController();
   const targets = {
     ...deps,
@@ -85,8 +89,11 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
     graceSeconds: recipe.execution.graceSeconds,
   };
   const execution = timed(() => deps.execute(runs.disturbed)).finally(() => over.abort());
-  const injection = injectFaults(targets, schedule, over.signal, (fault) => deps.note(faultLine(fault)));
+  const injection = injectFaults(targets, schedule, over.signal, (fault) =>
+    deps.note(`  ${faultCells(fault).join('  ')}`),
+  );
   const [disturbed, faults] = await Promise.all([execution, injection]);
+  deps.note(`  ${endText(disturbed)}`);
 
   const left = await readEvidence(deps.store, urls.disturbed);
   const checks = [
@@ -143,8 +150,8 @@ async function timed<T>(work: () => Promise<T>): Promise<{ readonly value: T; re
   return { value, seconds: (performance.now() - since) / 1000 };
 }
 
-function faultLine({ at, kind, job, committedStep }: InjectedFault): string {
-  return `${at}  ${kind}  ${job}${committedStep === null ? '' : `  after step ${committedStep}`}`;
+function endText({ value, seconds }: { readonly value: ExecutedRun; readonly seconds: number }): string {
+  return value.completed ? `completed in ${durationText(seconds)}` : value.problem;
 }
 
 function completedCheck(what: string, run: ExecutedRun): Check {

@@ -44,6 +44,16 @@ export function drillUrls(runUrl: string): { readonly json: string; readonly tex
   return { json: `${runUrl}/drill/report.json`, text: `${runUrl}/drill/report.txt` };
 }
 
+type Fault = DrillReport['faults'][number];
+
+/** When a fault struck, which, and whom: `2026-11-24 11:35:40  kill  02-stage-1  attempt 1  newest commit at step 3`. */
+export function faultCells({ at, kind, stage, job, committedStep }: Fault): string[] {
+  // A job's name ends in its attempt's number; the run's name before it is long, and known.
+  const attempt = `attempt ${Number(job.split('.').at(-1))}`;
+  const commit = committedStep === null ? 'nothing committed yet' : `newest commit at step ${committedStep}`;
+  return [at.slice(0, 19).replace('T', ' '), kind, stage, attempt, commit];
+}
+
 /** The report for people. */
 export function drillText(report: DrillReport): string {
   const { undisturbed, disturbed } = report.seconds;
@@ -66,17 +76,8 @@ export function drillText(report: DrillReport): string {
       '  ',
     ),
     '',
-    'Faults',
-    ...textTable(
-      report.faults.map(({ at, kind, job, committedStep }) => [
-        at,
-        kind,
-        job,
-        committedStep === null ? 'nothing committed yet' : `after step ${committedStep}`,
-      ]),
-      ['left'],
-      '  ',
-    ),
+    'Faults that struck, UTC',
+    ...textTable(report.faults.map(faultCells), ['left'], '  '),
     '',
   ].join('\n');
 }

@@ -31,7 +31,7 @@ describe('longhaul audit', () => {
     const { stdout, exitCode } = await longhaul('r');
     expect(stdout).toContain('Verified: nothing differs. Not checked: Temporal.');
     expect(stdout).toMatch(
-      /– Temporal +the history was not read: No Temporal server answers at 127\.0\.0\.1:1/,
+      /–  Temporal +the history was not read: No Temporal server answers at 127\.0\.0\.1:1/,
     );
     expect(exitCode).toBe(0);
   });

@@ -8,7 +8,8 @@ import type { Config } from '../../config.js';
 import { isObject } from '../../domain/json.js';
 import { PRESETS } from '../../domain/presets.js';
 import { drill } from '../../drill/drill.js';
-import type { ExecutedRun } from '../../drill/drill.js';
+import type { DrillDependencies, ExecutedRun } from '../../drill/drill.js';
+import { possibleKinds } from '../../drill/inject.js';
 import { drillText, drillUrls } from '../../drill/report.js';
 import { FAULT_KINDS } from '../../drill/schedule.js';
 import type { FaultKind } from '../../drill/schedule.js';
@@ -62,11 +63,16 @@ export function addDrillCommand(program: Command): void {
 async function runDrill(file: string | undefined, options: DrillCommandOptions): Promise<void> {
   const given = drillable(await readRecipe({ file, preset: options.preset }));
   const config = await cliConfig();
+  const backend = new LocalBackend(join(config.dataDir, 'jobs'));
   const worker = options.ownWorker === true ? new OwnWorker() : null;
+  if (possibleKinds({ backend, worker }, options.kinds).length === 0)
+    throw new UserError(
+      `--kinds: ${options.kinds.join(' and ')} can’t be brought about without --own-worker.`,
+    );
   const store = ObjectStore.connect(config.s3);
   try {
     process.exitCode = await withClient(config, (client) =>
-      drillAndPrint(client, config, store, worker, given, options),
+      drillAndPrint(client, config, { store, backend, worker }, given, options),
     );
   } finally {
     await worker?.stop();
@@ -83,24 +89,21 @@ function drillable({ input }: GivenRecipe): GivenRecipe {
   const given = resolveRecipe({ ...input, execution: { ...execution, onFailure: 'fail', reuse: false } });
   if (given.recipe.runtime.strict) return given;
   throw new UserError(
-    'runtime.strict is false, and without it no two runs have the same bits: set it to true',
+    'runtime.strict is false in this recipe, and without it no two runs have the same bits: set it to true.',
   );
 }
 
 async function drillAndPrint(
   client: Client,
   config: Config,
-  store: ObjectStore,
-  worker: OwnWorker | null,
+  targets: Pick<DrillDependencies, 'store' | 'backend' | 'worker'>,
   given: GivenRecipe,
   options: DrillCommandOptions,
 ): Promise<number> {
   const { recipe } = given;
   const report = await drill(
     {
-      store,
-      backend: new LocalBackend(join(config.dataDir, 'jobs')),
-      worker,
+      ...targets,
       rootUrl: config.s3.rootUrl,
       execute: (run) => execute(client, run, given),
       note: (line) => console.log(line),
@@ -108,7 +111,7 @@ async function drillAndPrint(
     { ...options, recipe, name: options.name ?? newRunName(`drill-${recipe.name}`, new Date()) },
   );
   const runUrl = rootLayout(recipe.store?.url ?? config.s3.rootUrl).run(report.disturbedRun);
-  console.log(`\n${drillText(report)}\n${drillUrls(runUrl).json}`);
+  console.log(`\n${drillText(report)}\nReport  ${drillUrls(runUrl).json}`);
   return report.passed ? 0 : 1;
 }
 
@@ -138,14 +141,16 @@ async function execute(client: Client, run: string, given: GivenRecipe): Promise
 function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value >= 0) return value;
-  throw new UserError(`${JSON.stringify(text)} is not a whole number`);
+  throw new UserError(`${JSON.stringify(text)} is not a whole number.`);
 }
 
 function faultKinds(text: string): FaultKind[] {
   return text.split(',').map((name) => {
     const kind = FAULT_KINDS.find((one) => one === name.trim());
     if (kind === undefined) {
-      throw new UserError(`there is no fault ${JSON.stringify(name)}; there are ${FAULT_KINDS.join(', ')}`);
+      throw new UserError(
+        `--kinds: there is no fault ${JSON.stringify(name)}; there are ${FAULT_KINDS.join(', ')}.`,
+      );
     }
     return kind;
   });

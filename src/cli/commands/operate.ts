@@ -1,6 +1,7 @@
 /** `longhaul pause`, `resume`, `retry`, `skip`, `abort`, `approve`, `budget`: what an operator can tell a run. */
 import { readFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import { Option } from 'commander';
 import type { Command } from 'commander';
 import { FAILURE_CLASSES } from '../../domain/failure-class.js';
 import { isObject } from '../../domain/json.js';
@@ -16,6 +17,8 @@ interface Field {
   readonly flags: string;
   readonly meaning: string;
   readonly required?: true;
+  /** What may be written; absent: the run says what it takes. */
+  readonly choices?: readonly string[];
   /** The field's value, from what the user wrote; absent: as written. */
   readonly read?: (written: string) => unknown;
 }
@@ -30,7 +33,8 @@ interface Operation {
 
 const stage: Field = {
   flags: '--stage <folder>',
-  meaning: 'the stage, <nn-name> as `longhaul status --json` shows it; without it, the one that is parked',
+  meaning:
+    'the stage’s folder, such as 04-stage-1 (`longhaul audit` and `status --json` show it); without it, the parked one',
 };
 
 /** Every command with its update. */
@@ -77,7 +81,11 @@ export const OPERATIONS: readonly Operation[] = [
     description: 'Open a gate that the recipe has before a stage',
     action: 'approve',
     fields: {
-      stage: { flags: '--stage <name>', meaning: 'the stage that may begin, by its name', required: true },
+      stage: {
+        flags: '--stage <name>',
+        meaning: 'the stage that may begin, by its name in the recipe, such as stage-2',
+        required: true,
+      },
     },
   },
   {
@@ -85,7 +93,12 @@ export const OPERATIONS: readonly Operation[] = [
     description: 'Change how often stages are relaunched for a failure class, from now on',
     action: 'setBudget',
     fields: {
-      class: { flags: '--class <class>', meaning: FAILURE_CLASSES.join(', '), required: true },
+      class: {
+        flags: '--class <class>',
+        meaning: 'failure class',
+        choices: FAILURE_CLASSES,
+        required: true,
+      },
       relaunches: {
         flags: '--relaunches <count>',
         meaning: 'relaunches of this class without progress in between',
@@ -109,9 +122,9 @@ function addOperation(program: Command, operation: Operation): void {
     .argument('<run>', 'name of the run')
     .requiredOption('--reason <text>', 'why; kept in the run’s ledger')
     .option('--actor <name>', 'who asks; kept in the run’s ledger', osUser());
-  for (const { flags, meaning, required } of Object.values(fields)) {
-    if (required === true) command.requiredOption(flags, meaning);
-    else command.option(flags, meaning);
+  for (const { flags, meaning, required, choices } of Object.values(fields)) {
+    const option = new Option(flags, meaning).makeOptionMandatory(required === true);
+    command.addOption(choices === undefined ? option : option.choices(choices));
   }
   command.action(async (run: string, options: JsonObject) => {
     const input = await inputOf(operation, options);
@@ -147,7 +160,8 @@ async function readJsonArgument(written: string): Promise<JsonObject> {
     const parsed: unknown = JSON.parse(text);
     if (isObject(parsed)) return parsed;
   } catch (error) {
-    throw new UserError(`--overrides: ${error instanceof Error ? error.message : String(error)}`);
+    const why = error instanceof Error ? error.message : String(error);
+    throw new UserError(`--overrides: neither a JSON object nor a file that holds one: ${why}`);
   }
   throw new UserError('--overrides: expected a JSON object, such as {"schedule": {"peak": 1e-5}}');
 }

@@ -1,6 +1,8 @@
 /** `longhaul status`: the runs there are, or where one of them is. */
-import type { Client } from '@temporalio/client';
+import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
+import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Command } from 'commander';
+import { SEARCH_ATTRIBUTES } from '../../domain/search-attributes.js';
 import { durationText } from '../../domain/status-markdown.js';
 import { textTable } from '../../domain/text-table.js';
 import { withClient } from '../client.js';
@@ -11,6 +13,7 @@ import { RunWatcher } from '../run-watcher.js';
 import { UserError } from '../user-error.js';
 
 const LISTED = 20;
+const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.state.name, 'KEYWORD');
 
 /** Adds the command. */
 export function addStatusCommand(program: Command): void {
@@ -39,13 +42,21 @@ async function listRuns(client: Client): Promise<void> {
   const rows: string[][] = [];
   for await (const run of client.workflow.list({ query: "WorkflowType = 'recipe'", pageSize: LISTED })) {
     const seconds = ((run.closeTime ?? new Date()).getTime() - run.startTime.getTime()) / 1000;
-    rows.push([
-      run.workflowId,
-      run.status.name.toLowerCase(),
-      run.startTime.toISOString(),
-      durationText(seconds),
-    ]);
+    rows.push([run.workflowId, stateOf(run), instantText(run.startTime), durationText(seconds)]);
     if (rows.length === LISTED) break;
   }
-  console.log(rows.length === 0 ? 'There are no runs yet.' : textTable(rows, ['left']).join('\n'));
+  const head = ['run', 'state', 'started, UTC', 'time'];
+  console.log(rows.length === 0 ? 'There are no runs yet.' : textTable([head, ...rows], ['left']).join('\n'));
+}
+
+/** An open workflow may be parked or paused, and a failed one aborted, which only the run's own state tells. */
+function stateOf({ status, typedSearchAttributes }: WorkflowExecutionInfo): string {
+  const own = typedSearchAttributes.get(STATE);
+  const saysMore = status.name === 'RUNNING' || (status.name === 'FAILED' && own === 'cancelled');
+  return saysMore && own !== undefined ? own : status.name.toLowerCase();
+}
+
+/** YYYY-MM-DD HH:MM:SS, UTC. */
+function instantText(instant: Date): string {
+  return instant.toISOString().slice(0, 19).replace('T', ' ');
 }
