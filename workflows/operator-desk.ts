@@ -235,7 +235,7 @@ export class OperatorDesk {
     const attempts = { ...execution.attempts, [input.class]: input.relaunches };
     this.#recipe = { ...this.#recipe, execution: { ...execution, attempts } };
     await this.running?.setBudgets(attempts);
-    return `${input.class} may be relaunched ${input.relaunches} times without progress in between.`;
+    return `Relaunches after ${input.class} without progress in between: ${input.relaunches}.`;
   }
 
   #stage(folder: string | undefined) {

@@ -4,6 +4,7 @@ import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { ConfigRef } from '../activities/rope-bump.js';
 import type { DatasetRef } from '../src/contracts/index.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
+import { formatScientific } from '../src/domain/quantities.js';
 import type { Artifact } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
@@ -107,7 +108,9 @@ export class StepRunner {
     configs.set(folder, derived);
     return {
       ...FINISHED,
-      change: { note: `NTK suggests ${bump.suggestion.toPrecision(3)} for ${bump.lengthRatio}×` },
+      change: {
+        note: `NTK suggests ${formatScientific(Number(bump.suggestion.toPrecision(3)))} for ${bump.lengthRatio}×`,
+      },
       artifacts: [{ kind: 'config', ...derived }],
     };
   }

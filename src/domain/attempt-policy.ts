@@ -50,7 +50,7 @@ export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudg
   if (ofClass > budget || (last.progressed && budget === 0)) {
     return {
       kind: 'park',
-      why: `${last.class}: ${budget} relaunches without progress are allowed, and used up`,
+      why: `${last.class}: the allowance of relaunches without progress (${budget}) is used up`,
     };
   }
   const same = sinceProgress.filter((attempt) => attempt.signature === last.signature).length;
