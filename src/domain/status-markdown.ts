@@ -23,7 +23,7 @@ export function statusMarkdown(status: RunStatus): string {
       '|---|---|---|---|---|---|---|---|',
       ...status.stages.map(stageRow),
     ].join('\n'),
-    `Everything is below \`${status.runUrl}\`${status.reportUrl === null ? '' : `; report: \`${status.reportUrl}\``}`,
+    `Everything is below \`${status.runUrl}\`.`,
   ].join('\n\n');
 }
 

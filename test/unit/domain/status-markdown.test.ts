@@ -53,4 +53,10 @@ describe('a parked run says on one screen what happened and what to do', () => {
     const text = statusMarkdown(status({ state: 'paused', waitingFor: 'resume; paused by kim: lunch' }));
     expect(text).toContain('Waiting for: resume; paused by kim: lunch');
   });
+
+  it('says where everything is in a line that the UI does not cut', () => {
+    const reportUrl = 's3://bucket/dev/runs/r/report/index.html';
+    const text = statusMarkdown(status({ state: 'completed', reportUrl }));
+    expect(text.split('\n').at(-1)).toBe('Everything is below `s3://bucket/dev/runs/r`.');
+  });
 });
