@@ -12,10 +12,10 @@ const MARKS: Readonly<Record<StageState, string>> = {
   cancelled: '✗',
 };
 
-/** The status as a markdown table of stages, with what is wrong above it and where things are below. */
+/** The status as a markdown table of stages; above it where everything is, and what is wrong. The UI may cut the last lines. */
 export function statusMarkdown(status: RunStatus): string {
   return [
-    `**${status.run}** · preset \`${status.preset}\` · **${status.state}**`,
+    `**${status.run}** · preset \`${status.preset}\` · **${status.state}** · below \`${status.runUrl}\``,
     ...(status.waitingFor === null ? [] : [`Waiting for: ${status.waitingFor}`]),
     ...(status.parked === null ? status.problems.map(quoted) : [parkedMarkdown(status.parked)]),
     [
@@ -23,7 +23,6 @@ export function statusMarkdown(status: RunStatus): string {
       '|---|---|---|---|---|---|---|---|',
       ...status.stages.map(stageRow),
     ].join('\n'),
-    `Everything is below \`${status.runUrl}\`.`,
   ].join('\n\n');
 }
 

@@ -54,9 +54,9 @@ describe('a parked run says on one screen what happened and what to do', () => {
     expect(text).toContain('Waiting for: resume; paused by kim: lunch');
   });
 
-  it('says where everything is in a line that the UI does not cut', () => {
-    const reportUrl = 's3://bucket/dev/runs/r/report/index.html';
-    const text = statusMarkdown(status({ state: 'completed', reportUrl }));
-    expect(text.split('\n').at(-1)).toBe('Everything is below `s3://bucket/dev/runs/r`.');
+  it('says in its first line where everything is, because the UI may cut the last ones', () => {
+    expect(statusMarkdown(status({ state: 'completed' })).split('\n')[0]).toBe(
+      '**r** · preset `tiny` · **completed** · below `s3://bucket/dev/runs/r`',
+    );
   });
 });
