@@ -58,13 +58,13 @@ const stages: RecipeSource['stages'] = {
 
 /** Verdicts resample contexts: below six, no difference can be told from noise (docs/evaluation.md). */
 const pairLengths = [
-  { lengthTokens: 256, contexts: 12 },
-  { lengthTokens: STAGE_1_TOKENS, contexts: 10 },
+  { lengthTokens: 256, contexts: 8 },
+  { lengthTokens: STAGE_1_TOKENS, contexts: 8 },
   { lengthTokens: STAGE_2_TOKENS, contexts: 8 },
 ];
 const needleLengths = [
-  { lengthTokens: 256, contexts: 12 },
-  { lengthTokens: STAGE_1_TOKENS, contexts: 8 },
+  { lengthTokens: 256, contexts: 6 },
+  { lengthTokens: STAGE_1_TOKENS, contexts: 6 },
   { lengthTokens: STAGE_2_TOKENS, contexts: 6 },
 ];
 const depths = [0, 0.25, 0.5, 0.75, 1];
