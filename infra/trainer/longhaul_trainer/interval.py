@@ -17,8 +17,13 @@ UNMEASURED_COST_STEPS = 0.25
 """What a checkpoint is taken to cost until an attempt has made one. Copies cost less, slowed steps may cost more."""
 
 FIRST_SAVE_STEPS = 4
-"""An attempt saves after so many steps at the latest: it learns what a checkpoint costs, and if lives are far shorter than
-assumed, it leaves something behind all the same."""
+"""An attempt saves after so many steps at the latest: so it learns what a checkpoint costs."""
+
+RISKED_SHARE = 0.25
+"""Most of an attempt's life so far that it may lose: one that has lived for a minute has not shown that it will for an hour,
+whatever was assumed. Early checkpoints that cost more than `DEAREST_EARLY` of what they keep are not made for that."""
+
+DEAREST_EARLY = 0.1
 
 SURVIVED_PER_MEAN = 3.0
 """One attempt in twenty lives three times the mean (exponential): one that has lived so long shows the mean to be longer."""
@@ -88,9 +93,10 @@ class SaveSchedule:
     def interval_steps(self, save_seconds: float | None) -> int:
         """Steps between checkpoints by what has been measured. A save is not begun before the one before it is done."""
         mean = max(self._mean, self._trained / SURVIVED_PER_MEAN)
-        seconds = max(best_interval_seconds(self.cost_seconds, mean), save_seconds or 0.0)
-        steps = max(1, round(seconds / self.step_seconds))
-        return steps if self._stalls else min(steps, FIRST_SAVE_STEPS)
+        cost, step = self.cost_seconds, self.step_seconds
+        early = max(FIRST_SAVE_STEPS * step, RISKED_SHARE * self._trained, cost / DEAREST_EARLY)
+        seconds = max(min(best_interval_seconds(cost, mean), early), save_seconds or 0.0)
+        return max(1, round(seconds / step))
 
     @property
     def step_seconds(self) -> float:

@@ -11,7 +11,7 @@ from itertools import pairwise, product
 import pytest
 
 from longhaul_trainer.contracts import CheckpointPolicy
-from longhaul_trainer.interval import FIRST_SAVE_STEPS, SaveSchedule, best_interval_seconds
+from longhaul_trainer.interval import FIRST_SAVE_STEPS, RISKED_SHARE, SaveSchedule, best_interval_seconds
 
 
 def policy(every: int | str, keep_every: int = 0) -> CheckpointPolicy:
@@ -115,11 +115,17 @@ class TestTheBestInterval:
 
 
 class TestAutomatically:
-    def test_the_first_save_measures_and_the_others_follow_the_formula(self) -> None:
-        schedule = SaveSchedule(policy("auto"), 1000, 200.0)
-        steps = round(best_interval_seconds(0.4, 200.0) / 0.5)
-        assert saves(schedule, 500, 0.5, 0.4, 0.1) == list(range(FIRST_SAVE_STEPS, 500, steps))
-        assert steps == 25
+    def test_the_first_save_measures_and_later_ones_come_to_follow_the_formula(self) -> None:
+        made = saves(SaveSchedule(policy("auto"), 1000, 200.0), 500, 0.5, 0.4, 0.1)
+        gaps = [later - earlier for earlier, later in pairwise(made)]
+        assert made[0] == FIRST_SAVE_STEPS
+        assert gaps == sorted(gaps)
+        assert gaps[-1] == round(best_interval_seconds(0.4, 200.0) / 0.5) == 25
+
+    @pytest.mark.parametrize("life", [20, 100, 1000])
+    def test_a_life_far_shorter_than_assumed_loses_about_a_quarter_of_it_at_most(self, life: int) -> None:
+        made = saves(SaveSchedule(policy("auto"), 100_000, 1e6), life, 1.0, 0.05, 0.1)
+        assert life - made[-1] <= RISKED_SHARE * life + 1
 
     def test_steps_nearly_as_long_as_lives_are_saved_one_by_one_from_the_first(self) -> None:
         assert saves(SaveSchedule(policy("auto"), 1000, 300.0), 3, 120.0, 1.0, 5.0) == [1, 2, 3]
