@@ -289,11 +289,21 @@ async function testEverything(only) {
   };
 }
 
-const { values } = parseArgs({ options: { only: { type: 'string', multiple: true, default: [] } } });
+/** The checks asked for by `--only NAME`, which may be given several times; none: all. */
+function readOnly() {
+  try {
+    return parseArgs({ options: { only: { type: 'string', multiple: true, default: [] } } }).values.only;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new SetUpError(`${message}\nnpm test takes --only NAME, once for each check that is to run`);
+  }
+}
+
 const since = performance.now();
 try {
+  const only = readOnly();
   if (!existsSync(path.join(ROOT, 'test'))) throw new SetUpError('there are no tests here');
-  const { passed, failed } = await testEverything(values.only);
+  const { passed, failed } = await testEverything(only);
   console.log(dim(`\n${formatSeconds((performance.now() - since) / 1000)}`));
   console.log(`${passed} passed, ${failed} failed`);
   process.exitCode = failed === 0 ? 0 : 1;
