@@ -23,7 +23,10 @@ const EVENTS_MS = 1000;
 type Ended = Extract<JobObservation, { state: 'ended' }>;
 
 /** Why the observer stopped a job. */
-export type StopReason = JobFate | { readonly kind: 'hang'; readonly why: string; readonly phase: string };
+export type StopReason =
+  | JobFate
+  | { readonly kind: 'hang'; readonly why: string; readonly phase: string }
+  | { readonly kind: 'refused'; readonly why: 'refused' };
 
 /** How a watched job ended. */
 export interface JobEnd {
@@ -132,6 +135,16 @@ export class AttemptJob {
       }
       if (this.#failure !== null) throw this.#failure.error;
       this.#lookIfDue();
+      await sleep(OBSERVE_MS);
+    }
+  }
+
+  /** Stops the job, whatever the store has to tell of it, and waits for its end. */
+  async stop(): Promise<JobEnd> {
+    await this.#terminate({ kind: 'refused', why: 'refused' });
+    for (;;) {
+      const observation = await this.deps.backend.observe(this.name);
+      if (observation.state === 'ended') return this.#endOf(observation);
       await sleep(OBSERVE_MS);
     }
   }

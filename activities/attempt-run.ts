@@ -4,6 +4,7 @@ import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../src/contracts/inde
 import type { CommitId, Digest, Epoch, HeadCommit, Outcome } from '../src/contracts/index.js';
 import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
+import { failureClassOf } from '../src/domain/failure-class.js';
 import type { LedgerEntry } from '../src/domain/ledger.js';
 import { ProgressTracker } from '../src/domain/progress.js';
 import type { LedgerTip } from '../src/domain/status.js';
@@ -21,6 +22,7 @@ import type { JobEnd, JobFacts } from './attempt-job.js';
 import { figuresOf } from './attempt-figures.js';
 import type { AttemptDependencies, AttemptEnd, FinishedOutcome, RunAttemptInput } from './attempt-types.js';
 import type { JobFate } from './cancellation.js';
+import { refusing } from './failures.js';
 import { ProgressReporter } from './progress-reporter.js';
 import { saveResult, shareResult } from './stage-result.js';
 
@@ -36,8 +38,8 @@ export class AttemptRun {
   readonly #urls: ReturnType<typeof stageLayout>;
   readonly #key: Digest;
   #ledger: LedgerTip;
-  /** Name of the job, once there may be one. */
-  #job: string | null = null;
+  /** What there is to give up, once a job may run. */
+  #running: { readonly claim: Claimed; readonly job: AttemptJob } | null = null;
 
   constructor(
     private readonly deps: AttemptDependencies,
@@ -52,28 +54,45 @@ export class AttemptRun {
   /**
    * Claims the next epoch, runs or adopts its job and watches it to its end.
    * @throws ApplicationFailure, to be retried, when another worker is to go on watching; not to be retried, of type
-   * `user-error`, when the stage can't be attempted as asked.
+   * `user-error`, when the stage can't be attempted as asked, and as `refusing` does.
    */
   async execute(): Promise<AttemptEnd> {
     this.#reporter.startHeartbeat();
     try {
-      const claim = await claimAttempt(this.deps.store, this.input, this.#key);
-      if (claim.state === 'finished') return await this.#adopt(claim);
-      return await this.#run(claim);
+      return await refusing(() => this.#attempt());
+    } catch (error) {
+      // A stage that parks leaves no job behind; one that is retried attaches to it again.
+      if (error instanceof ApplicationFailure && error.nonRetryable === true) await this.#giveUp(error);
+      throw error;
     } finally {
       this.#reporter.stopHeartbeat();
     }
   }
 
-  /** Stops the job, if there is one, with the grace to save: nobody is going to watch it. */
-  async stopJob(): Promise<void> {
-    if (this.#job === null) return;
-    const { backend } = this.deps;
+  async #attempt(): Promise<AttemptEnd> {
+    const claim = await claimAttempt(this.deps.store, this.input, this.#key);
+    return claim.state === 'finished' ? this.#adopt(claim) : this.#run(claim);
+  }
+
+  /** Stops the job, if there is one, with the grace to save, and records the attempt's end as far as it is known. */
+  async #giveUp({ type, message }: ApplicationFailure): Promise<void> {
+    if (this.#running === null) return;
+    const { claim, job } = this.#running;
     try {
-      await backend.terminate(this.#job, this.input.graceSeconds);
+      const end = await job.stop();
+      await this.#record('ended', {
+        type: 'attempt-ended',
+        epoch: claim.epoch,
+        class: failureClassOf(type),
+        message,
+        signature: 'refused',
+        ...figuresOf(claim, null, job.facts, end),
+        commits: [...job.facts.commits],
+        note: 'its job was stopped: it could not be followed to its end',
+      });
     } catch (error) {
-      // Without a lease that is renewed, it ends by itself.
-      this.#context.log.warn('the job could not be told to stop', { job: this.#job, why: String(error) });
+      // The failure that matters is the first. A job whose lease nobody renews ends by itself.
+      this.#context.log.warn('a refused attempt is without its end', { job: job.name, why: String(error) });
     }
   }
 
@@ -85,12 +104,12 @@ export class AttemptRun {
     return { state: 'done', ...result, adopted, ledger: this.#ledger };
   }
 
-  async #run(claim: Extract<Claim, { state: 'claimed' }>): Promise<AttemptEnd> {
+  async #run(claim: Claimed): Promise<AttemptEnd> {
     const { epoch } = claim;
     const { spec, specRevision, why } = this.input;
     this.#reporter.tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null);
     const job = new AttemptJob(this.deps, this.#context, this.input, epoch, this.#reporter);
-    this.#job = job.name;
+    this.#running = { claim, job };
     const opened: LedgerEntry = {
       type: 'attempt-opened',
       epoch,

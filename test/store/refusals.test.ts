@@ -6,8 +6,9 @@ import type { RunAttemptInput } from '../../activities/attempt-types.js';
 import { createRopeBumpActivities } from '../../activities/rope-bump.js';
 import type { Backend, JobObservation, Submission } from '../../src/backends/backend.js';
 import { epochSchema } from '../../src/contracts/index.js';
+import { checkChain } from '../../src/domain/ledger-chain.js';
 import { ropeBump } from '../../src/domain/rope.js';
-import { createEmptyHead, isStoreError, sha256, stageLayout } from '../../src/store/index.js';
+import { createEmptyHead, isStoreError, readChain, sha256, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { startFaultyProxy } from '../support/faulty-proxy.js';
 import type { Fault, FaultyProxy } from '../support/faulty-proxy.js';
@@ -144,7 +145,7 @@ describe('what may pass is tried again, however long it takes', () => {
 });
 
 describe('a stage that parks leaves no job behind', () => {
-  it('stops the job that ran, with the grace to save', async () => {
+  it('stops the job that ran, with the grace to save, and its ledger says how the attempt ended', async () => {
     const events = stageLayout(input.spec.stageUrl).eventFile(epochSchema.parse(1), 1);
     backend.submit = async () => {
       await store.put(events, Buffer.from('not JSON'));
@@ -154,6 +155,10 @@ describe('a stage that parks leaves no job behind', () => {
     expect(type).toBe('store');
     expect(message).toContain(`${events}: is not JSON`);
     expect(backend.stopped).toEqual({ graceSeconds: input.graceSeconds });
+    const { links } = checkChain(await readChain(store, stageLayout(input.spec.stageUrl).ledger));
+    const [opened, ended] = links.map(({ record }) => record?.entry);
+    expect(opened).toMatchObject({ type: 'attempt-opened', epoch: 1 });
+    expect(ended).toMatchObject({ type: 'attempt-ended', epoch: 1, class: 'store', message });
   });
 
   it('but one that is tried again leaves it to the next try', async () => {
