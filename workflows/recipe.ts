@@ -8,6 +8,7 @@ import {
   allHandlersFinished,
   condition,
   isCancellation,
+  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -227,11 +228,14 @@ class RecipeRun {
     const { onFailure } = this.#desk.recipe.execution;
     const chain = job.ledger.records === 0 ? null : job.ledger;
     const why = `${failure.message}; ${failure.why}`;
-    await this.#record(folder, onFailure === 'fail' ? 'failed' : 'parked', why, { chain });
     if (onFailure === 'fail') {
+      await this.#record(folder, 'failed', why, { chain });
       this.#board.fail(folder, 'failed', firstLine(failure.message));
       throw stageFailure(folder, failure);
     }
+    // Shown before it is recorded: a store that refuses everything refuses the record as well.
+    const shownFirst = patched('park-shown-first');
+    if (!shownFirst) await this.#record(folder, 'parked', why, { chain });
     const { class: failureClass, message, checkpoints, logTail } = failure;
     this.#board.park({
       folder,
@@ -243,6 +247,7 @@ class RecipeRun {
       logTail: [...logTail],
       choices: choicesFor(step, this.#steps),
     });
+    if (shownFirst) await this.#record(folder, 'parked', why, { chain });
     return this.#desk.decision(folder);
   }
 

@@ -113,6 +113,8 @@ export class FakeActivities {
   readonly attempts: RunAttemptInput[] = [];
   /** The run's ledger. */
   readonly ledger: LedgerEntry[] = [];
+  /** A record is written once this says so. */
+  beforeRecord: (entry: LedgerEntry) => Promise<void> = () => Promise.resolve();
   report: ReportRequest | undefined;
   /** How attempts end, in order, by stage folder; when there are no more, with success. */
   readonly ends = new Map<string, FakeEnd[]>();
@@ -124,7 +126,10 @@ export class FakeActivities {
       curateDataset: (input: CurateInput) => Promise.resolve(this.curateDataset(input)),
       bumpRopeBase: (input: RopeBumpInput) => Promise.resolve(this.bumpRopeBase(input)),
       runAttempt: (input: RunAttemptInput) => this.runAttempt(input),
-      appendToLedger: (input: AppendInput) => Promise.resolve(this.appendToLedger(input)),
+      appendToLedger: async (input: AppendInput) => {
+        await this.beforeRecord(input.entry);
+        return this.appendToLedger(input);
+      },
       writeReport: (input: ReportRequest) => Promise.resolve(this.writeReport(input)),
     };
   }

@@ -4,9 +4,11 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { UpdateDefinition } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TINY_SMOKE } from '../../src/domain/presets.js';
+import type { LedgerEntry } from '../../src/domain/ledger.js';
 import type { RunState, RunStatus } from '../../src/domain/status.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import {
@@ -80,6 +82,13 @@ async function refusal<I>(handle: Run, update: UpdateDefinition<string, [I]>, in
   return error.cause?.message ?? '';
 }
 
+/** How the stage ended each time, as the run's ledger says. */
+function resultsIn(ledger: readonly LedgerEntry[]): string[] {
+  return ledger.flatMap((entry) =>
+    entry.type === 'stage-ended' && entry.folder === STAGE ? [entry.result] : [],
+  );
+}
+
 function parking(): FakeActivities {
   const fakes = new FakeActivities();
   fakes.ends.set(STAGE, [{ ...BROKEN, checkpoints: ['00000010-0001-0123abcd'] }]);
@@ -114,6 +123,22 @@ describe('a stage whose budget is used up parks the run, which waits for an oper
     });
   });
 
+  it('shows that it is parked while the store takes no record of it yet, and forgets none', async () => {
+    const fakes = parking();
+    const store = new EventEmitter();
+    fakes.beforeRecord = async (entry) => {
+      if (entry.type === 'stage-ended' && entry.result === 'parked') await once(store, 'back');
+    };
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      expect(resultsIn(fakes.ledger)).not.toContain('parked');
+      store.emit('back');
+      await handle.executeUpdate(retryStageUpdate, { args: [who] });
+      await handle.result();
+      expect(resultsIn(fakes.ledger)).toEqual(['parked', 'done']);
+    });
+  });
+
   it('retries the stage from the newest checkpoint, records who asked and why, and completes', async () => {
     const fakes = parking();
     await withRun(fakes, TINY_SMOKE, async (handle) => {
@@ -126,10 +151,7 @@ describe('a stage whose budget is used up parks the run, which waits for an oper
       expect(fakes.ledger).toContainEqual(
         expect.objectContaining({ type: 'action', action: 'retryStage', actorKind: 'asserted', ...who }),
       );
-      const ends = fakes.ledger.flatMap((entry) =>
-        entry.type === 'stage-ended' && entry.folder === STAGE ? [entry.result] : [],
-      );
-      expect(ends).toEqual(['parked', 'done']);
+      expect(resultsIn(fakes.ledger)).toEqual(['parked', 'done']);
     });
   });
 
