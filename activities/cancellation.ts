@@ -1,6 +1,6 @@
 /** What a cancelled activity is to do with its job: Temporal says why it was cancelled, and sometimes that is not enough. */
 import type { Context } from '@temporalio/activity';
-import { describeWorkflow, isOpen } from './workflow-state.js';
+import { describeWorkflow, isOpen } from '../src/temporal/workflow-state.js';
 
 /** Stop the job, or leave it to another worker's observer. */
 export type JobFate =

@@ -9,7 +9,7 @@ import { readHead } from '../src/store/head.js';
 import { readLease } from '../src/store/lease.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { mapConcurrently } from '../src/store/transfer.js';
-import { describeWorkflow, isOpen } from './workflow-state.js';
+import { describeWorkflow, isOpen } from '../src/temporal/workflow-state.js';
 import { recordEnd } from './orphan-record.js';
 
 const PARALLEL = 8;

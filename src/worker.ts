@@ -9,10 +9,10 @@ import { LocalBackend } from './backends/local.js';
 import { codeDigest } from './code-digest.js';
 import { loadConfig } from './config.js';
 import type { Config } from './config.js';
-import { ensureJanitor } from './janitor-schedule.js';
+import { ensureJanitor } from './temporal/janitor-schedule.js';
 import { TASK_QUEUE } from './domain/task-queues.js';
 import { ObjectStore } from './store/object-store.js';
-import { temporalConnectionOptions } from './temporal-connection.js';
+import { temporalConnectionOptions } from './temporal/connection.js';
 import { createLogger, temporalLogger } from './telemetry.js';
 import { workflowBundle } from './workflow-bundle.js';
 

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { GivenRecipe } from '../../src/cli/recipe-input.js';
 import { newRunName, startRun } from '../../src/cli/start-run.js';
 import { recipeDigest } from '../../src/domain/recipe.js';
-import { describeWorkflow, isOpen } from '../../activities/workflow-state.js';
+import { describeWorkflow, isOpen } from '../../src/temporal/workflow-state.js';
 import { readJson, writeJson } from './lib/files.mjs';
 
 const noteSchema = z.strictObject({

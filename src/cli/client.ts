@@ -1,7 +1,7 @@
 /** The Temporal client of command-line programs. */
 import { Client, Connection } from '@temporalio/client';
 import type { Config } from '../config.js';
-import { temporalConnectionOptions } from '../temporal-connection.js';
+import { temporalConnectionOptions } from '../temporal/connection.js';
 import { UserError } from './user-error.js';
 
 /** How long a server may take to answer before the command gives up. */

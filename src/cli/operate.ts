@@ -6,7 +6,7 @@ import {
 } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import type { OperatorAction } from '../domain/operator-actions.js';
-import { describeWorkflow } from '../../activities/workflow-state.js';
+import { describeWorkflow } from '../temporal/workflow-state.js';
 import { deepestMessage } from './follow.js';
 import { UserError } from './user-error.js';
 

@@ -56,7 +56,7 @@ const rules = [
   onlyFrom(
     'activities-import-src',
     'activities/',
-    ['activities/', 'src/(domain|contracts|store|backends|curation|report|telemetry|config)'],
+    ['activities/', 'src/(domain|contracts|store|backends|curation|report|temporal|telemetry|config)'],
     'Activities know no workflow, no entry point.',
   ),
   onlyFrom('domain-imports-nothing-above', 'src/domain/', ['src/domain/'], 'The domain is the bottom.'),
@@ -95,6 +95,12 @@ const rules = [
     'src/report/',
     ['src/report/', 'src/domain/', 'src/contracts/'],
     'The report is rendered from data alone.',
+  ),
+  onlyFrom(
+    'temporal-imports-domain',
+    'src/temporal/',
+    ['src/temporal/', 'src/domain/', 'src/config'],
+    'What is asked of the server knows the configuration, and no one who asks.',
   ),
   onlyFrom(
     'audit-imports-store',

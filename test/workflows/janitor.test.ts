@@ -16,7 +16,7 @@ import { encodeLabels } from '../../src/domain/job-labels.js';
 import { EMPTY_CHAIN, checkChain } from '../../src/domain/ledger-chain.js';
 import type { LedgerEntry } from '../../src/domain/ledger.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
-import { ensureJanitor } from '../../src/janitor-schedule.js';
+import { ensureJanitor } from '../../src/temporal/janitor-schedule.js';
 import {
   appendRecord,
   createEmptyHead,

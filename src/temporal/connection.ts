@@ -1,5 +1,5 @@
 /** How every process of the control plane reaches Temporal. */
-import type { Config } from './config.js';
+import type { Config } from '../config.js';
 
 /** Options of a connection, of a client's and of a worker's alike. */
 export interface TemporalConnectionOptions {

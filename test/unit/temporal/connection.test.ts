@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { loadConfig } from '../../src/config.js';
-import { temporalConnectionOptions } from '../../src/temporal-connection.js';
+import { loadConfig } from '../../../src/config.js';
+import { temporalConnectionOptions } from '../../../src/temporal/connection.js';
 
 const temporal = (environment: NodeJS.ProcessEnv) =>
   temporalConnectionOptions(loadConfig(environment, '/nowhere'), environment);
