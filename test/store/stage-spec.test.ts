@@ -5,7 +5,6 @@ import { saveResult } from '../../activities/stage-result.js';
 import { digestSchema, outcomeSchema, trainSpecSchema } from '../../src/contracts/index.js';
 import type { TrainSpec } from '../../src/contracts/index.js';
 import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
-import { runStatusSchema } from '../../src/domain/status.js';
 import { readEvidence } from '../../src/drill/evidence.js';
 import { reportDataSchema } from '../../src/report/report-data.js';
 import {
@@ -20,6 +19,7 @@ import {
 import type { ObjectStore } from '../../src/store/index.js';
 import trainJson from '../../src/contracts/fixtures/valid/job-spec/train-from-checkpoint.json' with { type: 'json' };
 import { fakeOutcome } from '../support/fake-activities.js';
+import { runStatus, stageStatus } from '../support/run-status.js';
 import { claim, commitCheckpoint, freshPrefix, useS3Server } from './support.js';
 
 const FOLDER = '03-stage-1';
@@ -118,37 +118,9 @@ function writeReport(): Promise<unknown> {
   if (!parsed.ok) throw new Error('the tiny preset does not parse');
   const { recipe } = parsed;
   const digest = digestSchema.parse(recipeDigest(recipe));
-  const stage = {
-    folder: FOLDER,
-    title: 'Stage 1',
-    kind: 'training',
-    state: 'done',
-    step: null,
-    steps: null,
-    tokens: null,
-    loss: null,
-    tokensPerSecond: null,
-    secondsLeft: null,
-    attempts: 2,
-    startedAt: '2026-01-01T00:00:00.000Z',
-    endedAt: '2026-01-01T00:01:00.000Z',
-    note: '',
-  };
-  const status = runStatusSchema.parse({
-    run: 'r',
-    preset: 'tiny',
-    state: 'running',
-    stages: [stage],
-    runUrl,
-    recipeDigest: digest,
-    startedAt: '2026-01-01T00:00:00.000Z',
-    endedAt: null,
-    reportUrl: null,
-    parked: null,
-    waitingFor: null,
-    ledger: { records: 0, tip: null },
-    problems: [],
-  });
+  const times = { startedAt: '2026-01-01T00:00:00.000Z', endedAt: '2026-01-01T00:01:00.000Z' };
+  const stage = stageStatus({ folder: FOLDER, state: 'done', attempts: 2, ...times });
+  const status = runStatus({ stages: [stage], runUrl, recipeDigest: digest });
   const activities = createReportActivities({ store });
   const request = { run: 'r', runUrl, recipe, recipeDigest: digest, status };
   return new MockActivityEnvironment().run(() => activities.writeReport(request));

@@ -141,43 +141,49 @@ async function compare(run: string): Promise<Compared> {
 
 const runUrl = (run: string): string => rootLayout(ROOT).run(run);
 
+/** Does the work with a run that waits at the gate before a stage. */
+function withGatedRun(stage: string, work: (handle: Run) => Promise<void>): Promise<void> {
+  const gated = { ...TINY_SMOKE, execution: { approvals: [stage] } };
+  return withRun(
+    new RecordedActivities(),
+    async (handle) => {
+      await inState(handle, 'waiting');
+      await work(handle);
+    },
+    gated,
+  );
+}
+
 describe('an audit reads the histories of a run and of its stages', () => {
   it('and finds in the ledger what the workflows were told: appends, updates, stages, the tip', async () => {
-    const fakes = new RecordedActivities();
-    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
-    await withRun(
-      fakes,
-      async (handle) => {
-        await inState(handle, 'waiting');
-        await handle.executeUpdate(pauseUpdate, { args: [ann] });
-        await handle.executeUpdate(resumeUpdate, { args: [ann] });
-        await handle.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-1' }] });
-        const refused = handle.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-9' }] });
-        await expect(refused).rejects.toThrow();
-        await handle.result();
-        const { facts, differences } = await compare(handle.workflowId);
-        expect(differences).toEqual([]);
-        const chain = await readChain(store, runLayout(runUrl(handle.workflowId)).ledger);
-        const ofRun = facts.appends.filter(({ folder }) => folder === null);
-        expect(ofRun.map(({ tip }) => tip.records)).toEqual(chain.map((_, index) => index + 1));
-        expect(facts.statusTip).toEqual(ofRun.at(-1)?.tip);
-        expect(facts.updates.map(({ name, actor, completed }) => [name, actor, completed])).toEqual([
-          ['pause', 'ann', true],
-          ['resume', 'ann', true],
-          ['approve', 'ann', true],
-        ]);
-        expect(facts.children.map(({ folder }) => folder)).toEqual([
-          '01-curation',
-          '02-base-evaluation',
-          STAGE,
-          '06-stage-2',
-          '07-sft',
-          '08-evaluation',
-        ]);
-        expect(facts.appends.filter(({ folder }) => folder === STAGE)).toHaveLength(1);
-      },
-      gated,
-    );
+    await withGatedRun('stage-1', async (handle) => {
+      await handle.executeUpdate(pauseUpdate, { args: [ann] });
+      await handle.executeUpdate(resumeUpdate, { args: [ann] });
+      await handle.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-1' }] });
+      const refused = handle.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-9' }] });
+      await expect(refused).rejects.toThrow();
+      await handle.result();
+      const { facts, differences } = await compare(handle.workflowId);
+      expect(differences).toEqual([]);
+      const chain = await readChain(store, runLayout(runUrl(handle.workflowId)).ledger);
+      const ofRun = facts.appends.filter(({ folder }) => folder === null);
+      expect(ofRun.map(({ tip }) => tip.records)).toEqual(chain.map((_, index) => index + 1));
+      expect(facts.statusTip).toEqual(ofRun.at(-1)?.tip);
+      expect(facts.updates.map(({ name, actor, completed }) => [name, actor, completed])).toEqual([
+        ['pause', 'ann', true],
+        ['resume', 'ann', true],
+        ['approve', 'ann', true],
+      ]);
+      expect(facts.children.map(({ folder }) => folder)).toEqual([
+        '01-curation',
+        '02-base-evaluation',
+        STAGE,
+        '06-stage-2',
+        '07-sft',
+        '08-evaluation',
+      ]);
+      expect(facts.appends.filter(({ folder }) => folder === STAGE)).toHaveLength(1);
+    });
   });
 
   it('through every run that a stage continued as', async () => {
@@ -199,57 +205,43 @@ describe('an audit reads the histories of a run and of its stages', () => {
   });
 
   it('after a reset, in which the ledger goes on', async () => {
-    const fakes = new RecordedActivities();
-    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-2'] } };
-    await withRun(
-      fakes,
-      async (handle) => {
-        await inState(handle, 'waiting');
-        const again = await reset(handle);
-        await inState(again, 'waiting');
-        await again.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-2' }] });
-        await again.result();
-        const { facts, gathered, differences } = await compare(handle.workflowId);
-        expect(differences).toEqual([]);
-        expect(facts.runIds).toHaveLength(2);
-        expect(recordsOf(gathered.chain, 'stage-started').length).toBeGreaterThan(9);
-        const { runId } = await again.describe();
-        expect(recordsOf(gathered.chain, 'run-reset').map(({ entry }) => entry)).toEqual([
-          { type: 'run-reset', runId, remembers: expect.any(Number) as number, why: 'a test' },
-        ]);
-      },
-      gated,
-    );
+    await withGatedRun('stage-2', async (handle) => {
+      const again = await reset(handle);
+      await inState(again, 'waiting');
+      await again.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-2' }] });
+      await again.result();
+      const { facts, gathered, differences } = await compare(handle.workflowId);
+      expect(differences).toEqual([]);
+      expect(facts.runIds).toHaveLength(2);
+      expect(recordsOf(gathered.chain, 'stage-started').length).toBeGreaterThan(9);
+      const { runId } = await again.describe();
+      expect(recordsOf(gathered.chain, 'run-reset').map(({ entry }) => entry)).toEqual([
+        { type: 'run-reset', runId, remembers: expect.any(Number) as number, why: 'a test' },
+      ]);
+    });
   });
 
   it('after two resets, one of them to before the ledger was begun: each is told once', async () => {
-    const fakes = new RecordedActivities();
-    const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
-    await withRun(
-      fakes,
-      async (handle) => {
-        await inState(handle, 'waiting');
-        const second = await reset(handle, 0);
-        await inState(second, 'waiting');
-        const third = await reset(second, -1);
-        await inState(third, 'waiting');
-        await third.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-1' }] });
-        await third.result();
-        const { gathered, differences } = await compare(handle.workflowId);
-        expect([differences, checkChains(gathered).differences]).toEqual([[], []]);
-        const { runId: secondId } = await second.describe();
-        const { runId: thirdId } = await third.describe();
-        const resets = recordsOf(gathered.chain, 'run-reset').map(({ entry }) => entry);
-        expect(resets.map(({ runId, remembers }) => [runId, remembers > 0])).toEqual([
-          [secondId, false],
-          [thirdId, true],
-        ]);
-        // What the second run did first is behind the record of its reset.
-        const order = gathered.chain.links.map(({ record }) => record?.entry.type);
-        expect(order[order.indexOf('run-reset') + 1]).toBe('run-opened');
-      },
-      gated,
-    );
+    await withGatedRun('stage-1', async (handle) => {
+      const second = await reset(handle, 0);
+      await inState(second, 'waiting');
+      const third = await reset(second, -1);
+      await inState(third, 'waiting');
+      await third.executeUpdate(approveUpdate, { args: [{ ...ann, stage: 'stage-1' }] });
+      await third.result();
+      const { gathered, differences } = await compare(handle.workflowId);
+      expect([differences, checkChains(gathered).differences]).toEqual([[], []]);
+      const { runId: secondId } = await second.describe();
+      const { runId: thirdId } = await third.describe();
+      const resets = recordsOf(gathered.chain, 'run-reset').map(({ entry }) => entry);
+      expect(resets.map(({ runId, remembers }) => [runId, remembers > 0])).toEqual([
+        [secondId, false],
+        [thirdId, true],
+      ]);
+      // What the second run did first is behind the record of its reset.
+      const order = gathered.chain.links.map(({ record }) => record?.entry.type);
+      expect(order[order.indexOf('run-reset') + 1]).toBe('run-opened');
+    });
   });
 });
 

@@ -239,22 +239,26 @@ describe('a job that another attempt of its stage has superseded', () => {
   });
 });
 
+/** A run that no worker works on, with an empty ledger, and what its opening says but for the workflow run. */
+async function idleRun() {
+  const run = `r-${randomUUID().slice(0, 8)}`;
+  const root = freshPrefix();
+  const taskQueue = 'nobody-works-here';
+  const handle = await environment.client.workflow.start('recipe', { taskQueue, workflowId: run, args: [] });
+  const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
+  return { run, root, chain: runLayout(rootLayout(root).run(run)).ledger, handle, opened };
+}
+
+/** Appends records to an empty chain. */
+async function tell(chain: string, entries: readonly LedgerEntry[]): Promise<void> {
+  for (const [index, entry] of entries.entries())
+    await appendRecord(store, chain, { id: `told#${index}`, after: EMPTY_CHAIN, entry });
+}
+
 describe('a run that was terminated', () => {
   it('has its end in its ledger, with who ended it and why, once', async () => {
-    const run = `r-${randomUUID().slice(0, 8)}`;
-    const root = freshPrefix();
-    const chain = `${root}/runs/${run}/ledger`;
-    const handle = await environment.client.workflow.start('recipe', {
-      taskQueue: 'nobody-works-here',
-      workflowId: run,
-      args: [],
-    });
-    const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
-    await appendRecord(store, chain, {
-      id: 'opened',
-      after: EMPTY_CHAIN,
-      entry: { type: 'run-opened', ...opened, runId: handle.firstExecutionRunId },
-    });
+    const { run, root, chain, handle, opened } = await idleRun();
+    await tell(chain, [{ type: 'run-opened', ...opened, runId: handle.firstExecutionRunId }]);
     expect((await pass(root)).runs).toEqual([]);
     await handle.terminate('the budget is spent');
     expect((await pass(root)).runs).toEqual([run]);
@@ -269,58 +273,37 @@ describe('a run that was terminated', () => {
   });
 
   it('has its end there too when it had gone on from a reset', async () => {
-    const run = `r-${randomUUID().slice(0, 8)}`;
-    const root = freshPrefix();
-    const chain = `${root}/runs/${run}/ledger`;
-    const handle = await environment.client.workflow.start('recipe', {
-      taskQueue: 'nobody-works-here',
-      workflowId: run,
-      args: [],
-    });
-    const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
+    const { run, root, chain, handle, opened } = await idleRun();
     const { firstExecutionRunId: runId } = handle;
     const told: LedgerEntry[] = [
       { type: 'run-opened', ...opened, runId: 'the run before' },
       { type: 'run-reset', runId, remembers: 1, why: 'a test' },
     ];
-    for (const [index, entry] of told.entries())
-      await appendRecord(store, chain, { id: `told#${index}`, after: EMPTY_CHAIN, entry });
+    await tell(chain, told);
     await handle.terminate();
     expect((await pass(root)).runs).toEqual([run]);
   });
 
   it('has the chain of the stage that was under way sealed, and no other', async () => {
-    const run = `r-${randomUUID().slice(0, 8)}`;
-    const root = freshPrefix();
-    const { ledger, stage: stageOf } = runLayout(rootLayout(root).run(run));
-    const handle = await environment.client.workflow.start('recipe', {
-      taskQueue: 'nobody-works-here',
-      workflowId: run,
-      args: [],
-    });
+    const { run, root, chain, handle, opened } = await idleRun();
+    const stageUrl = runLayout(rootLayout(root).run(run)).stage('02-stage-1');
     const stage = (folder: string) => ({ folder, kind: 'training', title: folder }) as const;
     const finished = { result: 'done', why: '', chain: null } as const;
-    const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
     const told: LedgerEntry[] = [
       { type: 'run-opened', ...opened, runId: handle.firstExecutionRunId },
       { type: 'stage-started', ...stage('01-curation') },
       { type: 'stage-ended', folder: '01-curation', ...finished, artifacts: [] },
       { type: 'stage-started', ...stage('02-stage-1') },
     ];
-    for (const [index, entry] of told.entries())
-      await appendRecord(store, ledger, { id: `told#${index}`, after: EMPTY_CHAIN, entry });
-    const { index: records, digest: tip } = await appendRecord(
-      store,
-      stageLayout(stageOf('02-stage-1')).ledger,
-      {
-        id: 'first#opened',
-        after: EMPTY_CHAIN,
-        entry: { type: 'attempt-opened', epoch: 1, job: 'j', from: null, previousOwner: '', why: 'a test' },
-      },
-    );
+    await tell(chain, told);
+    const { index: records, digest: tip } = await appendRecord(store, stageLayout(stageUrl).ledger, {
+      id: 'first#opened',
+      after: EMPTY_CHAIN,
+      entry: { type: 'attempt-opened', epoch: 1, job: 'j', from: null, previousOwner: '', why: 'a test' },
+    });
     await handle.terminate();
     await pass(root);
-    const { links, problems } = checkChain(await readChain(store, ledger));
+    const { links, problems } = checkChain(await readChain(store, chain));
     expect(problems).toEqual([]);
     const added = links.slice(told.length).map(({ record }) => record?.entry);
     expect(added).toMatchObject([

@@ -6,25 +6,11 @@ import { plainView } from '../../../src/cli/run-view.js';
 import { withProgress } from '../../../src/cli/run-watcher.js';
 import { newRunName } from '../../../src/cli/start-run.js';
 import type { RunStatus, StageStatus } from '../../../src/domain/status.js';
+import { runStatus, stageStatus } from '../../support/run-status.js';
 
 const now = Date.parse('2026-01-01T00:01:00.000Z');
 
-const waiting: StageStatus = {
-  folder: '04-stage-1',
-  title: 'Stage 1, 1K',
-  kind: 'training',
-  state: 'waiting',
-  step: null,
-  steps: 50,
-  tokens: null,
-  loss: null,
-  tokensPerSecond: null,
-  secondsLeft: null,
-  attempts: 0,
-  startedAt: null,
-  endedAt: null,
-  note: '',
-};
+const waiting = stageStatus({ steps: 50 });
 
 const running: StageStatus = {
   ...waiting,
@@ -39,21 +25,8 @@ const running: StageStatus = {
   note: 'step',
 };
 
-const statusOf = (...stages: StageStatus[]): RunStatus => ({
-  run: 'tiny-1',
-  preset: 'tiny',
-  state: 'running',
-  stages,
-  runUrl: 's3://longhaul/dev/runs/tiny-1',
-  recipeDigest: 'sha256:0',
-  startedAt: '2026-01-01T00:00:00.000Z',
-  endedAt: null,
-  reportUrl: null,
-  problems: [],
-  parked: null,
-  waitingFor: null,
-  ledger: { records: 0, tip: null },
-});
+const statusOf = (...stages: StageStatus[]): RunStatus =>
+  runStatus({ run: 'tiny-1', stages, runUrl: 's3://longhaul/dev/runs/tiny-1', recipeDigest: 'sha256:0' });
 
 describe('a run in the terminal', () => {
   it('shows stage, step, tokens, loss, speed and time left', () => {

@@ -1,34 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import type { Parked, RunStatus } from '../../../src/domain/status.js';
 import { statusMarkdown } from '../../../src/domain/status-markdown.js';
+import { runStatus } from '../../support/run-status.js';
 
 const parked: Parked = {
   folder: '04-stage-1',
   class: 'out-of-memory',
   message: 'CUDA out of memory',
-  why: 'out-of-memory: 1 relaunches without progress are allowed, and used up',
+  why: 'out-of-memory: the allowance of relaunches without progress (1) is used up',
   attempts: 2,
   checkpoints: ['00000010-0001-0123abcd'],
   logTail: ['step 11', '```', 'OutOfMemoryError'],
   choices: ['retryStage: attempts it again', 'abort: ends the run'],
 };
 
-const status = (change: Partial<RunStatus>): RunStatus => ({
-  run: 'r',
-  preset: 'tiny',
-  state: 'parked',
-  stages: [],
-  runUrl: 's3://bucket/dev/runs/r',
-  recipeDigest: '',
-  startedAt: '2026-01-01T00:00:00.000Z',
-  endedAt: null,
-  reportUrl: null,
-  problems: [],
-  parked: null,
-  waitingFor: null,
-  ledger: { records: 0, tip: null },
-  ...change,
-});
+const status = (change: Partial<RunStatus>) => runStatus({ state: 'parked', ...change });
 
 describe('a parked run says on one screen what happened and what to do', () => {
   it('names the stage, the class, the reason, the newest checkpoint, the log and the choices', () => {

@@ -10,11 +10,11 @@ import type { JobEvent, ModelRef } from '../../../src/contracts/index.js';
 import { sha256OfText } from '../../../src/domain/digest.js';
 import { plan } from '../../../src/domain/plan.js';
 import { parseRecipe, recipeDigest } from '../../../src/domain/recipe.js';
-import { runStatusSchema } from '../../../src/domain/status.js';
 import { walk } from '../../../src/domain/walk.js';
 import { assembleReport } from '../../../src/report/assemble.js';
 import type { Gathered, GatheredStage } from '../../../src/report/gathered.js';
 import { renderReport } from '../../../src/report/page.js';
+import { runStatus, stageStatus } from '../../support/run-status.js';
 
 const RUN_URL = 's3://bucket/prefix/runs/r';
 const T0 = Date.UTC(2026, 10, 24);
@@ -35,35 +35,20 @@ const folderOf = (stage: string) =>
 const BASE: ModelRef = { url: 's3://bucket/prefix/models/base', digest: digest('base') };
 const ROWS = { url: 's3://bucket/prefix/datasets/stage-1/manifest.json', digest: digest('rows') };
 
-const status = runStatusSchema.parse({
-  run: 'r',
-  preset: 'tiny',
-  state: 'running',
-  stages: steps.map(({ folder, title, kind }, index) => ({
-    folder,
-    title,
-    kind,
-    state: kind === 'report' ? 'running' : 'done',
-    step: null,
-    steps: null,
-    tokens: null,
-    loss: null,
-    tokensPerSecond: null,
-    secondsLeft: null,
-    attempts: 0,
-    startedAt: at(index * 10),
-    endedAt: kind === 'report' ? null : at(index * 10 + 9),
-    note: '',
-  })),
+const status = runStatus({
+  stages: steps.map(({ folder, title, kind }, index) =>
+    stageStatus({
+      folder,
+      title,
+      kind,
+      state: kind === 'report' ? 'running' : 'done',
+      startedAt: at(index * 10),
+      endedAt: kind === 'report' ? null : at(index * 10 + 9),
+    }),
+  ),
   runUrl: RUN_URL,
   recipeDigest: recipeDigest(recipe),
   startedAt: at(0),
-  endedAt: null,
-  reportUrl: null,
-  parked: null,
-  waitingFor: null,
-  ledger: { records: 0, tip: null },
-  problems: [],
 });
 
 function stepEvent(step: number, loss: number): JobEvent {
