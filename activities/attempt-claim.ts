@@ -89,7 +89,7 @@ async function adoptShared(
   return { state: 'finished', result, adopted };
 }
 
-/** A stage's spec of one revision never changes: what it was trained with is what the spec says, in every attempt. Returns its digest. */
+/** A stage's spec of one revision never changes: every attempt trains with what it says. Returns its digest. */
 async function writeSpec(store: ObjectStore, { spec, specRevision }: RunAttemptInput): Promise<Digest> {
   const url = stageLayout(spec.stageUrl).specOf(specRevision);
   const bytes = encodeJson(jobSpecSchema.parse(spec));

@@ -1,4 +1,4 @@
-/** What an activity's trouble means to its workflow: trouble that passes is tried again, what waiting can't change is a failure of its class. */
+/** What an activity's trouble means to its workflow: it is tried again, or, where waiting changes nothing, a failure of its class. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { AssertionError } from 'node:assert';
 import { z } from 'zod';

@@ -18,10 +18,9 @@ import { workflowBundle } from './workflow-bundle.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-/**
- * Time that activities have, after the signal to end, to hand their jobs over or to see them stopped. They hear of the
- * signal at once: those that watch jobs detach, and the short ones, which don't listen, end by themselves.
- */
+/** Those that watch jobs hand them over as soon as they hear of the signal to end; the short ones don't listen, and end by themselves. */
+const SHUTDOWN_GRACE = 0;
+/** Time that activities have then, to hand their jobs over or to see them stopped. */
 const SHUTDOWN_LIMIT = '2 minutes';
 
 /** Runs a worker until SIGTERM or SIGINT; then jobs are handed over or stopped, as configured. */
@@ -36,7 +35,7 @@ export async function runWorker(config: Config): Promise<void> {
       taskQueue: TASK_QUEUE,
       workflowBundle: await workflowBundle(join(root, '.longhaul', 'cache')),
       activities: createActivities(dependencies(config)),
-      shutdownGraceTime: 0,
+      shutdownGraceTime: SHUTDOWN_GRACE,
       shutdownForceTime: SHUTDOWN_LIMIT,
       maxCachedWorkflows: 100,
     });

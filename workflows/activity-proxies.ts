@@ -34,8 +34,8 @@ export const { curateDataset } = proxyActivities<CurateActivities>({
 
 /**
  * One attempt of a job, however many workers come and go meanwhile. It returns what became of the job and throws only for
- * trouble of the control plane, so a retry means: attach to the job again. What no retry mends it throws as final itself. The heartbeat timeout is the time a dead
- * worker's job is without an observer.
+ * trouble of the control plane, so a retry means: attach to the job again; what no retry mends it throws as final. The heartbeat
+ * timeout is the time a dead worker's job is without an observer.
  */
 export const { runAttempt } = proxyActivities<AttemptActivities>({
   startToCloseTimeout: '60 days',

@@ -143,9 +143,10 @@ def documented(module_name: str) -> list[tuple[str, object]]:
 
 
 def signature(value: object) -> str | None:
+    if not callable(value):
+        return None
     try:
-        # What can't be called is told by TypeError.
-        text = str(inspect.signature(value))  # type: ignore[arg-type]
+        text = str(inspect.signature(value))
     except (TypeError, ValueError):
         return None
     return None if " at 0x" in text or len(text) > 300 else text

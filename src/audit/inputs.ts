@@ -38,8 +38,8 @@ function specsOf({ specs }: GatheredStage): { readonly revision: number; readonl
 }
 
 /**
- * Every spec is the one that the stage's attempts were opened with; every job is of the run's recipe, and every dataset that it reads, and everything that it takes from another stage, is what
- * the ledger says was made.
+ * Every spec is the one that the stage's attempts were opened with; every job is of the run's recipe, and every dataset that it
+ * reads, and everything that it takes from another stage, is what the ledger says was made.
  */
 export function checkInputs(run: GatheredRun): Check {
   const recorded = recordedDigests(run);

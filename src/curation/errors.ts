@@ -4,7 +4,7 @@ import type { FailureClass } from '../domain/failure-class.js';
 /** Longest list of files that a message names. */
 const NAMED = 10;
 
-/** Curation can't go on, for what is in the data or the recipe: not worth retrying as it is. `failureClass` is the Temporal failure type. */
+/** Curation can't go on as it is, for what is in the data or the recipe. `failureClass` is the Temporal failure type. */
 export class CurationError extends Error {
   override readonly name = 'CurationError';
 

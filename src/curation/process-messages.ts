@@ -45,6 +45,7 @@ export const curationRequestSchema = z.strictObject({
     endpoint: z.string().optional(),
     region: z.string(),
     maxAttempts: z.int().optional(),
+    idleMs: z.int().optional(),
   }),
 });
 export type CurationRequest = z.output<typeof curationRequestSchema>;

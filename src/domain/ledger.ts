@@ -137,7 +137,10 @@ export const ledgerRecordSchema = z.strictObject({
 });
 export type LedgerRecord = z.infer<typeof ledgerRecordSchema>;
 
-/** Workflow run that wrote a record, by the owner token in its id: `<namespace>/<workflow id>/<run id>[/<attempt>]`; null: none is named. */
+/**
+ * Workflow run that wrote a record, by the owner token in its id, `<namespace>/<workflow id>/<run id>[/<attempt>]`; null: none is
+ * named.
+ */
 export function runIdOf(recordId: string): string | null {
   const parts = recordId.split('#')[0]?.split('/') ?? [];
   return (parts.length > 3 ? parts.at(-2) : parts[2]) ?? null;

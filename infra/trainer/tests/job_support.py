@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -313,8 +314,8 @@ class StageRun:
                 if event.step == stop_after:
                     job.request_stop(Stopped("stopped by the test"))
 
-            job.step_done = step_done  # type: ignore[method-assign]  # the one method replaced
-            return run_train(job.spec, job)
+            with mock.patch.object(job, "step_done", step_done):
+                return run_train(job.spec, job)
 
     def load_inside(self, scratch: Path) -> Stage:
         """An attempt that has loaded and not yet taken a step."""
