@@ -19,7 +19,7 @@ UNMEASURED_COST_STEPS = 0.25
 FIRST_SAVE_STEPS = 4
 """An attempt saves after so many steps at the latest: so it learns what a checkpoint costs."""
 
-RISKED_SHARE = 0.25
+RISKED_SHARE = 0.125
 """Most of an attempt's life so far that it may lose: one that has lived for a minute has not shown that it will for an hour,
 whatever was assumed. Early checkpoints that cost more than `DEAREST_EARLY` of what they keep are not made for that."""
 

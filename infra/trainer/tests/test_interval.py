@@ -123,7 +123,7 @@ class TestAutomatically:
         assert gaps[-1] == round(best_interval_seconds(0.4, 200.0) / 0.5) == 25
 
     @pytest.mark.parametrize("life", [20, 100, 1000])
-    def test_a_life_far_shorter_than_assumed_loses_about_a_quarter_of_it_at_most(self, life: int) -> None:
+    def test_a_life_far_shorter_than_assumed_loses_little_of_it(self, life: int) -> None:
         made = saves(SaveSchedule(policy("auto"), 100_000, 1e6), life, 1.0, 0.05, 0.1)
         assert life - made[-1] <= RISKED_SHARE * life + 1
 
