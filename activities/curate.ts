@@ -9,6 +9,7 @@ import type { DatasetPlan } from '../src/domain/datasets.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import type { StoreSettings } from '../src/store/object-store.js';
+import { heartbeating } from './heartbeating.js';
 
 /** A process that dies at this try of the activity has died for a reason: its run is parked instead of trying on. */
 const MOST_TRIES = 5;
@@ -65,24 +66,22 @@ export function createCurateActivities({ storeSettings, roots, cacheFolder }: Cu
         store: storeSettings,
       };
       const signal = Context.current().cancellationSignal;
-      const heartbeat = new Heartbeat();
-      try {
-        const onProgress = (progress: CurationProgress): void => heartbeat.report(progress);
-        return { name: dataset.name, ...(await curateInProcess(request, { signal, onProgress })) };
-      } catch (error) {
-        throw asFailure(error);
-      } finally {
-        heartbeat.stop();
-      }
+      let newest: CurationProgress | null = null;
+      const onProgress = (progress: CurationProgress): void => void (newest = progress);
+      const curated = () => curateInProcess(request, { signal, onProgress });
+      return heartbeating(
+        async () => ({ name: dataset.name, ...(await curated().catch(throwFailure)) }),
+        () => newest,
+      );
     },
   };
 }
 
-/** What a retry can't help is a failure of its class; everything else is retried. */
-function asFailure(error: unknown): unknown {
+/** @throws what a retry can't help as a failure of its class, everything else as it is. */
+function throwFailure(error: unknown): never {
   const failureClass = classOf(error);
-  if (failureClass === null || !(error instanceof Error)) return error;
-  return ApplicationFailure.create({ type: failureClass, nonRetryable: true, message: error.message });
+  if (failureClass === null || !(error instanceof Error)) throw error;
+  throw ApplicationFailure.create({ type: failureClass, nonRetryable: true, message: error.message });
 }
 
 function classOf(error: unknown): FailureClass | null {
@@ -90,24 +89,4 @@ function classOf(error: unknown): FailureClass | null {
   if (!(error instanceof CurationProcessError)) return null;
   if (error.outOfMemory) return 'out-of-memory';
   return Context.current().info.attempt < MOST_TRIES ? null : 'unknown';
-}
-
-/** Heartbeats on a timer, with the newest progress as details: reading one large document may take a while. */
-class Heartbeat {
-  #progress: CurationProgress | null = null;
-  readonly #timer: NodeJS.Timeout;
-
-  constructor() {
-    const context = Context.current();
-    const everyMs = (context.info.heartbeatTimeoutMs ?? 30_000) / 3;
-    this.#timer = setInterval(() => context.heartbeat(this.#progress), everyMs);
-  }
-
-  report(progress: CurationProgress): void {
-    this.#progress = progress;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
 }

@@ -11,7 +11,8 @@ import type {
 } from '../src/contracts/index.js';
 import { heldOutDatasetName } from '../src/domain/datasets.js';
 import { stepsOf } from '../src/domain/recipe-schema.js';
-import type { Recipe, RecipeTask, TrainingStage } from '../src/domain/recipe-schema.js';
+import type { Recipe, RecipeTask } from '../src/domain/recipe-schema.js';
+import { scheduleOf } from '../src/domain/schedule.js';
 import type { EvaluationStep, ModelSource, TrainingStep } from '../src/domain/walk.js';
 
 /** What a finished training stage leaves for the stages after it. */
@@ -64,7 +65,7 @@ export function trainSpec(step: TrainingStep, inputs: Inputs): TrainSpec {
     },
     objective: settings.objective,
     optimizer: settings.optimizer,
-    schedule: schedule(settings),
+    schedule: scheduleOf(settings),
     seed: inputs.recipe.seed,
     checkpoints: settings.checkpoints,
     ...numerics(inputs.recipe),
@@ -119,10 +120,6 @@ function numerics({ execution }: Recipe): Pick<TrainSpec, 'numerics'> {
 
 function modelOf(source: ModelSource, inputs: Inputs): ModelRef {
   return source.from === 'base' ? inputs.base : required(inputs.trained, source.stage, 'trained stage').model;
-}
-
-function schedule({ tokens, schedule: { peak, floor, warmupShare } }: TrainingStage): TrainSpec['schedule'] {
-  return { peak, floor, warmupTokens: Math.round(warmupShare * tokens), totalTokens: tokens };
 }
 
 function tasksOf(name: string, task: RecipeTask, inputs: Inputs): EvaluationTask[] {

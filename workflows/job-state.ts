@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { stepWindowSchema } from '../src/contracts/attempt.js';
 import { FAILURE_CLASSES } from '../src/domain/failure-class.js';
+import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
 import { retryFromSchema } from '../src/domain/operator-actions.js';
 import { ledgerTipSchema } from '../src/domain/status.js';
 import { watchdogLearnedSchema } from '../src/domain/watchdog.js';
@@ -45,5 +46,5 @@ export const NEW_JOB: JobState = {
   learned: {},
   why: 'the first attempt',
   from: 'head',
-  ledger: { records: 0, tip: null },
+  ledger: EMPTY_CHAIN,
 };

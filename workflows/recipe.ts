@@ -22,10 +22,10 @@ import { formatPlan, plan } from '../src/domain/plan.js';
 import { formatProblems, parseRecipe } from '../src/domain/recipe.js';
 import type { Problem, Recipe } from '../src/domain/recipe.js';
 import type { LedgerTip, RunStatus } from '../src/domain/status.js';
+import { firstLine, innermostMessageOf } from '../src/domain/text.js';
 import { neededBy, walk } from '../src/domain/walk.js';
 import type { Step } from '../src/domain/walk.js';
 import { prepareRun } from './activity-proxies.js';
-import { messageOf } from './failures.js';
 import type { TrainedModel } from './job-specs.js';
 import { NEW_JOB } from './job-state.js';
 import { planQuery, stageProgressSignal, statusQuery } from './messages.js';
@@ -113,7 +113,7 @@ class RecipeRun {
     } catch (error) {
       const { aborted } = this.#desk;
       if (aborted !== null) throw await this.#endAborted(aborted);
-      await this.#end(isCancellation(error) ? 'cancelled' : 'failed', messageOf(error), null);
+      await this.#end(isCancellation(error) ? 'cancelled' : 'failed', innermostMessageOf(error), null);
       throw error;
     }
   }
@@ -331,8 +331,4 @@ function outlineOf(step: Step): StageOutline {
       ? step.settings.tokens / step.settings.globalBatchTokens
       : null;
   return { folder, title, kind, steps };
-}
-
-function firstLine(text: string): string {
-  return text.split('\n')[0] ?? '';
 }

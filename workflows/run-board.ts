@@ -1,11 +1,13 @@
 /** The state of a run as people see it, kept in one place: query, current details and search attributes read it. */
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
 import type { AttemptProgress } from '../src/domain/progress.js';
 import { SEARCH_ATTRIBUTES } from '../src/domain/search-attributes.js';
 import { currentStage } from '../src/domain/status.js';
 import type { LedgerTip, Parked, RunState, RunStatus, StageStatus } from '../src/domain/status.js';
 import { statusMarkdown } from '../src/domain/status-markdown.js';
+import { firstLine } from '../src/domain/text.js';
 
 const STAGE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.stage.name, SearchAttributeType.KEYWORD);
 const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.state.name, SearchAttributeType.KEYWORD);
@@ -38,7 +40,7 @@ export class RunBoard {
       problems: [],
       parked: null,
       waitingFor: null,
-      ledger: { records: 0, tip: null },
+      ledger: EMPTY_CHAIN,
     };
     upsertSearchAttributes([{ key: PRESET, value: outline.preset }]);
     this.#publish();
@@ -113,7 +115,7 @@ export class RunBoard {
   /** A stage has used up a budget: the run waits for an operator. */
   park(parked: Parked): void {
     const { folder, class: failureClass, message, attempts } = parked;
-    const note = `${failureClass}: ${message.split('\n')[0] ?? ''}`;
+    const note = `${failureClass}: ${firstLine(message)}`;
     this.#status = { ...this.#status, state: 'parked', parked, problems: [`${folder}: ${message}`] };
     this.#change(folder, { state: 'parked', attempts, secondsLeft: null, note });
   }

@@ -17,6 +17,7 @@ import { meanBetweenInterruptions } from '../src/domain/checkpoint-interval.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
+import { firstLine } from '../src/domain/text.js';
 import { runAttempt } from './activity-proxies.js';
 import { NEW_JOB } from './job-state.js';
 import type { JobState } from './job-state.js';
@@ -256,8 +257,4 @@ function failureOf(
   why: string,
 ): JobFailure {
   return { class: failureClass, message, why, checkpoints, logTail };
-}
-
-function firstLine(text: string): string {
-  return text.split('\n')[0] ?? '';
 }

@@ -1,5 +1,6 @@
 /** The run's ledger as the workflow keeps it: appended in order, one record at a time, its tip in the run's status. */
 import { CancellationScope, condition, workflowInfo } from '@temporalio/workflow';
+import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
 import type { LedgerEntry } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { appendToLedger } from './activity-proxies.js';
@@ -7,7 +8,7 @@ import { appendToLedger } from './activity-proxies.js';
 /** Appends records of one run. */
 export class RunLedger {
   #runUrl: string | null = null;
-  #tip: LedgerTip = { records: 0, tip: null };
+  #tip: LedgerTip = EMPTY_CHAIN;
   #sequence = 0;
   #last: Promise<void> = Promise.resolve();
   readonly #onTip: (tip: LedgerTip) => void;

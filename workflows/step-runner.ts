@@ -7,11 +7,12 @@ import { failureClassOf } from '../src/domain/failure-class.js';
 import type { Artifact } from '../src/domain/ledger.js';
 import { formatScientific } from '../src/domain/quantities.js';
 import type { LedgerTip } from '../src/domain/status.js';
+import { innermostMessageOf } from '../src/domain/text.js';
 import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
 import { bumpRopeBase, writeReport } from './activity-proxies.js';
 import { curation } from './curation.js';
 import { evaluation } from './evaluation.js';
-import { failureTypeOf, messageOf } from './failures.js';
+import { failureTypeOf } from './failures.js';
 import { evaluateSpec, stageUrl, trainSpec } from './job-specs.js';
 import type { Inputs, TrainedModel } from './job-specs.js';
 import type { JobState } from './job-state.js';
@@ -247,7 +248,7 @@ async function unlessClosed(sent: Promise<void>): Promise<void> {
 function failureOf(error: unknown): JobFailure {
   return {
     class: failureClassOf(failureTypeOf(error)),
-    message: messageOf(error),
+    message: innermostMessageOf(error),
     why: 'it would fail again in the same way',
     checkpoints: [],
     logTail: [],

@@ -22,6 +22,7 @@ import {
   registerSearchAttributes,
   startTemporal,
 } from './stack/temporal.js';
+import { messageOf } from '../../src/domain/text.js';
 
 /** Ports that are tried first. */
 export const DEFAULT_PORTS = { temporal: 7233, ui: 8233, s3: 7070 } as const;
@@ -217,12 +218,9 @@ async function bothOrNeither(
     }
     return { temporal: await temporal, s3: await s3 };
   } catch (error) {
-    throw new Error(
-      `the servers could not be started: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-      },
-    );
+    throw new Error(`the servers could not be started: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

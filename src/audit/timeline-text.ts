@@ -2,6 +2,7 @@
 import { commitIdSchema } from '../contracts/index.js';
 import type { EntryOf, StageResult } from '../domain/ledger.js';
 import { durationText } from '../domain/status-markdown.js';
+import { firstLine } from '../domain/text.js';
 import { partsOfCommitId } from '../store/layout.js';
 import type { TimelineEntry } from './audit-data.js';
 
@@ -236,10 +237,6 @@ function withWhy(what: string, why: string): string {
 /** A digest as far as people compare it; the whole is in the records. */
 function short(digest: string): string {
   return digest.slice('sha256:'.length, 'sha256:'.length + 12);
-}
-
-function firstLine(text: string): string {
-  return text.split('\n')[0] ?? '';
 }
 
 function instantOf(at: string): { readonly day: string; readonly time: string } {

@@ -3,6 +3,7 @@ import { Client, Connection } from '@temporalio/client';
 import type { Config } from '../config.js';
 import { temporalConnectionOptions } from '../temporal/connection.js';
 import { UserError } from './user-error.js';
+import { messageOf } from '../domain/text.js';
 
 /** How long a server may take to answer before the command gives up. */
 const CONNECT_MS = 5000;
@@ -25,7 +26,7 @@ async function connect(config: Config): Promise<Connection> {
     return await Connection.connect({ ...temporalConnectionOptions(config), connectTimeout: CONNECT_MS });
   } catch (error) {
     throw new UserError(
-      `No Temporal server answers at ${config.temporal.address} (${error instanceof Error ? error.message : String(error)}).\n` +
+      `No Temporal server answers at ${config.temporal.address} (${messageOf(error)}).\n` +
         'Start the embedded one with `npm start`, or name another with LONGHAUL_TEMPORAL_ADDRESS.',
     );
   }

@@ -4,6 +4,7 @@ import type { Client } from '@temporalio/client';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunStatus } from '../domain/status.js';
+import { innermostMessageOf } from '../domain/text.js';
 import { RunWatcher } from './run-watcher.js';
 import type { RunView } from './run-view.js';
 import { UserError } from './user-error.js';
@@ -65,7 +66,7 @@ async function outcomeOf(client: Client, run: string, leave: AbortSignal): Promi
     } catch (error) {
       if (error instanceof WorkflowFailedError) {
         const state = error.cause instanceof CancelledFailure ? 'cancelled' : 'failed';
-        return { state, problem: deepestMessage(error) };
+        return { state, problem: innermostMessageOf(error) };
       }
       if (error instanceof WorkflowNotFoundError) return { state: 'error', error: noSuchRun(run) };
       // The server may be restarting: the run is as durable as its database, so ask again.
@@ -85,9 +86,4 @@ async function endOf(outcome: Outcome, watcher: RunWatcher): Promise<RunEnd> {
   if (outcome.state === 'completed') return { state: 'completed', status };
   const known = status?.problems ?? [];
   return { state: outcome.state, status, problems: known.length > 0 ? known : [outcome.problem] };
-}
-
-/** The innermost cause says what happened; those around it say where. */
-export function deepestMessage(error: Error): string {
-  return error.cause instanceof Error ? deepestMessage(error.cause) : error.message;
 }

@@ -6,8 +6,8 @@ import {
 } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import type { OperatorAction } from '../domain/operator-actions.js';
+import { innermostMessageOf } from '../domain/text.js';
 import { describeWorkflow } from '../temporal/workflow-state.js';
-import { deepestMessage } from './follow.js';
 import { UserError } from './user-error.js';
 
 /** How long a worker may take to answer. */
@@ -32,7 +32,7 @@ export async function operate(
     );
   } catch (error) {
     if (error instanceof WorkflowUpdateFailedError) {
-      throw new UserError(`${run} refuses ${action}: ${deepestMessage(error)}`);
+      throw new UserError(`${run} refuses ${action}: ${innermostMessageOf(error)}`);
     }
     if (error instanceof WorkflowNotFoundError) throw new UserError(await whyNotFound(client, run));
     if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { isObject } from '../domain/json.js';
 import { formatProblems, parseRecipe } from '../domain/recipe.js';
 import type { Recipe } from '../domain/recipe.js';
+import { messageOf } from '../domain/text.js';
 import { UserError } from './user-error.js';
 
 /** What the command line says about the recipe. */
@@ -50,6 +51,6 @@ async function readJsonFile(file: string): Promise<unknown> {
     if (error instanceof SyntaxError) throw new UserError(`${file} is not valid JSON: ${error.message}`);
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
       throw new UserError(`There is no file ${file}.`);
-    throw new UserError(`${file} can’t be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw new UserError(`${file} can’t be read: ${messageOf(error)}`);
   }
 }

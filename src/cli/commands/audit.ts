@@ -13,6 +13,7 @@ import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { colored } from '../run-view.js';
 import { UserError } from '../user-error.js';
+import { firstLine, messageOf } from '../../domain/text.js';
 
 interface AuditOptions {
   readonly json?: true;
@@ -83,7 +84,7 @@ async function historyOf(
   try {
     return await withClient({ ...config, temporal }, (client) => readHistory(client, run, runIds));
   } catch (error) {
-    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    const why = firstLine(messageOf(error));
     return { unavailable: `the history was not read: ${why}` };
   }
 }

@@ -6,6 +6,7 @@ import { missingSearchAttributes, registerSearchAttributes } from '../../../infr
 import { describeEnvironment } from '../../config.js';
 import type { Config } from '../../config.js';
 import { TASK_QUEUE } from '../../domain/task-queues.js';
+import { messageOf } from '../../domain/text.js';
 import { textTable } from '../../domain/text-table.js';
 import { rootLayout } from '../../store/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
@@ -122,8 +123,4 @@ function environmentTable(): string[] {
     return [name, value === '' ? `${fallback} (default)` : value, meaning];
   });
   return textTable(rows, ['left'], '  ');
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

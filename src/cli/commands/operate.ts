@@ -7,6 +7,7 @@ import { FAILURE_CLASSES } from '../../domain/failure-class.js';
 import { isObject } from '../../domain/json.js';
 import type { JsonObject } from '../../domain/json.js';
 import type { OperatorAction } from '../../domain/operator-actions.js';
+import { messageOf } from '../../domain/text.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { operate } from '../operate.js';
@@ -160,7 +161,7 @@ async function readJsonArgument(written: string): Promise<JsonObject> {
     const parsed: unknown = JSON.parse(text);
     if (isObject(parsed)) return parsed;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new UserError(`--overrides: neither a JSON object nor a file that holds one: ${why}`);
   }
   throw new UserError('--overrides: expected a JSON object, such as {"schedule": {"peak": 1e-5}}');
