@@ -73,6 +73,7 @@ try {
   console.log(`the job is ${state}; attempts: ${epochs.length}`);
   if (state !== 'running' || epochs.length !== 1) process.exitCode = 1;
   await run.handle.terminate('the benchmark is over');
+  await stack.backend.terminate(name, 0);
 } finally {
   await stack.stop();
 }
