@@ -189,6 +189,8 @@ export class AttemptRun {
       await abortUploads(this.deps.store, prefix, ({ url }) => epochIn(url, prefix) <= epoch);
     } catch (error) {
       if (!isStoreError(error)) throw error;
+      // The janitor tries again; parts that nobody may abort are paid for until somebody looks here.
+      this.#context.log.warn('unfinished uploads could not be aborted', { prefix, why: error.message });
     }
   }
 

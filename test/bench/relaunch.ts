@@ -43,11 +43,12 @@ try {
     await stack.backend.signal(job.name, 'SIGKILL');
     epoch = job.epoch;
   }
-  await run.job(epoch);
+  const last = await run.job(epoch);
   const parts = await partsOf(run, claims, epoch + 1);
   console.log(`\nFrom a job's death to its successor's process start, ${kills} kills; ${loadText()}`);
   for (const [name, values] of parts) console.log(`  ${name.padEnd(34)} ${spread(values, 'ms')}`);
   await run.handle.terminate('the benchmark is over');
+  await stack.backend.terminate(last.name, 0);
 } finally {
   await stack.stop();
 }
