@@ -4,6 +4,7 @@
  * The loss counts on what the assistant says and on the `<|eot_id|>` that ends it.
  */
 import type { Turns } from './sources/index.js';
+import { strip } from './strip.js';
 import type { TextTokenizer } from './tokenizer.js';
 
 /** Tokens of a dialogue and where the loss counts. */
@@ -15,7 +16,7 @@ export interface RenderedChat {
 
 const HEADER_END = '\n\n';
 
-/** Renders dialogues, each starting with the user. Content is trimmed, as the template does. */
+/** Renders dialogues, each starting with the user. Content is stripped, as the template's `trim` does. */
 export async function renderChats(
   chats: readonly Turns[],
   tokenizer: TextTokenizer,
@@ -26,7 +27,7 @@ export async function renderChats(
   const contents = await tokenizer.encodePrefixed(
     chats
       .flat()
-      .map((turn) => ({ text: `${HEADER_END}${turn.trim()}`, prefixCharacters: HEADER_END.length })),
+      .map((turn) => ({ text: `${HEADER_END}${strip(turn)}`, prefixCharacters: HEADER_END.length })),
   );
   let next = 0;
   return chats.map((turns) => {

@@ -37,7 +37,7 @@ export interface TokeniseOptions {
 }
 
 /** Changes whenever the same inputs come to give other tokens. */
-const VERSION = 1;
+const VERSION = 2;
 /** Text tokenised at a time, characters. */
 const BATCH_CHARACTERS = 128 * 1024;
 /** Bad files that a manifest names; the rest are counted in one more entry. */

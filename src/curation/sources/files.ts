@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { createGunzip, gunzip } from 'node:zlib';
 import { CurationError } from '../errors.js';
+import { isBlank } from '../strip.js';
 
 /** Largest document, bytes. A larger file is named as bad: it would be held in memory whole. */
 export const MAX_DOCUMENT_BYTES = 16 * 2 ** 20;
@@ -41,7 +42,7 @@ export function decodeText(bytes: Uint8Array): FileText {
     return { problem: 'not UTF-8' };
   }
   if (text.includes('\0')) return { problem: 'binary: it has a NUL character' };
-  if (text.trim() === '') return { problem: EMPTY };
+  if (isBlank(text)) return { problem: EMPTY };
   return { text: text.includes('\r') ? text.replaceAll(/\r\n?/g, '\n') : text };
 }
 

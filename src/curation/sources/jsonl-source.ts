@@ -2,6 +2,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import type { Source } from '../../domain/sources.js';
+import { isBlank, strip } from '../strip.js';
 import { readLines, requireFile } from './files.js';
 import type { Document, DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
 
@@ -30,7 +31,7 @@ async function* readAll(
   for (const { path, name } of files) {
     for await (const line of readLines(path)) {
       if ('problem' in line) yield { kind: 'bad', bad: { path: name, problem: line.problem } };
-      else if (line.line.trim() !== '') yield* documentOf(`${name}:${line.number}`, line.line, parse);
+      else if (!isBlank(line.line)) yield* documentOf(`${name}:${line.number}`, line.line, parse);
     }
   }
 }
@@ -63,7 +64,7 @@ function textParser(field: string): (value: unknown) => Parsed {
   return (value) => {
     const text = schema.safeParse(value).data?.[field];
     if (text === undefined) return { problem: `no text in its field "${field}"` };
-    return text.trim() === '' ? { problem: 'empty' } : { text: text.replaceAll(/\r\n?/g, '\n') };
+    return isBlank(text) ? { problem: 'empty' } : { text: text.replaceAll(/\r\n?/g, '\n') };
   };
 }
 
@@ -72,7 +73,7 @@ function parseChat(value: unknown): Parsed {
   if (turns === undefined) return { problem: 'no "data" with a question and an answer' };
   const paired = turns
     .slice(0, turns.length - (turns.length % 2))
-    .map((turn) => turn.replaceAll(/\r\n?/g, '\n').trim());
+    .map((turn) => strip(turn.replaceAll(/\r\n?/g, '\n')));
   if (paired.some((turn) => turn === '')) return { problem: 'a turn is empty' };
   return { text: paired.join('\n\n'), turns: paired };
 }

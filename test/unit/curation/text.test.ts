@@ -14,6 +14,7 @@ import {
 } from '../../../src/curation/lookups.js';
 import { seededRandom } from '../../../src/curation/random.js';
 import { hashDocument, isHeldOut } from '../../../src/curation/split.js';
+import { isBlank, strip } from '../../../src/curation/strip.js';
 import { cutIntoPieces, loadTokenizer } from '../../../src/curation/tokenizer.js';
 import { FIXTURES, tokenizer, tokenizerJson } from './support.js';
 
@@ -89,6 +90,23 @@ describe.each(['gpt2-style', 'llama3-style'] as const)('tokenisation agrees with
     );
     expect(rendered.map(({ tokens }) => [...tokens])).toEqual(chats.map(({ ids }) => ids));
   });
+});
+
+test('white space is what Python’s str.isspace says, at both ends and nothing else', () => {
+  const pythons = new Set([
+    ...[0x9, 0xa, 0xb, 0xc, 0xd, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x85, 0xa0, 0x1680, 0x2000, 0x2001, 0x2002],
+    ...[
+      0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000,
+    ],
+  ]);
+  const wrong: number[] = [];
+  for (let code = 0; code < 0x110000; code++) {
+    const character = String.fromCodePoint(code);
+    const stripped = strip(`${character}a${character}b${character}`);
+    const expected = pythons.has(code) ? `a${character}b` : `${character}a${character}b${character}`;
+    if (stripped !== expected || isBlank(character) !== pythons.has(code)) wrong.push(code);
+  }
+  expect(wrong).toEqual([]);
 });
 
 describe('tokenizers that do not fit are refused', () => {
