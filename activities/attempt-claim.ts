@@ -32,6 +32,8 @@ type Decision =
       /** Commit the attempt begins at; null: the start. */
       readonly from: HeadCommit | null;
       readonly previousOwner: string;
+      /** Of attempt.json's bytes. */
+      readonly attemptDigest: Digest;
       /** When the epoch was first claimed. */
       readonly claimedAt: string;
     }
@@ -59,18 +61,20 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
   if (result !== null && !force) return { state: 'finished', result, adopted: ADOPTED, specDigest };
   const shared = force ? null : await adoptShared(store, input, key);
   if (shared !== null) return { ...shared, specDigest };
-  const from = await startingPoint(store, stageUrl, input.from);
-  const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from });
-  const createdAt = await writeAttempt(store, stageUrl, {
+  const start = await startingPoint(store, stageUrl, input.from);
+  const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from: start });
+  const { createdAt, digest: attemptDigest } = await writeAttempt(store, stageUrl, {
     schema: 'longhaul.attempt/1',
     epoch,
     owner,
     startedFrom: claimed.commit,
+    ancestors: claimed.ancestors,
     skipSteps: [...input.skipSteps],
     meanSecondsBetweenInterruptions: input.meanSecondsBetweenInterruptions,
     createdAt: new Date().toISOString(),
   });
-  return { state: 'claimed', epoch, from: claimed.commit, previousOwner, claimedAt: createdAt, specDigest };
+  const from = claimed.commit;
+  return { state: 'claimed', epoch, from, previousOwner, attemptDigest, claimedAt: createdAt, specDigest };
 }
 
 const ADOPTED = 'a verified result of this stage is there already';
@@ -105,15 +109,21 @@ async function writeSpec(store: ObjectStore, { spec, specRevision }: RunAttemptI
   }
 }
 
-/** Create-only: a repeated claim finds what it wrote the first time. Returns when that was. */
-async function writeAttempt(store: ObjectStore, stageUrl: string, file: AttemptFile): Promise<string> {
+/** Create-only: a repeated claim finds what it wrote the first time. Returns when that was, and its digest. */
+async function writeAttempt(
+  store: ObjectStore,
+  stageUrl: string,
+  file: AttemptFile,
+): Promise<{ readonly createdAt: string; readonly digest: Digest }> {
   const url = stageLayout(stageUrl).attemptFile(file.epoch);
+  const bytes = encodeJson(file);
   try {
-    await store.create(url, encodeJson(file));
-    return file.createdAt;
+    await store.create(url, bytes);
+    return { createdAt: file.createdAt, digest: sha256(bytes) };
   } catch (error) {
     if (!isStoreError(error, 'precondition-failed')) throw error;
-    return (await store.getJson(url, attemptSchema)).value.createdAt;
+    const { data } = await store.get(url);
+    return { createdAt: parseJson(url, data, attemptSchema).createdAt, digest: sha256(data) };
   }
 }
 

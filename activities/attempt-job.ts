@@ -3,13 +3,15 @@ import type { Context } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobObservation } from '../src/backends/backend.js';
 import { eventFileSchema } from '../src/contracts/index.js';
-import type { CommitId, Epoch, JobEvent } from '../src/contracts/index.js';
+import type { Digest, Epoch, HeadCommit, JobEvent } from '../src/contracts/index.js';
 import { encodeLabels } from '../src/domain/job-labels.js';
 import { jobName } from '../src/domain/job-names.js';
 import { StepWatchdog, hangText } from '../src/domain/watchdog.js';
+import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { stageLayout } from '../src/store/layout.js';
 import { renewLease } from '../src/store/lease.js';
+import { parseJson } from '../src/store/object-store.js';
 import type { AttemptDependencies, RunAttemptInput } from './attempt-types.js';
 import { fateOf } from './cancellation.js';
 import type { JobFate } from './cancellation.js';
@@ -39,9 +41,12 @@ export interface JobEnd {
   readonly hungSeconds: number;
 }
 
+/** A commit as the ledger records it; older trainers don't tell the digest of its manifest. */
+export type RecordedCommit = Pick<HeadCommit, 'id' | 'step'> & { readonly manifestDigest?: Digest };
+
 /** What the events have told so far. */
 export interface JobFacts {
-  readonly commits: readonly { readonly id: CommitId; readonly step: number }[];
+  readonly commits: readonly RecordedCommit[];
   readonly samples: number;
   readonly stepSeconds: number;
   readonly step: number;
@@ -63,6 +68,7 @@ export class AttemptJob {
   #stop: StopReason | null = null;
   #stopAt = 0;
   #hungSeconds = 0;
+  readonly #eventDigests = new Map<string, Digest>();
   #facts: JobFacts = { commits: [], samples: 0, stepSeconds: 0, step: 0, tokens: 0 };
 
   constructor(
@@ -80,6 +86,11 @@ export class AttemptJob {
   /** What the events have told so far. */
   get facts(): JobFacts {
     return this.#facts;
+  }
+
+  /** Digests of the event files as they were read, by URL. */
+  get eventDigests(): ReadonlyMap<string, Digest> {
+    return this.#eventDigests;
   }
 
   /** Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out. */
@@ -196,11 +207,13 @@ export class AttemptJob {
     try {
       for (;;) {
         const url = this.#urls.eventFile(this.epoch, this.#nextEventFile);
-        const file = await this.deps.store.findJson(url, eventFileSchema);
+        const found = await this.deps.store.find(url);
         this.#storeReadable = true;
-        if (file === null) return;
+        if (found === null) return;
+        const file = parseJson(url, found.data, eventFileSchema);
+        this.#eventDigests.set(url, sha256(found.data));
         this.#nextEventFile += 1;
-        file.value.events.forEach((event) => this.#take(event));
+        file.events.forEach((event) => this.#take(event));
       }
     } catch (error) {
       if (!isStoreError(error, 'unavailable')) throw error;
@@ -222,11 +235,20 @@ function factsWith(facts: JobFacts, event: JobEvent): JobFacts {
       return { ...facts, step, tokens, stepSeconds: facts.stepSeconds + seconds };
     }
     case 'commit':
-      return { ...facts, commits: [...facts.commits, { id: event.commit, step: event.step }] };
+      return { ...facts, commits: [...facts.commits, commitOf(event)] };
     case 'sample':
       return { ...facts, samples: event.done };
     case 'phase':
     case 'log':
       return facts;
   }
+}
+
+/** The commit that an event tells of. */
+export function commitOf({
+  commit: id,
+  step,
+  manifestDigest,
+}: Extract<JobEvent, { type: 'commit' }>): RecordedCommit {
+  return manifestDigest === undefined ? { id, step } : { id, step, manifestDigest };
 }

@@ -1,13 +1,14 @@
 /** One attempt from its claim to its record in the ledger. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../src/contracts/index.js';
-import type { CommitId, Digest, Epoch, HeadCommit, Outcome } from '../src/contracts/index.js';
+import type { Digest, Epoch, HeadCommit, Outcome } from '../src/contracts/index.js';
 import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
 import type { LedgerEntry } from '../src/domain/ledger.js';
 import { ProgressTracker } from '../src/domain/progress.js';
 import type { LedgerTip } from '../src/domain/status.js';
+import { attemptLeft } from '../src/store/anchors.js';
 import { checkpointRef, pinCheckpoint } from '../src/store/checkpoints.js';
 import { isStoreError } from '../src/store/errors.js';
 import { commitsOf, readHead } from '../src/store/head.js';
@@ -18,7 +19,7 @@ import { abortUploads } from '../src/store/stale-uploads.js';
 import { claimAttempt } from './attempt-claim.js';
 import type { Claim } from './attempt-claim.js';
 import { AttemptJob } from './attempt-job.js';
-import type { JobEnd, JobFacts } from './attempt-job.js';
+import type { JobEnd, JobFacts, RecordedCommit } from './attempt-job.js';
 import { figuresOf } from './attempt-figures.js';
 import type { AttemptDependencies, AttemptEnd, FinishedOutcome, RunAttemptInput } from './attempt-types.js';
 import type { JobFate } from './cancellation.js';
@@ -115,6 +116,8 @@ export class AttemptRun {
       epoch,
       job: job.name,
       from: claim.from?.id ?? null,
+      fromDigest: claim.from?.manifestDigest,
+      attemptDigest: claim.attemptDigest,
       previousOwner: claim.previousOwner,
       why,
       spec: { revision: specRevision, digest: claim.specDigest },
@@ -137,6 +140,12 @@ export class AttemptRun {
       this.#abortUploads(epoch),
     ]);
     const commits = commitsMade(epoch, commitsOf(head), job.facts.commits);
+    const left = await attemptLeft(this.deps.store, {
+      stageUrl: this.input.spec.stageUrl,
+      epoch,
+      evaluated: done?.result === 'evaluated',
+      events: job.eventDigests,
+    });
     const verdict = verdictOf(outcome, end);
     const figures = figuresOf(claim, outcome, job.facts, end);
     await this.#record('ended', {
@@ -145,6 +154,7 @@ export class AttemptRun {
       ...(done === null ? verdict : { class: 'done', message: '', signature: '' }),
       ...figures,
       commits,
+      left,
       note: noteOf(end),
     });
     if (isForOthers(end)) throw stopped(end.stop);
@@ -208,13 +218,16 @@ export class AttemptRun {
 }
 
 /** Commits of an attempt: those it told of, and those that only `HEAD` knows of, because it died before it could tell. */
-function commitsMade(
+export function commitsMade(
   epoch: Epoch,
   named: readonly HeadCommit[],
   told: JobFacts['commits'],
-): { readonly id: CommitId; readonly step: number }[] {
+): RecordedCommit[] {
   const own = named.filter(({ id }) => partsOfCommitId(id).epoch === epoch);
-  const all = new Map([...told, ...own].map(({ id, step }) => [id, { id, step }]));
+  const all = new Map<string, RecordedCommit>();
+  for (const { id, step, manifestDigest } of own) all.set(id, { id, step, manifestDigest });
+  // What it told first counts: `HEAD` may have been changed since.
+  for (const commit of told) all.set(commit.id, { ...all.get(commit.id), ...commit });
   return [...all.values()].sort((a, b) => a.step - b.step);
 }
 

@@ -2,6 +2,7 @@
 import { runIdOf } from '../src/domain/ledger.js';
 import type { EntryOf, LedgerEntry } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
+import { openedObjects, sealedObjects } from '../src/store/anchors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { appendRecord, readTip } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
@@ -32,7 +33,7 @@ export function createLedgerActivities({ store }: LedgerDependencies) {
   return {
     /** Appends a record to the run's chain, the first one after a reset behind a record of that; safe to repeat and to race. */
     async appendToLedger({ runUrl, firstRunId, id, after: known, entry }: AppendInput): Promise<LedgerTip> {
-      const sealed = entry.type === 'stage-ended' ? await withSeal(store, runUrl, entry) : entry;
+      const sealed = await withDigests(store, runUrl, entry);
       const { ledger } = runLayout(runUrl);
       const isFirst = runIdOf(id) === firstRunId;
       const after = isFirst ? known : await recordReset(store, { chainUrl: ledger, id, after: known });
@@ -42,16 +43,25 @@ export function createLedgerActivities({ store }: LedgerDependencies) {
   };
 }
 
+/** The record with the digests of what it seals, which nobody but the store has. */
+async function withDigests(store: ObjectStore, runUrl: string, entry: LedgerEntry): Promise<LedgerEntry> {
+  if (entry.type === 'run-opened') return { ...entry, objects: await openedObjects(store, runUrl) };
+  return entry.type === 'stage-ended' ? withSeal(store, runUrl, entry) : entry;
+}
+
 /**
- * The end of a stage that could not tell how far its chain goes, sealed as far as the chain goes in the store: a
- * cancellation carries nothing to the parent, and a termination runs no code.
+ * The end of a stage with the digests of its objects, which rest from now on. Of one that could not tell how far its chain goes,
+ * that is sealed as far as it goes in the store: a cancellation carries nothing to the parent, and a termination runs no code.
  */
 export async function withSeal(
   store: ObjectStore,
   runUrl: string,
   ended: EntryOf<'stage-ended'>,
 ): Promise<EntryOf<'stage-ended'>> {
-  if (ended.chain !== null || ended.result === 'done' || ended.result === 'adopted') return ended;
-  const { ledger } = stageLayout(runLayout(runUrl).stage(ended.folder));
-  return { ...ended, chain: await readTip(store, ledger) };
+  const { folder, result, artifacts } = ended;
+  const withReport = artifacts.some(({ kind }) => kind === 'report');
+  const objects = await sealedObjects(store, runUrl, folder, { withReport });
+  if (ended.chain !== null || result === 'done' || result === 'adopted') return { ...ended, objects };
+  const { ledger } = stageLayout(runLayout(runUrl).stage(folder));
+  return { ...ended, chain: await readTip(store, ledger), objects };
 }

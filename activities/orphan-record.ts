@@ -5,12 +5,16 @@ import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
 import type { JobLabels } from '../src/domain/job-labels.js';
 import { checkChain } from '../src/domain/ledger-chain.js';
+import { attemptLeft } from '../src/store/anchors.js';
 import { readEventFiles, readOutcome } from '../src/store/attempt-files.js';
+import { commitsOf, readHead } from '../src/store/head.js';
 import { stageLayout } from '../src/store/layout.js';
 import { appendRecord, readChain } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { figuresOf } from './attempt-figures.js';
+import { commitOf } from './attempt-job.js';
 import type { JobEnd, JobFacts } from './attempt-job.js';
+import { commitsMade } from './attempt-run.js';
 
 /**
  * Appends the end of an attempt to its stage's chain, once. False: the chain has it already, or there is no chain or no
@@ -32,6 +36,11 @@ export async function recordEnd(
   if (tip.records === 0 || isRecorded || attempt === null) return false;
   const outcome = await readOutcome(store, stageUrl, epoch);
   const facts = factsOf((await readEventFiles(store, stageUrl, epoch)).flatMap(({ events }) => events));
+  const evaluated = outcome?.result === 'evaluated';
+  const [head, left] = await Promise.all([
+    readHead(store, stageUrl),
+    attemptLeft(store, { stageUrl, epoch, evaluated }),
+  ]);
   const { owner, createdAt } = attempt.value;
   const end: JobEnd = { ended, stop: null, stoppingSeconds: 0, hungSeconds: 0 };
   // The same id as the attempt's own watcher would use: should it be about to record the end too, one record remains.
@@ -43,7 +52,8 @@ export async function recordEnd(
       epoch,
       ...verdictOf(outcome, ended, stopped ? why : null),
       ...figuresOf({ claimedAt: createdAt }, outcome, facts, end),
-      commits: [...facts.commits],
+      commits: commitsMade(epoch, commitsOf(head.value), facts.commits),
+      left,
       note: `recorded by the janitor: ${why}`,
     },
   });
@@ -64,9 +74,7 @@ function factsOf(events: readonly JobEvent[]): JobFacts {
   const steps = events.filter((event) => event.type === 'step');
   const newest = steps.at(-1);
   return {
-    commits: events.flatMap((event) =>
-      event.type === 'commit' ? [{ id: event.commit, step: event.step }] : [],
-    ),
+    commits: events.flatMap((event) => (event.type === 'commit' ? [commitOf(event)] : [])),
     samples: events.filter((event) => event.type === 'sample').at(-1)?.done ?? 0,
     stepSeconds: steps.reduce((sum, { seconds }) => sum + seconds, 0),
     step: newest?.step ?? 0,

@@ -74,7 +74,8 @@ async function writeReport(
 }
 
 function reportUrls(runUrl: string) {
-  return { report: runLayout(runUrl).report, reportData: `${runUrl}/report/data.json` };
+  const { report, reportData } = runLayout(runUrl);
+  return { report, reportData };
 }
 
 /** Reads a run's objects and notes what it can't read. */

@@ -3,7 +3,7 @@
  * holds for this attempt alone. A job reads it at its start; without one, nothing is skipped and nothing is known.
  */
 import { z } from 'zod';
-import { headCommitSchema } from './checkpoint.js';
+import { HEAD_ANCESTORS, headCommitSchema } from './checkpoint.js';
 import { epochSchema, instantSchema } from './common.js';
 
 /** Optimizer steps, both ends included, whose data is consumed and whose update is left out. */
@@ -24,6 +24,13 @@ export const attemptSchema = z.strictObject({
   startedFrom: headCommitSchema
     .nullable()
     .describe('The commit that HEAD named when the epoch was claimed; null: none'),
+  ancestors: z
+    .array(headCommitSchema)
+    .max(HEAD_ANCESTORS)
+    .optional()
+    .describe(
+      'The earlier commits that HEAD named then, newest first; a HEAD that says otherwise is refused',
+    ),
   skipSteps: z
     .array(stepWindowSchema)
     .describe(

@@ -1,7 +1,7 @@
 /** What a job reports while it runs: `attempts/<epoch>/events/<nnnnnn>.json`, numbered from 1 without gaps. */
 import { z } from 'zod';
 import { JOB_PHASES } from '../domain/job-phase.js';
-import { commitIdSchema, epochSchema, instantSchema } from './common.js';
+import { commitIdSchema, digestSchema, epochSchema, instantSchema } from './common.js';
 
 /** Phases of a job, in the order they may come. The watchdog has a limit for each. */
 export const jobPhaseSchema = z.enum(JOB_PHASES);
@@ -32,6 +32,9 @@ export const jobEventSchema = z.discriminatedUnion('type', [
     bytes: z.int().nonnegative(),
     stallSeconds: z.number().nonnegative().describe('Time training stood still for it'),
     seconds: z.number().nonnegative().describe('From the copy to HEAD moved'),
+    manifestDigest: digestSchema
+      .optional()
+      .describe("SHA-256 of the checkpoint manifest's bytes; older trainers don't tell it"),
   }),
   z.strictObject({
     type: z.literal('sample'),

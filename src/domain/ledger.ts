@@ -42,6 +42,31 @@ const specSchema = z
   .optional()
   .describe("The spec the stage works by, by the SHA-256 of its object's bytes; older records have none");
 
+const objectsSchema = z
+  .record(text, digest)
+  .optional()
+  .describe("SHA-256 of objects' bytes, by their path below the run's prefix; older records have none");
+
+/** Many objects by one digest. */
+export const objectTreeSchema = z.strictObject({
+  objects: z.int().nonnegative().describe('How many there are'),
+  digest: digest.describe('SHA-256 over the lines "<path> <sha256>\\n", sorted by path'),
+});
+export type ObjectTree = z.infer<typeof objectTreeSchema>;
+
+/** What an attempt left in the store, as it was when its end was recorded. */
+export const attemptLeftSchema = z.strictObject({
+  outcome: digest.nullable().describe("SHA-256 of outcome.json's bytes; null: there is none"),
+  log: digest.nullable().describe("SHA-256 of log.txt's bytes; null: there is none"),
+  events: objectTreeSchema.describe('Its event files, by their names'),
+  records: objectTreeSchema
+    .optional()
+    .describe("Of a finished evaluation: the stage's records, by their paths below records/"),
+  checkpoints: z.array(commitId).describe("The stage's checkpoints that are there: retention has left these"),
+  quarantined: z.array(commitId).describe('Those of them that are marked as corrupt'),
+});
+export type AttemptLeft = z.infer<typeof attemptLeftSchema>;
+
 /** How a stage ended, or stopped for the time being. */
 export const STAGE_RESULTS = [
   'done',
@@ -65,6 +90,7 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     namespace: text,
     workflowId: text,
     runId: text,
+    objects: objectsSchema,
   }),
   z.strictObject({
     type: z
@@ -87,6 +113,7 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     why: z.string(),
     chain: ledgerTipSchema.nullable().describe("Seal of the stage's own chain; null: it has none"),
     artifacts: z.array(artifactSchema),
+    objects: objectsSchema,
   }),
   z.strictObject({
     type: z.literal('action'),
@@ -105,6 +132,12 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     previousOwner: z.string().describe('Token of the claim before; empty: none'),
     why: z.string(),
     spec: specSchema,
+    fromDigest: digest
+      .optional()
+      .describe(
+        'SHA-256 of the manifest of the checkpoint it begins at; at the start, and in older records, none',
+      ),
+    attemptDigest: digest.optional().describe("SHA-256 of attempt.json's bytes; older records have none"),
   }),
   z.strictObject({
     type: z.literal('attempt-ended'),
@@ -116,7 +149,18 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     tokens: z.int().nonnegative(),
     seconds: attemptSecondsSchema,
     wallSeconds: z.number().nonnegative().describe("From the job's start to its end"),
-    commits: z.array(z.strictObject({ id: commitId, step: z.int().nonnegative() })),
+    commits: z.array(
+      z.strictObject({
+        id: commitId,
+        step: z.int().nonnegative(),
+        manifestDigest: digest
+          .optional()
+          .describe("SHA-256 of its manifest's bytes; older records have none"),
+      }),
+    ),
+    left: attemptLeftSchema
+      .optional()
+      .describe('Older records, and ends that the store kept from looking, have none'),
     node: z.string().nullable().describe("Where it ran; null: the backend doesn't say"),
     note: z.string(),
   }),

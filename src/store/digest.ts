@@ -28,6 +28,12 @@ export function rootDigest(files: readonly StoredFile[]): Digest {
   return sha256(files.flatMap(({ path, parts }) => parts.map((part) => `${path} ${part.sha256}\n`)).join(''));
 }
 
+/** SHA-256 over the lines `<path> <sha256>`, sorted by path: one digest for many objects. */
+export function treeDigest(files: Iterable<readonly [path: string, digest: string]>): Digest {
+  const lines = [...files].map(([path, digest]) => `${path} ${digest}\n`);
+  return sha256(lines.sort().join(''));
+}
+
 /**
  * The SHA-256 checksum a store reports for a file of these parts: base64 of the digest, and for a multipart object
  * `<base64 of the digest over the parts' digests>-<number of parts>`.

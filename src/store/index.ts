@@ -1,4 +1,5 @@
 /** The object store: objects, the layout of keys, and the commit protocol. */
+export * from './anchors.js';
 export * from './attempt-files.js';
 export * from './checkpoints.js';
 export * from './digest.js';

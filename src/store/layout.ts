@@ -45,6 +45,8 @@ export const runLayout = (runUrl: string) => ({
   /** `folder`: `<nn-name>`. */
   stage: (folder: string) => `${runUrl}/stages/${folder}`,
   report: `${runUrl}/report/index.html`,
+  /** What the report's page was made of. */
+  reportData: `${runUrl}/report/data.json`,
 });
 
 /** Record of a ledger's chain; numbered from 1. */
@@ -85,8 +87,10 @@ export const stageLayout = (stageUrl: string) => {
       `${attempt(epoch)}/events/${String(index).padStart(6, '0')}.json`,
     outcome: (epoch: Epoch) => `${attempt(epoch)}/outcome.json`,
     log: (epoch: Epoch) => `${attempt(epoch)}/log.txt`,
+    exports: `${stageUrl}/export`,
     /** Hugging Face folder made from a commit. */
     export: (commit: CommitId) => `${stageUrl}/export/${commit}`,
+    recordsRoot: `${stageUrl}/records`,
     records: (key: string) => `${stageUrl}/records/${key}`,
     record: (key: string, sample: string) => `${stageUrl}/records/${key}/${sample}.json`,
   };
@@ -102,3 +106,47 @@ export function partsOfCommitId(commit: CommitId): { readonly step: number; read
   const [step, epoch] = commit.split('-').map(Number);
   return { step: step ?? 0, epoch: epoch ?? 0 };
 }
+
+/**
+ * Every kind of object below a run's prefix, by the form of its path below it: what has none of these forms is no object of a
+ * run.
+ */
+export const RUN_OBJECTS = {
+  recipe: /^recipe\.json$/,
+  owner: /^owner\.json$/,
+  'run-record': /^ledger\/\d{6,}\.json$/,
+  report: /^report\/index\.html$/,
+  'report-data': /^report\/data\.json$/,
+  spec: /^stages\/[^/]+\/spec(-[1-9]\d*)?\.json$/,
+  head: /^stages\/[^/]+\/HEAD$/,
+  lease: /^stages\/[^/]+\/lease\.json$/,
+  'stage-record': /^stages\/[^/]+\/ledger\/\d{6,}\.json$/,
+  config: /^stages\/[^/]+\/config\.json$/,
+  bump: /^stages\/[^/]+\/bump\.json$/,
+  result: /^stages\/[^/]+\/result\.json$/,
+  results: /^stages\/[^/]+\/results\.json$/,
+  'checkpoint-manifest': /^stages\/[^/]+\/checkpoints\/[^/]+\/manifest\.json$/,
+  quarantine: /^stages\/[^/]+\/checkpoints\/[^/]+\/quarantine\.json$/,
+  pin: /^stages\/[^/]+\/checkpoints\/[^/]+\/pins\/(?!adopted-by-)[^/]+\.json$/,
+  /** Of another run, which needs the checkpoint: it may come and go at any time. */
+  'foreign-pin': /^stages\/[^/]+\/checkpoints\/[^/]+\/pins\/adopted-by-[^/]+\.json$/,
+  'checkpoint-file': /^stages\/[^/]+\/checkpoints\/[^/]+\/(?!pins\/).+$/,
+  attempt: /^stages\/[^/]+\/attempts\/\d{4,}\/attempt\.json$/,
+  events: /^stages\/[^/]+\/attempts\/\d{4,}\/events\/\d{6,}\.json$/,
+  outcome: /^stages\/[^/]+\/attempts\/\d{4,}\/outcome\.json$/,
+  log: /^stages\/[^/]+\/attempts\/\d{4,}\/log\.txt$/,
+  'export-manifest': /^stages\/[^/]+\/export\/[^/]+\/manifest\.json$/,
+  'export-file': /^stages\/[^/]+\/export\/[^/]+\/.+$/,
+  'evaluation-record': /^stages\/[^/]+\/records\/[^/]+\/[^/]+\.json$/,
+} as const;
+export type RunObject = keyof typeof RUN_OBJECTS;
+
+/** The kind of an object by its path below the run's prefix; null: none. The first form that fits is meant. */
+export function runObjectOf(path: string): RunObject | null {
+  return RUN_OBJECT_NAMES.find((kind) => RUN_OBJECTS[kind].test(path)) ?? null;
+}
+
+/** All kinds, in order. */
+export const RUN_OBJECT_NAMES = Object.keys(RUN_OBJECTS).filter(
+  (name): name is RunObject => name in RUN_OBJECTS,
+);

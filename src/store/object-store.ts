@@ -213,6 +213,18 @@ export class ObjectStore {
     return names;
   }
 
+  /** Objects directly below a prefix, none of its folders'. */
+  async files(prefixUrl: string): Promise<string[]> {
+    const { bucket } = parseUrl(prefixUrl);
+    const urls: string[] = [];
+    for await (const page of this.#pages(prefixUrl, { Delimiter: '/' })) {
+      for (const { Key: key } of page.Contents ?? []) {
+        if (key !== undefined) urls.push(formatUrl({ bucket, key }));
+      }
+    }
+    return urls;
+  }
+
   /** Deletes objects in the order given; missing ones are fine. */
   async delete(urls: Iterable<string>): Promise<void> {
     for (const url of urls) {

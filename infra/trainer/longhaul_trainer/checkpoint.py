@@ -203,6 +203,7 @@ class CheckpointManager:
                 bytes=sum(file.bytes for file in manifest.files),
                 stall_seconds=stall,
                 seconds=seconds,
+                manifest_digest=commit.manifest_digest,
             )
         )
 

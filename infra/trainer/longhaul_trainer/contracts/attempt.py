@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
-from .base import Contract, Epoch, Instant, Positive, PositiveNumber
-from .checkpoint import HeadCommit
+from .base import Contract, Epoch, Instant, Positive, PositiveNumber, absent_not_null
+from .checkpoint import HEAD_ANCESTORS, HeadCommit
 
 
 class StepWindow(Contract):
@@ -25,12 +25,26 @@ class StepWindow(Contract):
 
 
 class AttemptFile(Contract):
-    """``attempts/<epoch>/attempt.json``. ``mean_seconds_between_interruptions``: None where it is not known."""
+    """``attempts/<epoch>/attempt.json``. ``mean_seconds_between_interruptions``: None where it is not known;
+    ``ancestors`` is left out of the JSON when None."""
 
     schema_: Literal["longhaul.attempt/1"] = Field(alias="schema")
     epoch: Epoch
     owner: str
     started_from: HeadCommit | None
+    ancestors: Annotated[list[HeadCommit], Field(max_length=HEAD_ANCESTORS)] | None = None
     skip_steps: list[StepWindow]
     mean_seconds_between_interruptions: PositiveNumber | None
     created_at: Instant
+
+    @field_validator("ancestors", mode="before")
+    @classmethod
+    def _absent_not_null(cls, value: object) -> object:
+        return absent_not_null(value)
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.ancestors is None:
+            del written["ancestors"]
+        return written

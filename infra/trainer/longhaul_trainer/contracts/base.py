@@ -34,6 +34,13 @@ class Contract(BaseModel):
     )
 
 
+def absent_not_null(value: object) -> object:
+    """For keys that may be left out: zod's ``optional`` does not take null either."""
+    if value is None:
+        raise ValueError("leave the key out instead of null")
+    return value
+
+
 def _instant(value: str) -> str:
     if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value, re.ASCII) is None:
         raise ValueError("expected ISO 8601 in UTC with milliseconds")

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from .base import CommitId, Contract, Epoch, Instant, Natural, NonNegative, Number, Positive
+from .base import (
+    CommitId,
+    Contract,
+    Digest,
+    Epoch,
+    Instant,
+    Natural,
+    NonNegative,
+    Number,
+    Positive,
+    absent_not_null,
+)
 
 JobPhase = Literal["import", "load", "first-step", "step", "save", "evaluate", "export"]
 LogLevel = Literal["info", "warning", "error"]
@@ -35,7 +46,7 @@ class StepEvent(Contract):
 
 
 class CommitEvent(Contract):
-    """A checkpoint was committed."""
+    """A checkpoint was committed. ``manifest_digest`` is left out of the JSON when None."""
 
     type: Literal["commit"]
     at: Instant
@@ -45,6 +56,19 @@ class CommitEvent(Contract):
     bytes: Natural
     stall_seconds: NonNegative
     seconds: NonNegative
+    manifest_digest: Digest | None = None
+
+    @field_validator("manifest_digest", mode="before")
+    @classmethod
+    def _absent_not_null(cls, value: object) -> object:
+        return absent_not_null(value)
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.manifest_digest is None:
+            del written["manifestDigest"]
+        return written
 
 
 class SampleEvent(Contract):

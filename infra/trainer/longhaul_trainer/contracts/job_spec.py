@@ -6,15 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, field_validator, model_serializer
 
-from .base import Contract, Digest, Fraction, Natural, NonNegative, ObjectUrl, Positive, PositiveNumber, Text
+from .base import (
+    Contract,
+    Digest,
+    Fraction,
+    Natural,
+    NonNegative,
+    ObjectUrl,
+    Positive,
+    PositiveNumber,
+    Text,
+    absent_not_null,
+)
 from .common import CheckpointRef, DatasetRef, ModelRef
-
-
-def absent_not_null(value: object) -> object:
-    """For keys that may be left out: zod's ``optional`` does not take null either."""
-    if value is None:
-        raise ValueError("leave the key out instead of null")
-    return value
 
 
 class Runtime(Contract):
