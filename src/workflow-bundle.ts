@@ -55,6 +55,8 @@ async function build(codePath: string): Promise<void> {
   const { bundleWorkflowCode } = await import('@temporalio/worker');
   const { code } = await bundleWorkflowCode({
     workflowsPath: join(root, 'workflows', 'index.ts'),
+    payloadConverterPath: join(root, 'workflows', 'payload-converter.ts'),
+    failureConverterPath: join(root, 'workflows', 'failure-converter.ts'),
     logger: { trace: drop, debug: drop, info: drop, log: drop, warn: report, error: report },
   });
   await mkdir(dirname(codePath), { recursive: true });

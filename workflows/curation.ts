@@ -1,13 +1,19 @@
 /** Curation: every dataset of the recipe, one after the other; finished ones are adopted by their digest. */
 import { setCurrentDetails } from '@temporalio/workflow';
+import { z } from 'zod';
 import type { CuratedDataset } from '../activities/curate.js';
+import { modelRefSchema } from '../src/contracts/common.js';
 import type { ModelRef } from '../src/contracts/index.js';
+import { datasetPlanSchema } from '../src/domain/datasets.js';
 import type { DatasetPlan } from '../src/domain/datasets.js';
+import { recipeSchema } from '../src/domain/recipe-schema.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import { curateDataset } from './activity-proxies.js';
+import { parsedInput } from './incoming.js';
 
 /** What to curate, and with which tokenizer. */
 export interface CurationInput {
+  /** Stage folder, `<nn-name>`. */
   readonly folder: string;
   readonly recipe: Recipe;
   readonly datasets: readonly DatasetPlan[];
@@ -16,14 +22,22 @@ export interface CurationInput {
   readonly rootUrl: string;
 }
 
+const curationInputSchema: z.ZodType<CurationInput> = z.strictObject({
+  folder: z.string().min(1).max(100),
+  recipe: recipeSchema,
+  datasets: z.array(datasetPlanSchema),
+  tokenizer: modelRefSchema,
+  rootUrl: z.string().min(1).max(2000),
+});
+
 /**
  * Curates every dataset.
- * @throws ApplicationFailure of class `data` or `user-error` when sources are bad or too small.
+ * @throws ApplicationFailure of class `data` or `user-error` when sources are bad or too small, or when the input is none.
  */
 export async function curation(input: CurationInput): Promise<readonly CuratedDataset[]> {
+  const { datasets, recipe, tokenizer, rootUrl } = parsedInput(curationInputSchema, input);
   const done: CuratedDataset[] = [];
-  for (const dataset of input.datasets) {
-    const { recipe, tokenizer, rootUrl } = input;
+  for (const dataset of datasets) {
     done.push(await curateDataset({ dataset, recipe, tokenizer, rootUrl }));
     setCurrentDetails(
       done.map(({ name, rows, tokens }) => `- **${name}**: ${rows} rows, ${tokens} tokens`).join('\n'),

@@ -1,7 +1,9 @@
 /** Messages of the workflows: what the Temporal UI and the command line can ask and tell them. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import { z } from 'zod';
 import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
 import type { OperatorInput } from '../src/domain/operator-actions.js';
+import { attemptProgressSchema } from '../src/domain/progress.js';
 import type { AttemptProgress } from '../src/domain/progress.js';
 import type { RunStatus } from '../src/domain/status.js';
 
@@ -14,11 +16,16 @@ export const planQuery = defineQuery<string>('plan');
 /** From `runAttempt` to its stage: newest progress, sent at commits and at most once in a while. */
 export const progressSignal = defineSignal<[AttemptProgress]>('progress');
 
-/** From a stage to the run: newest progress of that stage. */
-export const stageProgressSignal =
-  defineSignal<[{ readonly folder: string; readonly progress: AttemptProgress }]>('stageProgress');
+/** Newest progress of a stage. */
+export const stageProgressSchema = z.strictObject({
+  folder: z.string().min(1).max(100).describe('Stage folder, <nn-name>'),
+  progress: attemptProgressSchema,
+});
 
-/** From the run to a stage: save, stop and return. */
+/** From a stage to the run: newest progress of that stage. */
+export const stageProgressSignal = defineSignal<[z.infer<typeof stageProgressSchema>]>('stageProgress');
+
+/** From the run to a stage: save, stop and return. It carries nothing. */
 export const pauseSignal = defineSignal('pauseStage');
 
 /** From the run to a stage: other budgets from now on. */

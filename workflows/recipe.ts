@@ -28,7 +28,8 @@ import type { Step } from '../src/domain/walk.js';
 import { prepareRun } from './activity-proxies.js';
 import type { TrainedModel } from './job-specs.js';
 import { NEW_JOB } from './job-state.js';
-import { planQuery, stageProgressSignal, statusQuery } from './messages.js';
+import { DroppedMessages, onSignal } from './incoming.js';
+import { planQuery, stageProgressSchema, stageProgressSignal, statusQuery } from './messages.js';
 import { OperatorDesk, skipNote, startOf } from './operator-desk.js';
 import type { Abortion, Decision } from './operator-desk.js';
 import { RunBoard } from './run-board.js';
@@ -146,9 +147,16 @@ class RecipeRun {
         description: 'What the recipe comes to: steps, tokens, FLOPs, hours, cost and checkpoints',
       },
     );
-    setHandler(stageProgressSignal, ({ folder, progress }) => this.#board.progress(folder, progress), {
-      description: 'Newest progress of a stage (sent by the stage, not by people)',
-    });
+    const dropped = new DroppedMessages(() =>
+      this.#board.warn(dropped.warning === null ? [] : [dropped.warning]),
+    );
+    onSignal(
+      stageProgressSignal,
+      stageProgressSchema,
+      dropped,
+      ({ folder, progress }) => this.#board.progress(folder, progress),
+      'Newest progress of a stage (sent by the stage, not by people)',
+    );
   }
 
   async #walk(): Promise<RecipeResult> {

@@ -38,6 +38,7 @@ export class RunBoard {
       endedAt: null,
       reportUrl: null,
       problems: [],
+      warnings: [],
       parked: null,
       waitingFor: null,
       ledger: EMPTY_CHAIN,
@@ -86,6 +87,12 @@ export class RunBoard {
   /** Where the run's objects lie, known once the store was looked at. */
   locate(runUrl: string): void {
     this.#status = { ...this.#status, runUrl };
+    this.#publish();
+  }
+
+  /** What stops nothing and should be known; replaces what was said before. */
+  warn(warnings: readonly string[]): void {
+    this.#status = { ...this.#status, warnings: [...warnings] };
     this.#publish();
   }
 

@@ -10,38 +10,46 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt-types.js';
-import type { JobSpec } from '../src/contracts/job-spec.js';
-import { allowanceProblem, nodesToAvoid, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
+import { z } from 'zod';
+import { jobSpecSchema } from '../src/contracts/job-spec.js';
+import {
+  allowanceProblem,
+  attemptBudgetsSchema,
+  nodesToAvoid,
+  reactTo,
+  relevantAttempts,
+} from '../src/domain/attempt-policy.js';
 import type { AttemptBudgets, Reaction } from '../src/domain/attempt-policy.js';
 import { meanBetweenInterruptions } from '../src/domain/checkpoint-interval.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
-import type { Recipe } from '../src/domain/recipe-schema.js';
+import { RUN_NAME } from '../src/domain/job-names.js';
+import { recipeSchema } from '../src/domain/recipe-schema.js';
 import { firstLine } from '../src/domain/text.js';
 import { runAttempt } from './activity-proxies.js';
-import { NEW_JOB } from './job-state.js';
+import { onSignal } from './incoming.js';
+import type { DroppedMessages } from './incoming.js';
+import { NEW_JOB, jobStateSchema } from './job-state.js';
 import type { JobState } from './job-state.js';
 import { budgetsSignal, pauseSignal } from './messages.js';
 
 /** A stage's job and how it may be attempted. */
-export interface JobInput {
-  readonly run: string;
-  /** Stage folder, `<nn-name>`. */
-  readonly folder: string;
-  readonly spec: JobSpec;
-  /** Prefix below which results are shared. */
-  readonly rootUrl: string;
-  /** How often the stage's settings were changed by a retry. */
-  readonly specRevision: number;
-  readonly execution: Recipe['execution'];
-  /** Devices the job works with. */
-  readonly gpus: number;
-  /** Mean time between interruptions that the recipe assumes, seconds. */
-  readonly assumedMeanSeconds: number;
-  /** Whether to make the result anew although there is one. */
-  readonly force: boolean;
-  readonly state: JobState;
-}
+export const jobInputSchema = z.strictObject({
+  run: z.string().regex(RUN_NAME),
+  folder: z.string().min(1).max(100).describe('Stage folder, <nn-name>'),
+  spec: jobSpecSchema,
+  rootUrl: z.string().min(1).max(2000).describe('Prefix below which results are shared'),
+  specRevision: z.int().nonnegative().describe("How often the stage's settings were changed by a retry"),
+  execution: recipeSchema.shape.execution,
+  gpus: z.int().positive().describe('Devices the job works with'),
+  assumedMeanSeconds: z
+    .number()
+    .positive()
+    .describe('Mean time between interruptions that the recipe assumes, seconds'),
+  force: z.boolean().describe('Whether to make the result anew although there is one'),
+  state: jobStateSchema,
+});
+export type JobInput = z.output<typeof jobInputSchema>;
 
 /** What a failed stage tells the run that is to park. */
 export interface JobFailure {
@@ -88,7 +96,11 @@ export class JobRunner {
   #pause = false;
   #scope = new CancellationScope();
 
-  constructor(private readonly job: JobInput) {
+  /** `dropped` counts the messages that made no sense. */
+  constructor(
+    private readonly job: JobInput,
+    private readonly dropped: DroppedMessages,
+  ) {
     this.#state = job.state;
     this.#budgets = job.execution.attempts;
     this.#listen();
@@ -130,9 +142,13 @@ export class JobRunner {
       },
       { description: 'Saves and stops the running attempt (sent by the run, after its `pause`)' },
     );
-    setHandler(budgetsSignal, (budgets) => void (this.#budgets = budgets), {
-      description: 'New budgets per failure class (sent by the run, after its `setBudget`)',
-    });
+    onSignal(
+      budgetsSignal,
+      attemptBudgetsSchema,
+      this.dropped,
+      (budgets) => void (this.#budgets = budgets),
+      'New budgets per failure class (sent by the run, after its `setBudget`)',
+    );
   }
 
   /** A method, since a pause may come at any await. */

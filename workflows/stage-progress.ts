@@ -1,24 +1,47 @@
-/** A stage's live progress: taken from its running attempt, shown on its own page, passed on to the run. */
+/** A stage's own page, and its live progress: taken from its running attempt, shown, passed on to the run. */
 import {
   CancellationScope,
   getExternalWorkflowHandle,
   setCurrentDetails,
-  setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
+import { attemptProgressSchema } from '../src/domain/progress.js';
 import type { AttemptProgress } from '../src/domain/progress.js';
+import { DroppedMessages, onSignal } from './incoming.js';
 import { progressSignal, stageProgressSignal } from './messages.js';
 
-/** Starts listening for progress of the stage's attempts. */
-export function relayProgress(folder: string, title: string): void {
-  setHandler(
-    progressSignal,
-    async (progress) => {
-      setCurrentDetails(progressMarkdown(title, progress));
-      await tellParent(folder, progress);
-    },
-    { description: 'Newest progress of the running attempt (sent by the worker, not by people)' },
-  );
+/** What the Temporal UI shows on the page of a stage. It listens for progress of the stage's attempts from its beginning on. */
+export class StagePage {
+  /** Messages that made no sense, of whichever name. */
+  readonly dropped = new DroppedMessages(() => this.#show());
+  #progress: AttemptProgress | null = null;
+
+  constructor(
+    folder: string,
+    private readonly title: string,
+  ) {
+    onSignal(
+      progressSignal,
+      attemptProgressSchema,
+      this.dropped,
+      async (progress) => {
+        this.#progress = progress;
+        this.#show();
+        await tellParent(folder, progress);
+      },
+      'Newest progress of the running attempt (sent by the worker, not by people)',
+    );
+  }
+
+  #show(): void {
+    const { warning } = this.dropped;
+    setCurrentDetails(
+      [
+        this.#progress === null ? `**${this.title}**` : progressMarkdown(this.title, this.#progress),
+        ...(warning === null ? [] : [`> Warning: ${warning}`]),
+      ].join('\n\n'),
+    );
+  }
 }
 
 /**

@@ -1,16 +1,19 @@
 /** One training stage: continued training or SFT, through as many attempts as it takes. */
 import { allHandlersFinished, condition, continueAsNew } from '@temporalio/workflow';
-import { jobStateSchema } from './job-state.js';
-import { JobRunner } from './run-job.js';
-import type { JobEnd, JobInput } from './run-job.js';
-import { relayProgress } from './stage-progress.js';
+import { z } from 'zod';
+import { parsedInput } from './incoming.js';
+import { JobRunner, jobInputSchema } from './run-job.js';
+import type { JobEnd } from './run-job.js';
+import { StagePage } from './stage-progress.js';
 
 /** A stage's job with the title people know it by. */
-export interface StageInput extends JobInput {
-  readonly title: string;
-}
+export const stageInputSchema = jobInputSchema.extend({ title: z.string().min(1).max(200) });
+export type StageInput = z.output<typeof stageInputSchema>;
 
-/** Trains a stage until it is done, parked or paused. */
+/**
+ * Trains a stage until it is done, parked or paused.
+ * @throws ApplicationFailure of type `user-error` when the input is none.
+ */
 export async function trainingStage(input: StageInput): Promise<JobEnd> {
   const end = await runStage(input);
   return end.state === 'continues' ? continueAsNew<typeof trainingStage>({ ...input, state: end.with }) : end;
@@ -18,8 +21,9 @@ export async function trainingStage(input: StageInput): Promise<JobEnd> {
 
 /** What every stage with a job does in one run of its workflow. */
 export async function runStage(input: StageInput): ReturnType<JobRunner['run']> {
-  relayProgress(input.folder, input.title);
-  const end = await new JobRunner({ ...input, state: jobStateSchema.parse(input.state) }).run();
+  const { title, ...job } = parsedInput(stageInputSchema, input);
+  const page = new StagePage(job.folder, title);
+  const end = await new JobRunner(job, page.dropped).run();
   await condition(allHandlersFinished);
   return end;
 }

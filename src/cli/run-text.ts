@@ -22,7 +22,14 @@ export const STAGE_MARKS: Readonly<Record<StageState, string>> = {
 export function statusLines(status: RunStatus, now: number): string[] {
   // A parked stage says all that its problem says, and more.
   const problems = status.parked === null ? status.problems.flatMap(problemLines) : [];
-  return [headline(status, now), ...stageTable(status, now), ...problems, ...waitingLines(status)];
+  const warnings = status.warnings.map((warning) => `  ! ${warning}`);
+  return [
+    headline(status, now),
+    ...stageTable(status, now),
+    ...problems,
+    ...warnings,
+    ...waitingLines(status),
+  ];
 }
 
 function headline({ run, state, startedAt, endedAt }: RunStatus, now: number): string {

@@ -1,28 +1,10 @@
 /** What a worker and its curation processes tell each other, as JSON. */
 import { z } from 'zod';
 import { datasetRefSchema, modelRefSchema } from '../contracts/common.js';
-import type { DatasetPlan } from '../domain/datasets.js';
+import { datasetPlanSchema } from '../domain/datasets.js';
 import { recipeSchema } from '../domain/recipe-schema.js';
 import type { CurationProgress } from './curate.js';
 import type { SourceRoots } from './sources/index.js';
-
-const planSchema: z.ZodType<DatasetPlan> = z.discriminatedUnion('purpose', [
-  z.strictObject({
-    purpose: z.literal('training'),
-    name: z.string(),
-    sequenceLengthTokens: z.int(),
-    rows: z.int(),
-    mix: z.array(z.strictObject({ domain: z.string(), lengthTokens: z.int().nullable(), share: z.number() })),
-    masked: z.boolean(),
-  }),
-  z.strictObject({
-    purpose: z.literal('held-out'),
-    name: z.string(),
-    sequenceLengthTokens: z.int(),
-    rows: z.int(),
-    domains: z.array(z.string()),
-  }),
-]);
 
 const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
   project: z.string(),
@@ -32,7 +14,7 @@ const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
 
 /** The first and only message to a curation process: one dataset to make. Credentials come with the environment. */
 export const curationRequestSchema = z.strictObject({
-  plan: planSchema,
+  plan: datasetPlanSchema,
   data: recipeSchema.shape.data,
   seed: z.int(),
   vocabularySize: z.int(),

@@ -2,6 +2,8 @@
  * What to do when an attempt of a stage has ended: relaunch, wait and relaunch, or park. Pure, so that the rules can be read
  * and tested without a workflow.
  */
+import { z } from 'zod';
+import { FAILURE_CLASSES } from './failure-class.js';
 import type { FailureClass } from './failure-class.js';
 
 /** How one attempt ended, as far as the policy cares. */
@@ -18,8 +20,17 @@ export interface AttemptRecord {
   readonly node: string | null;
 }
 
+/** Most relaunches that a budget can allow. */
+export const MOST_RELAUNCHES = 10_000;
+
 /** Relaunches allowed per failure class. */
-export type AttemptBudgets = Readonly<Record<FailureClass, number>>;
+export const attemptBudgetsSchema = z
+  .record(
+    z.enum(FAILURE_CLASSES),
+    z.int().nonnegative().max(MOST_RELAUNCHES).describe('Relaunches for this class'),
+  )
+  .describe('Per failure class, how often a stage is relaunched without progress in between before it parks');
+export type AttemptBudgets = Readonly<z.output<typeof attemptBudgetsSchema>>;
 
 /** What the stage does next. */
 export type Reaction =

@@ -1,7 +1,8 @@
 /** The datasets a recipe needs: what its curation step makes. */
+import { z } from 'zod';
 import { sortedEntries } from './json.js';
 import { formatLength } from './quantities.js';
-import { rowsOf } from './recipe-schema.js';
+import { recipeSchema, rowsOf } from './recipe-schema.js';
 import type { MixPart, Recipe, RecipeTask } from './recipe-schema.js';
 
 /** Rows to train a stage on. */
@@ -28,6 +29,27 @@ export interface HeldOutDatasetPlan {
 
 /** A dataset to curate. */
 export type DatasetPlan = TrainingDatasetPlan | HeldOutDatasetPlan;
+
+const planFields = {
+  name: z.string().min(1).max(100),
+  sequenceLengthTokens: z.int().positive(),
+  rows: z.int().positive(),
+};
+
+/** A dataset to curate, as it comes in a message. */
+export const datasetPlanSchema: z.ZodType<DatasetPlan> = z.discriminatedUnion('purpose', [
+  z.strictObject({
+    purpose: z.literal('training'),
+    ...planFields,
+    mix: recipeSchema.shape.stages.valueType.shape.mix,
+    masked: z.boolean(),
+  }),
+  z.strictObject({
+    purpose: z.literal('held-out'),
+    ...planFields,
+    domains: z.array(z.string().min(1)).min(1),
+  }),
+]);
 
 /** Every dataset of a recipe: those of the stages, then those of the tasks that evaluations use. Sorted by name each. */
 export function datasetsOf(recipe: Recipe): DatasetPlan[] {

@@ -1,4 +1,5 @@
 /** Names and figures of the janitor: what it is called in Temporal, and when it comes. */
+import { z } from 'zod';
 
 /** Its schedule, and the workflow that the schedule starts. */
 export const JANITOR_ID = 'longhaul-janitor';
@@ -7,10 +8,19 @@ export const JANITOR_ID = 'longhaul-janitor';
 export const JANITOR_EVERY_SECONDS = 300;
 
 /** What the janitor is told. */
-export interface JanitorInput {
-  /** Multipart uploads younger than this are left alone: somebody may be about to claim the stage. Seconds. */
-  readonly minUploadAgeSeconds?: number;
-}
+export const janitorInputSchema = z
+  .strictObject({
+    minUploadAgeSeconds: z
+      .number()
+      .nonnegative()
+      .max(365 * 24 * 3600)
+      .optional()
+      .describe(
+        'Multipart uploads younger than this are left alone: somebody may be about to claim the stage. Seconds',
+      ),
+  })
+  .describe('What the janitor is told; nothing by default');
+export type JanitorInput = z.infer<typeof janitorInputSchema>;
 
 /** A job that was left without anybody to answer for it. */
 export interface FoundOrphan {

@@ -3,9 +3,10 @@
  * now. Pure: the workflow's validators, the command line and the tests read the same rules.
  */
 import { z } from 'zod';
+import { MOST_RELAUNCHES } from './attempt-policy.js';
 import { FAILURE_CLASSES } from './failure-class.js';
 import { COMMIT_ID } from './job-names.js';
-import { formatProblem } from './problem.js';
+import { formatProblem, issuesText } from './problem.js';
 import type { Recipe } from './recipe-schema.js';
 import type { RunState, StageKind, StageState } from './status.js';
 import { overrideStage } from './stage-overrides.js';
@@ -18,9 +19,9 @@ const who = {
   reason: text('why: it is kept in the ledger for good'),
 };
 
-const stage = z
-  .string()
-  .min(1)
+const stageName = z.string().min(1).max(100);
+
+const stage = stageName
   .optional()
   .describe('Stage folder, <nn-name>, as the status shows it. Absent: the stage that is parked');
 
@@ -62,14 +63,18 @@ export const OPERATOR_ACTIONS = {
   approve: z
     .strictObject({
       ...who,
-      stage: z.string().min(1).describe('Stage (its name in the recipe) to let begin'),
+      stage: stageName.describe('Stage (its name in the recipe) to let begin'),
     })
     .describe('Opens a gate that the recipe has before a stage'),
   setBudget: z
     .strictObject({
       ...who,
       class: z.enum(FAILURE_CLASSES).describe('Failure class'),
-      relaunches: z.int().min(0).max(10_000).describe('Relaunches of this class without progress in between'),
+      relaunches: z
+        .int()
+        .min(0)
+        .max(MOST_RELAUNCHES)
+        .describe('Relaunches of this class without progress in between'),
     })
     .describe('Changes how often stages are relaunched for a failure class, from now on'),
 } as const;
@@ -105,11 +110,7 @@ export interface RunView {
 export function shapeProblem(action: OperatorAction, input: unknown): string | null {
   const result = OPERATOR_ACTIONS[action].safeParse(input ?? {});
   if (result.success) return null;
-  const problems = result.error.issues.map(({ path, message }) => {
-    const at = path.length === 0 ? '' : `${path.map(String).join('.')}: `;
-    return `${at}${message}`;
-  });
-  return `${action} takes ${accepted(action)}; ${problems.join('; ')}`;
+  return `${action} takes ${accepted(action)}; ${issuesText(result.error)}`;
 }
 
 function accepted(action: OperatorAction): string {

@@ -1,4 +1,6 @@
-/** What is wrong with a recipe, told in a way that says how to put it right. */
+/** What is wrong with a recipe, or a message, told in a way that says how to put it right. */
+import type { z } from 'zod';
+import { withinLimit } from './text.js';
 
 /** One problem of a recipe. Checks that need a store or a file (an activity's) speak in the same form. */
 export interface Problem {
@@ -30,4 +32,18 @@ export function formatProblem(problem: Problem): string {
   const place = problem.path === '' ? 'recipe' : problem.path;
   const accepted = problem.accepted === undefined ? '' : ` — accepted: ${problem.accepted}`;
   return `${place}: ${problem.message}${accepted}`;
+}
+
+/** Most issues of a message that are told, and most characters of each. */
+const ISSUES_TOLD = 10;
+const ISSUE_CHARACTERS = 300;
+
+/** What a schema has to say about a value, in one line: every issue with its path, up to so many. Its length is bounded. */
+export function issuesText({ issues }: z.ZodError): string {
+  const told = issues.slice(0, ISSUES_TOLD).map(({ path, message }) => {
+    const at = path.length === 0 ? '' : `${formatPath(path)}: `;
+    return withinLimit(`${at}${message}`, ISSUE_CHARACTERS);
+  });
+  const more = issues.length - told.length;
+  return [...told, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
 }

@@ -7,7 +7,7 @@ import { z } from 'zod';
 /** Where a running attempt is. Numbers not known yet are null. */
 export const attemptProgressSchema = z.strictObject({
   epoch: z.int().positive().describe('Attempt of the stage'),
-  phase: z.string().describe('Phase the job last reported, "queued" before the first'),
+  phase: z.string().max(100).describe('Phase the job last reported, "queued" before the first'),
   step: z.int().nonnegative().describe('Optimizer steps done; of an evaluation, samples done'),
   steps: z.int().positive().nullable().describe('Optimizer steps in all; of an evaluation, samples in all'),
   tokens: z.int().nonnegative().describe('Tokens consumed by the stage'),
@@ -15,7 +15,7 @@ export const attemptProgressSchema = z.strictObject({
   learningRate: z.number().nullable(),
   tokensPerSecond: z.number().nonnegative().nullable().describe('Over the newest steps'),
   secondsLeft: z.number().nonnegative().nullable().describe('Estimate for the steps or samples that remain'),
-  commit: z.string().nullable().describe('Newest checkpoint committed'),
+  commit: z.string().max(100).nullable().describe('Newest checkpoint committed'),
 });
 export type AttemptProgress = z.infer<typeof attemptProgressSchema>;
 

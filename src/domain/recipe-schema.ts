@@ -6,7 +6,7 @@
  * occur twice. Order is never taken from a map: stages run in the order of their tree, siblings by name (walk.ts).
  */
 import { z } from 'zod';
-import { FAILURE_CLASSES } from './failure-class.js';
+import { attemptBudgetsSchema } from './attempt-policy.js';
 import { JOB_PHASES } from './job-phase.js';
 import { lengthSchema, tokenCountSchema } from './quantities.js';
 import { sourceSchema } from './sources.js';
@@ -262,11 +262,7 @@ const executionSchema = z
       .describe(
         'How long a job lives on without anyone watching it (no worker, or a terminated run), seconds',
       ),
-    attempts: z
-      .record(z.enum(FAILURE_CLASSES), z.int().nonnegative().describe('Relaunches for this class'))
-      .describe(
-        'Per failure class, how often a stage is relaunched without progress in between before it parks',
-      ),
+    attempts: attemptBudgetsSchema,
     withoutCommit: z
       .strictObject({
         attempts: z.int().positive().describe('Attempts, of whatever class'),

@@ -18,6 +18,7 @@ export function statusMarkdown(status: RunStatus): string {
     `**${status.run}** · preset \`${status.preset}\` · **${status.state}** · below \`${status.runUrl}\``,
     ...(status.waitingFor === null ? [] : [`Waiting for: ${status.waitingFor}`]),
     ...(status.parked === null ? status.problems.map(quoted) : [parkedMarkdown(status.parked)]),
+    ...status.warnings.map((warning) => quoted(`Warning: ${warning}`)),
     [
       '| | Stage | State | Progress | Tokens | Loss | Time | |',
       '|---|---|---|---|---|---|---|---|',

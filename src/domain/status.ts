@@ -97,6 +97,10 @@ export const runStatusSchema = z.strictObject({
   endedAt: instantSchema.nullable(),
   reportUrl: z.string().nullable().describe('s3:// URL of report/index.html once it is written'),
   problems: z.array(z.string()).describe('Why the run failed or is parked, one sentence each, with its path'),
+  warnings: z
+    .array(z.string())
+    .default([])
+    .describe('What stops nothing and should be known, one sentence each: messages that were dropped, say'),
   parked: parkedSchema.nullable().describe('What is parked; null: nothing is'),
   waitingFor: z.string().nullable().describe('What a paused or waiting run waits for, in one sentence'),
   ledger: ledgerTipSchema.describe(

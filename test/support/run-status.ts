@@ -37,6 +37,7 @@ export function runStatus(change: Partial<RunStatus> = {}): RunStatus {
     endedAt: null,
     reportUrl: null,
     problems: [],
+    warnings: [],
     parked: null,
     waitingFor: null,
     ledger: { records: 0, tip: null },

@@ -21,6 +21,8 @@ let bundle: Promise<WorkflowBundleWithSourceMap> | undefined;
 export function testBundle(): Promise<WorkflowBundleWithSourceMap> {
   bundle ??= bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL('../../workflows/index.ts', import.meta.url)),
+    payloadConverterPath: fileURLToPath(new URL('../../workflows/payload-converter.ts', import.meta.url)),
+    failureConverterPath: fileURLToPath(new URL('../../workflows/failure-converter.ts', import.meta.url)),
     logger: new DefaultLogger('ERROR'),
   });
   return bundle;
