@@ -6,7 +6,14 @@ import {
   commitIdSchema,
   jobSpecSchema,
 } from '../src/contracts/index.js';
-import type { AttemptFile, CheckpointManifest, Digest, Epoch, HeadCommit } from '../src/contracts/index.js';
+import type {
+  AttemptFile,
+  CheckpointManifest,
+  Digest,
+  Epoch,
+  Head,
+  HeadCommit,
+} from '../src/contracts/index.js';
 import type { RetryFrom } from '../src/domain/operator-actions.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
@@ -15,6 +22,7 @@ import type { StartingPoint } from '../src/store/head.js';
 import { stageLayout } from '../src/store/layout.js';
 import { encodeJson, parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { contradictionOf } from '../src/store/recorded-commits.js';
 import type { RunAttemptInput } from './attempt-types.js';
 import { adoptResult, findResult, findSharedResult } from './stage-result.js';
 import type { StageResult } from './stage-result.js';
@@ -46,7 +54,8 @@ type Decision =
 
 /**
  * Writes the stage's spec, adopts a result that is there already, or claims the next epoch.
- * @throws ApplicationFailure `user-error` when the stage has another spec, or no such checkpoint to begin at.
+ * @throws ApplicationFailure `user-error` when the stage has another spec, or no such checkpoint to begin at; `checkpoint` when the
+ * checkpoint to begin at is not the one that the stage's ledger records.
  */
 export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, key: Digest): Promise<Claim> {
   const { spec, owner, force } = input;
@@ -62,6 +71,7 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
   const shared = force ? null : await adoptShared(store, input, key);
   if (shared !== null) return { ...shared, specDigest };
   const start = await startingPoint(store, stageUrl, input.from);
+  await refuseContradiction(store, input, head, start);
   const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from: start });
   const { createdAt, digest: attemptDigest } = await writeAttempt(store, stageUrl, {
     schema: 'longhaul.attempt/1',
@@ -134,6 +144,29 @@ async function startingPoint(store: ObjectStore, stageUrl: string, from: RetryFr
   const named = commitsOf(head).find(({ id }) => id === from);
   if (named !== undefined) return { at: 'commit', commit: named };
   return { at: 'commit', commit: await storedCommit(store, stageUrl, from, commitsOf(head)) };
+}
+
+/** Nobody goes on from what was changed since it was committed: an operator has to look, and choose another checkpoint. */
+async function refuseContradiction(
+  store: ObjectStore,
+  { spec: { stageUrl }, ledger, owner }: RunAttemptInput,
+  head: Head,
+  start: StartingPoint,
+): Promise<void> {
+  if (start.at === 'zero' || (head.owner === owner && head.epoch > 0)) return;
+  const { ledger: chainUrl } = stageLayout(stageUrl);
+  const commits = start.at === 'head' ? commitsOf(head) : lineFrom(head, start.commit);
+  const contradiction = await contradictionOf(store, { chainUrl, known: ledger, commits });
+  if (contradiction === null) return;
+  const message = `${stageUrl} was changed by somebody else: ${contradiction}. Retry from another checkpoint, or from zero`;
+  throw ApplicationFailure.create({ type: 'checkpoint', nonRetryable: true, message });
+}
+
+/** A commit, and those behind it if `HEAD` names it. */
+function lineFrom(head: Head, commit: HeadCommit): HeadCommit[] {
+  const line = commitsOf(head);
+  const index = line.findIndex(({ id }) => id === commit.id);
+  return index < 0 ? [commit] : line.slice(index);
 }
 
 /** A checkpoint that `HEAD` no longer names but that is still there: a pinned one, or one of a line left behind. */

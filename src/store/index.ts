@@ -11,6 +11,7 @@ export * from './ledger.js';
 export * from './models.js';
 export * from './object-store.js';
 export * from './race-probe.js';
+export * from './recorded-commits.js';
 export * from './run-owner.js';
 export * from './stage-spec.js';
 export * from './stale-uploads.js';

@@ -3,9 +3,28 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { claimAttempt } from '../../activities/attempt-claim.js';
 import type { RunAttemptInput } from '../../activities/attempt-types.js';
 import { saveResult, shareResult } from '../../activities/stage-result.js';
-import { attemptSchema, evaluateSpecSchema, pinSchema, trainSpecSchema } from '../../src/contracts/index.js';
-import type { Digest } from '../../src/contracts/index.js';
-import { encodeJson, readHead, rootLayout, sha256, stageLayout } from '../../src/store/index.js';
+import {
+  attemptSchema,
+  commitIdSchema,
+  evaluateSpecSchema,
+  pinSchema,
+  trainSpecSchema,
+} from '../../src/contracts/index.js';
+import type { Digest, HeadCommit } from '../../src/contracts/index.js';
+import type { EntryOf, LedgerEntry } from '../../src/domain/ledger.js';
+import type { LedgerTip } from '../../src/domain/status.js';
+import {
+  appendRecord,
+  attemptLeft,
+  commitsOf,
+  encodeJson,
+  moveHead,
+  parseJson,
+  readHead,
+  rootLayout,
+  sha256,
+  stageLayout,
+} from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { stageKey } from '../../src/store/stage-key.js';
 import trainJson from '../../src/contracts/fixtures/valid/job-spec/train-from-checkpoint.json' with { type: 'json' };
@@ -40,6 +59,22 @@ const refusal = async (changes: Partial<RunAttemptInput>): Promise<ApplicationFa
   );
   if (!(error instanceof ApplicationFailure)) throw new Error(`not refused: ${String(error)}`);
   return error;
+};
+
+const none = { import: 0, load: 0, firstStep: 0, step: 0, save: 0, evaluate: 0, export: 0 };
+
+/** The end of an attempt, but for which one it was and what it made. */
+const attemptEnded: Omit<EntryOf<'attempt-ended'>, 'epoch' | 'commits' | 'left'> = {
+  type: 'attempt-ended',
+  class: 'preempted',
+  message: '',
+  signature: '',
+  step: 2,
+  tokens: 200,
+  seconds: { ...none, queued: 0, hung: 0, stopping: 0 },
+  wallSeconds: 1,
+  node: null,
+  note: '',
 };
 
 /** A result as a finished evaluation leaves it. */
@@ -83,6 +118,87 @@ describe('an attempt is claimed before anything is launched, and once', () => {
     const first = await claimed();
     expect(await claimed()).toEqual({ ...first, previousOwner: '' });
     expect((await claimed({ owner: 'owner/2' })).epoch).toBe(2);
+  });
+});
+
+describe('an attempt goes on from what the ledger records, whatever HEAD says meanwhile', () => {
+  /** Two commits by an attempt that has ended, as its record says, and another one behind that; the chain's tip. */
+  async function committed(): Promise<{ commits: HeadCommit[]; tip: LedgerTip }> {
+    const { stageUrl } = input.spec;
+    await claimed();
+    const epoch = await claim(store, stageUrl);
+    const commits = [];
+    for (const step of [1, 2]) commits.push(await commitCheckpoint(store, stageUrl, epoch, step));
+    const left = await attemptLeft(store, { stageUrl, epoch, evaluated: false });
+    const records = commits.map(({ id, step, manifestDigest }) => ({ id, step, manifestDigest }));
+    await append(2, { ...attemptEnded, epoch, commits: records, left });
+    const tip = await append(3, { ...attemptEnded, epoch: 1, commits: [], left });
+    return { commits: commits.reverse(), tip };
+  }
+
+  const append = async (number: number, entry: LedgerEntry): Promise<LedgerTip> => {
+    const chainUrl = stageLayout(input.spec.stageUrl).ledger;
+    const after = { records: 0, tip: null };
+    const { index, digest } = await appendRecord(store, chainUrl, { id: `w#${number}`, after, entry });
+    return { records: index, tip: digest };
+  };
+
+  const changeHead = (change: (commits: HeadCommit[]) => HeadCommit[]) =>
+    moveHead(store, input.spec.stageUrl, (head) => {
+      const [commit = null, ...ancestors] = change(commitsOf(head));
+      return { ...head, commit, ancestors };
+    });
+
+  it('the commits that it records, told to the job with their digests', async () => {
+    const { commits, tip } = await committed();
+    const { epoch, from, attemptDigest } = await claimed({ owner: 'b', ledger: tip });
+    expect(from).toEqual(commits[0]);
+    const { data } = await store.get(stageLayout(input.spec.stageUrl).attemptFile(epoch));
+    expect(attemptDigest).toBe(sha256(data));
+    expect(parseJson('', data, attemptSchema)).toMatchObject({
+      startedFrom: commits[0],
+      ancestors: [commits[1]],
+    });
+  });
+
+  it.each([0, 1])('no other manifest under the name of a commit (%i behind the newest)', async (behind) => {
+    const { commits, tip } = await committed();
+    const forged = sha256('halved weights');
+    await changeHead((line) =>
+      line.map((commit, index) => (index === behind ? { ...commit, manifestDigest: forged } : commit)),
+    );
+    const { type, nonRetryable, message } = await refusal({ owner: 'b', ledger: tip });
+    expect([type, nonRetryable]).toEqual(['checkpoint', true]);
+    expect(message).toContain(`names the commit ${commits[behind]?.id ?? ''} with the manifest ${forged}`);
+    // Another checkpoint, chosen by an operator, is as good as it was.
+    if (behind === 0) {
+      const from = commits[1]?.id ?? '';
+      expect((await claimed({ owner: 'c', ledger: tip, from })).from).toEqual(commits[1]);
+    }
+    expect((await claimed({ owner: 'd', ledger: tip, from: 'zero' })).from).toBeNull();
+  });
+
+  it('no commit that the attempt in its name has not made', async () => {
+    const { commits, tip } = await committed();
+    const id = commitIdSchema.parse('00000009-0002-0123abcd');
+    await changeHead((line) => line.map((commit, index) => (index === 0 ? { ...commit, id } : commit)));
+    const { message } = await refusal({ owner: 'b', ledger: tip });
+    expect(message).toContain(`names the commit ${id}, which attempt 2 has not made`);
+    expect(commits).toHaveLength(2);
+  });
+
+  it('not where the ledger itself was rewritten', async () => {
+    const { tip } = await committed();
+    const { message } = await refusal({ owner: 'b', ledger: { ...tip, tip: sha256('another') } });
+    expect(message).toContain('record 000002.json of');
+    expect(message).toContain('is not what it was');
+  });
+
+  it('a commit of an attempt whose end nobody could record', async () => {
+    const { tip } = await committed();
+    const epoch = await claim(store, input.spec.stageUrl);
+    const commit = await commitCheckpoint(store, input.spec.stageUrl, epoch, 3);
+    expect((await claimed({ owner: 'b', ledger: tip })).from).toEqual(commit);
   });
 });
 

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .contracts import AttemptFile, ContractError, StepWindow, parse
-from .errors import UserFailure
+from .contracts import AttemptFile, ContractError, Head, HeadCommit, StepWindow, parse
+from .errors import CheckpointFailure, UserFailure
 from .layout import StageUrls
 from .store import Store
 
 
 @dataclass(frozen=True)
+class ClaimedHead:
+    """What ``HEAD`` named when the attempt's epoch was claimed. ``ancestors``: None where the claim doesn't tell."""
+
+    commit: HeadCommit | None
+    ancestors: Sequence[HeadCommit] | None
+
+    def require(self, head: Head) -> None:
+        """Raises CheckpointFailure when ``HEAD`` names something else by now: nobody but this attempt may move it."""
+        if head.commit != self.commit:
+            raise CheckpointFailure(
+                f"HEAD names {_named(head.commit)}, but this attempt begins at {_named(self.commit)}"
+            )
+        if self.ancestors is not None and list(head.ancestors) != list(self.ancestors):
+            raise CheckpointFailure(f"HEAD names other commits behind {_named(head.commit)} than when it was claimed")
+
+
+def _named(commit: HeadCommit | None) -> str:
+    return "no commit" if commit is None else f"{commit.id} with the manifest {commit.manifest_digest}"
+
+
+@dataclass(frozen=True)
 class AttemptTerms:
-    """Steps whose update is left out, and how often the run is interrupted (seconds; None: not known)."""
+    """Steps whose update is left out, how often the run is interrupted (seconds; None: not known), and what the attempt
+    begins at (None: not known)."""
 
     skip_steps: tuple[StepWindow, ...] = ()
     mean_seconds_between_interruptions: float | None = None
+    claimed: ClaimedHead | None = None
 
     def window_of(self, step: int) -> StepWindow | None:
         """The window that leaves out optimizer step `step`; None: it is taken."""
@@ -47,4 +70,5 @@ def read_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptTerms:
         raise UserFailure(str(error)) from None
     if file.epoch != epoch:
         raise UserFailure(f"{url} is of epoch {file.epoch}")
-    return AttemptTerms(tuple(file.skip_steps), file.mean_seconds_between_interruptions)
+    claimed = ClaimedHead(file.started_from, file.ancestors)
+    return AttemptTerms(tuple(file.skip_steps), file.mean_seconds_between_interruptions, claimed)

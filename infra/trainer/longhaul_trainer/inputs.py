@@ -68,7 +68,9 @@ def fetch_inputs(spec: TrainSpec, job: Job, folder: Path) -> Inputs:
     terms = read_attempt(store, job.urls, job.epoch)
     config = read_verified(store, spec.config.url, spec.config.digest)
     dataset = Dataset(store, spec.data.dataset)
-    search = Resumption(store, job.urls, job.guard, spec.recipe_digest, spec.data.dataset.digest, job.warn)
+    search = Resumption(
+        store, job.urls, job.guard, spec.recipe_digest, spec.data.dataset.digest, job.warn, terms.claimed
+    )
     restored = search.newest(folder / "resume")
     dataset.fetch_ahead(restored.manifest.data_position.next_sample if restored is not None else 0)
     return Inputs(terms, config, dataset, restored, None if restored is not None else _start(spec, store, folder))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .attempt import ClaimedHead
 from .contracts import (
     CheckpointManifest,
     CheckpointRef,
@@ -47,7 +48,8 @@ class Restored:
 class Resumption:
     """Looks for the checkpoint that an attempt goes on from.
 
-    ``recipe_digest`` and ``dataset_digest``: what a checkpoint must have been made of.
+    ``recipe_digest`` and ``dataset_digest``: what a checkpoint must have been made of. ``claimed``: what ``HEAD`` must
+    still name; None: not known.
     """
 
     store: Store
@@ -56,15 +58,19 @@ class Resumption:
     recipe_digest: str
     dataset_digest: str
     on_warning: Callable[[str], None] = lambda message: None
+    claimed: ClaimedHead | None = None
 
     def newest(self, into: Path | None) -> Restored | None:
         """The newest checkpoint that verifies, following ``HEAD``'s own account of its line, never a listing.
 
         None only where ``HEAD`` itself says that nothing was committed (it was created empty, or an operator's claim
         set it back to zero). Corrupt checkpoints are quarantined and passed over. Raises CheckpointFailure when there
-        are commits but none verifies, UserFailure when it belongs to another recipe or dataset, Fenced, StoreError.
+        are commits but none verifies, or ``HEAD`` was changed since the attempt was claimed, UserFailure when it belongs
+        to another recipe or dataset, Fenced, StoreError.
         """
         head, _ = self.guard.read()
+        if self.claimed is not None:
+            self.claimed.require(head)
         if head.commit is None:
             return None
         line = [head.commit, *head.ancestors]

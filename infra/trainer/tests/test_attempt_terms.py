@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from job_support import LENGTH, ROWS, STEPS, Sample, StageMaker, StageRun, samples
-from longhaul_trainer.attempt import AttemptTerms, read_attempt
+from longhaul_trainer.attempt import AttemptTerms, ClaimedHead, read_attempt
 from longhaul_trainer.contracts import CheckpointManifest, Numerics, StepWindow
 from longhaul_trainer.errors import NumericsFailure, Stopped, UserFailure
 from longhaul_trainer.layout import StageUrls
@@ -122,7 +122,7 @@ class TestTermsOfAnAttempt:
         run = stage()
         run.terms = SKIP | {"meanSecondsBetweenInterruptions": 90.5}
         terms = read_attempt(run.store, run.urls, run.claim())
-        assert terms == AttemptTerms((StepWindow(first=5, last=6),), 90.5)
+        assert terms == AttemptTerms((StepWindow(first=5, last=6),), 90.5, ClaimedHead(None, None))
 
     def test_those_of_another_attempt_are_refused(self, stage: StageMaker) -> None:
         run = stage()

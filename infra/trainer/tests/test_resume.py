@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
-from longhaul_trainer.contracts import CheckpointRef, Quarantine, dump, now, parse
+from longhaul_trainer.attempt import ClaimedHead
+from longhaul_trainer.contracts import CheckpointRef, Head, Quarantine, dump, now, parse
 from longhaul_trainer.errors import (
     CheckpointFailure,
     Fenced,
     UnavailableError,
 )
+from longhaul_trainer.head import HeadGuard
 from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.resume import load_checkpoint, stored_problems
+from longhaul_trainer.resume import Restored, Resumption, load_checkpoint, stored_problems
 from longhaul_trainer.store import Store, sha256_digest
 from protocol_support import (
+    DATASET,
+    RECIPE,
     answer,
     claim,
     commit,
@@ -30,6 +34,54 @@ from protocol_support import (
     tamper,
     timeout,
 )
+
+
+class TestAHeadThatSaysSomethingElseThanItsClaimIsRefused:
+    """Somebody who may write to the store changes weights, their manifest and ``HEAD`` alike, while nobody trains."""
+
+    @pytest.fixture
+    def claimed(self, store: Store, urls: StageUrls) -> ClaimedHead:
+        manager = manager_for(store, urls, claim(store, urls))
+        for step in (1, 2, 3):
+            commit(manager, step)
+        head = head_of(store, urls)
+        return ClaimedHead(head.commit, head.ancestors)
+
+    def resume(self, store: Store, urls: StageUrls, claimed: ClaimedHead) -> Restored | None:
+        guard = HeadGuard(store, urls, claim(store, urls))
+        return Resumption(store, urls, guard, RECIPE, DATASET, claimed=claimed).newest(None)
+
+    def test_what_was_claimed_is_gone_on_from(self, store: Store, urls: StageUrls, claimed: ClaimedHead) -> None:
+        restored = self.resume(store, urls, claimed)
+        assert restored is not None
+        assert restored.commit == claimed.commit
+
+    @pytest.mark.parametrize("behind", [0, 1, 2])
+    def test_another_manifest_under_the_same_name(
+        self, store: Store, urls: StageUrls, claimed: ClaimedHead, behind: int
+    ) -> None:
+        def rewrite(data: bytes) -> bytes:
+            head: Head = parse(Head, data)
+            line = [one for one in (head.commit, *head.ancestors) if one is not None]
+            url = urls.manifest(line[behind].id)
+            tamper(store, url, lambda manifest: manifest.replace(b'"torch": "test"', b'"torch": "evil"'))
+            digest = sha256_digest(store.get(url).data)
+            line[behind] = line[behind].model_copy(update={"manifest_digest": digest})
+            return dump(head.model_copy(update={"commit": line[0], "ancestors": line[1:]}))
+
+        tamper(store, urls.head, rewrite)
+        with pytest.raises(CheckpointFailure, match=r"^HEAD names .* (begins at|when it was claimed)"):
+            self.resume(store, urls, claimed)
+
+    def test_no_commit_any_more(self, store: Store, urls: StageUrls, claimed: ClaimedHead) -> None:
+        tamper(
+            store,
+            urls.head,
+            lambda data: dump(parse(Head, data).model_copy(update={"commit": None, "ancestors": []})),
+        )
+        with pytest.raises(CheckpointFailure, match=r"^HEAD names no commit, but this attempt begins at 00000003"):
+            self.resume(store, urls, claimed)
+
 
 CORRUPTIONS: dict[str, Callable[[Store, str], None]] = {
     "a flipped byte": lambda store, url: tamper(store, url, flip),
