@@ -45,6 +45,12 @@ export const datasetManifestSchema = z.strictObject({
         .number()
         .nonnegative()
         .describe('Times the domain’s text was gone through; above 1: repeated'),
+      untrainedDocuments: z
+        .int()
+        .nonnegative()
+        .describe(
+          'Dialogues left out because their first answer begins beyond a row’s length: a row of one would have no loss',
+        ),
     }),
   ),
   sources: z.array(sourceCountSchema),

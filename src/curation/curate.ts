@@ -184,11 +184,12 @@ async function writeRows(
       tokenizerDigest: digestSchema.parse(tokenizer.digest),
       vocabularySize: tokenizer.vocabularySize,
       seed: job.seed,
-      domains: parts.map(({ name, rows, source }, index) => ({
+      domains: parts.map(({ name, rows, source, untrainedDocuments }, index) => ({
         name,
         rows,
         documents: written.documents[index] ?? 0,
         passes: source.passes(),
+        untrainedDocuments,
       })),
       sources: opened.flatMap(({ text }) => [...text.counts]),
       shards: written.shards,

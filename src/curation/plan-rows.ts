@@ -5,10 +5,18 @@ import type { DatasetPlan, HeldOutDatasetPlan, TrainingDatasetPlan } from '../do
 import type { OpenDomain } from './domains.js';
 import { CurationError } from './errors.js';
 import type { LookupDocuments } from './lookups.js';
-import { ChatRows, InterleavedRows, LookupRows, PackedRows, PieceRows, cutIntoUnits } from './row-sources.js';
+import {
+  ChatRows,
+  InterleavedRows,
+  LookupRows,
+  PackedRows,
+  PieceRows,
+  cutIntoUnits,
+  trainableDialogues,
+} from './row-sources.js';
 import type { LongPart, RowSource } from './row-sources.js';
 import { apportion, slotOrder } from './slots.js';
-import type { Spool } from './token-spool.js';
+import type { OffsetList, Spool } from './token-spool.js';
 import type { TokenisedDomain } from './tokenise.js';
 
 /** A part of a dataset: so many rows of one domain, at one document length. */
@@ -17,6 +25,8 @@ export interface DatasetPart {
   readonly name: string;
   readonly rows: number;
   readonly source: RowSource;
+  /** Dialogues left out, because a row's length of them has nothing to train on. */
+  readonly untrainedDocuments: number;
 }
 
 /** A domain with its text. */
@@ -70,12 +80,19 @@ function trainingParts(plan: TrainingDatasetPlan, context: RowContext): DatasetP
     lengthTokens: part.lengthTokens,
     rows: rows[index] ?? 0,
   }));
-  const text = textSources(planned, plan, context);
+  const { sources, untrained } = textSources(planned, plan, context);
   return planned.map((part) => ({
     name: part.name,
     rows: part.rows,
-    source: withLookups(part, plan, text, context),
+    source: withLookups(part, plan, sources, context),
+    untrainedDocuments: untrained.get(part) ?? 0,
   }));
+}
+
+/** The text of parts, and how many of their dialogues were left out. */
+interface PartTexts {
+  readonly sources: ReadonlyMap<PlannedPart, RowSource>;
+  readonly untrained: ReadonlyMap<PlannedPart, number>;
 }
 
 /** The text of each part; parts of one domain share its documents without sharing text. */
@@ -83,8 +100,9 @@ function textSources(
   planned: readonly PlannedPart[],
   plan: TrainingDatasetPlan,
   context: RowContext,
-): Map<PlannedPart, RowSource> {
+): PartTexts {
   const sources = new Map<PlannedPart, RowSource>();
+  const untrained = new Map<PlannedPart, number>();
   const long = planned.filter(({ lengthTokens }) => lengthTokens !== null);
   for (const name of new Set(long.map(({ domain }) => domain))) {
     const { domain, text } = required(context, name);
@@ -102,9 +120,19 @@ function textSources(
   }
   for (const part of planned.filter(({ lengthTokens }) => lengthTokens === null)) {
     const { domain, text } = required(context, part.domain);
-    if (domain.lookupShare < 1) sources.set(part, packedSource(part, plan, domain, text.training, context));
+    if (domain.lookupShare === 1) continue;
+    const spool = text.training;
+    if (spool.size.documents === 0) throw tooShort(part.name, 'no document');
+    const seed = `${context.seed}/${plan.name}/${part.name}`;
+    if (!plan.masked) {
+      sources.set(part, new PackedRows(spool, plan.sequenceLengthTokens, seed));
+      continue;
+    }
+    const dialogues = dialoguesOf(part, plan, domain, spool, context);
+    sources.set(part, new ChatRows(spool, dialogues, plan.sequenceLengthTokens, seed));
+    untrained.set(part, spool.size.documents - dialogues.length);
   }
-  return sources;
+  return { sources, untrained };
 }
 
 function longParts(parts: readonly PlannedPart[], rowTokens: number, context: RowContext): LongPart[] {
@@ -120,22 +148,26 @@ function longParts(parts: readonly PlannedPart[], rowTokens: number, context: Ro
   });
 }
 
-function packedSource(
+function dialoguesOf(
   part: PlannedPart,
   plan: TrainingDatasetPlan,
   domain: OpenDomain,
   spool: Spool,
   context: RowContext,
-): RowSource {
-  if (spool.size.documents === 0) throw tooShort(part.name, 'no document');
-  const seed = `${context.seed}/${plan.name}/${part.name}`;
-  if (!plan.masked) return new PackedRows(spool, plan.sequenceLengthTokens, seed);
+): OffsetList {
   if (!domain.masked)
     throw new CurationError(
       'user-error',
       `data.sources.${part.domain}: SFT learns from dialogues, and these are texts`,
     );
-  return new ChatRows(spool, plan.sequenceLengthTokens, seed);
+  const file = join(context.scratchFolder, `${encodeURIComponent(part.name)}.dialogues`);
+  const dialogues = trainableDialogues(spool, plan.sequenceLengthTokens, file);
+  if (dialogues.length > 0) return dialogues;
+  dialogues.close();
+  throw new CurationError(
+    'data',
+    `${part.name}: the first answer of every dialogue begins beyond ${plan.sequenceLengthTokens} tokens, the length of a row, so there is nothing to train on; ask for longer rows or add sources`,
+  );
 }
 
 /** Puts a domain's lookup tables among its text. */
@@ -180,7 +212,7 @@ function heldOutParts(plan: HeldOutDatasetPlan, context: RowContext): DatasetPar
       length,
       `${context.seed}/${plan.name}/${name}`,
     );
-    return [{ name, rows: Math.min(wanted, pieces.length), source }];
+    return [{ name, rows: Math.min(wanted, pieces.length), source, untrainedDocuments: 0 }];
   });
 }
 

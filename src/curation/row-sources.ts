@@ -145,16 +145,35 @@ export class PackedRows implements RowSource {
   }
 }
 
+/**
+ * The dialogues that a row can learn from: those of which a trained token lies within a row's length. A row that starts with
+ * any other would have no loss, and yet be a row of a step. It is a list of indices of documents.
+ */
+export function trainableDialogues(spool: Spool, rowTokens: number, file: string): OffsetList {
+  const list = new OffsetList(file);
+  const mask = new Uint8Array(rowTokens);
+  for (let index = 0; index < spool.size.documents; index++) {
+    const { offset, lengthTokens } = spool.document(index);
+    const within = mask.subarray(0, Math.min(rowTokens, lengthTokens));
+    spool.readMask(offset, within);
+    if (within.includes(1)) list.add(index);
+  }
+  list.seal();
+  return list;
+}
+
 /** Dialogues: every row starts with one; the one that the row's end cuts loses its tail. */
 export class ChatRows implements RowSource {
   private readonly order: EndlessOrder;
 
+  /** @param dialogues indices of documents of the spool, closed with this source */
   constructor(
     private readonly spool: Spool,
+    private readonly dialogues: OffsetList,
     private readonly rowTokens: number,
     seed: string,
   ) {
-    this.order = new EndlessOrder(spool.size.documents, seed);
+    this.order = new EndlessOrder(dialogues.length, seed);
   }
 
   next(): Promise<UnnamedRow> {
@@ -162,7 +181,7 @@ export class ChatRows implements RowSource {
     const mask = new Uint8Array(this.rowTokens);
     const bounds: number[] = [];
     for (let filled = 0; filled < this.rowTokens;) {
-      const { offset, lengthTokens } = this.spool.document(this.order.next());
+      const { offset, lengthTokens } = this.spool.document(this.dialogues.at(this.order.next()));
       const end = Math.min(this.rowTokens, filled + lengthTokens);
       this.spool.readTokens(offset, tokens.subarray(filled, end));
       this.spool.readMask(offset, mask.subarray(filled, end));
@@ -177,7 +196,7 @@ export class ChatRows implements RowSource {
   }
 
   close(): void {
-    // Its spool belongs to the domain.
+    this.dialogues.close();
   }
 }
 

@@ -406,7 +406,7 @@ async function writeDataset(store: ObjectStore, url: string): Promise<Ref> {
     tokenizerDigest: sha256('tokenizer'),
     vocabularySize: 4096,
     seed: 42,
-    domains: [{ name: 'books', rows: 2, documents: 2, passes: 1 }],
+    domains: [{ name: 'books', rows: 2, documents: 2, passes: 1, untrainedDocuments: 0 }],
     sources: [],
     shards,
   };

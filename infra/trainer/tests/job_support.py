@@ -150,7 +150,9 @@ def publish_dataset(
         "tokenizerDigest": sha256_digest((TOKENIZER / "tokenizer.json").read_bytes()),
         "vocabularySize": vocabulary,
         "seed": 0,
-        "domains": [{"name": "text", "rows": len(rows), "documents": len(rows), "passes": 1.0}],
+        "domains": [
+            {"name": "text", "rows": len(rows), "documents": len(rows), "passes": 1.0, "untrainedDocuments": 0}
+        ],
         "sources": [],
         "shards": entries,
     }

@@ -139,7 +139,7 @@ def publish_dataset(store: Store, prefix: str, vocabulary: int) -> DatasetRef:
         "tokenizerDigest": RECIPE,
         "vocabularySize": vocabulary,
         "seed": 0,
-        "domains": [{"name": "books", "rows": 3, "documents": 3, "passes": 1.0}],
+        "domains": [{"name": "books", "rows": 3, "documents": 3, "passes": 1.0, "untrainedDocuments": 0}],
         "sources": [],
         "shards": [shard],
     }

@@ -167,6 +167,40 @@ describe('SFT rows', () => {
     }
   });
 
+  describe('of dialogues whose first answer begins beyond a row there are none', () => {
+    const chat: Record<string, Source[]> = { chat: [{ kind: 'chats', files: ['chats.jsonl'] }] };
+    const dialogues = (questionWords: readonly number[]) =>
+      folderWith({
+        'chats.jsonl': questionWords
+          .map((words, index) => JSON.stringify({ data: [prose(words, index), 'Yes.'] }))
+          .join('\n'),
+      });
+    const jobOver = async (questionWords: readonly number[]) =>
+      trainingJob({
+        folder: await dialogues(questionWords),
+        sources: chat,
+        mix: [part('chat', null, 1)],
+        rows: 40,
+        sequenceLengthTokens: 128,
+        masked: true,
+        heldOutShare: 0.0001,
+      });
+
+    test('every row has a token to train on, and the manifest counts what was left out', async () => {
+      const job = await jobOver(Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? 8 : 400)));
+      const curated = await curateDataset(job);
+      const rows = await rowsOf(job, curated);
+      expect(rows.filter(({ mask }) => mask?.includes(1) !== true)).toEqual([]);
+      expect(curated.manifest.domains).toMatchObject([{ name: 'chat', rows: 40, untrainedDocuments: 20 }]);
+    });
+
+    test('where nothing is left, curation fails and says why', async () => {
+      const failure = await failureOf(await jobOver(Array.from({ length: 12 }, () => 400)));
+      expect(failure.failureClass).toBe('data');
+      expect(failure.message).toContain('the first answer of every dialogue begins beyond 128 tokens');
+    });
+  });
+
   test('texts are no dialogues', async () => {
     const job = await trainingJob({
       folder: await corpus(),

@@ -162,7 +162,7 @@ const manifest = datasetManifestSchema.parse({
   tokenizerDigest: digest('tokenizer'),
   vocabularySize: 2048,
   seed: 42,
-  domains: [{ name: 'books', rows: 80, documents: 80, passes: 0.1 }],
+  domains: [{ name: 'books', rows: 80, documents: 80, passes: 0.1, untrainedDocuments: 0 }],
   sources: [],
   shards: [
     {

@@ -40,12 +40,17 @@ class SourceCount(Contract):
 
 
 class Domain(Contract):
-    """One domain of a dataset; ``passes`` is how often its text was gone through."""
+    """One domain of a dataset.
+
+    ``passes`` is how often its text was gone through; ``untrained_documents`` were left out, because a row's length of
+    them has nothing to train on.
+    """
 
     name: Text
     rows: Natural
     documents: Natural
     passes: NonNegative
+    untrained_documents: Natural
 
 
 class DatasetManifest(Contract):
