@@ -65,7 +65,12 @@ export function dependencies(config: Config): ActivityDependencies {
       codeDigest: trainerCode,
     },
     rootUrl: config.s3.rootUrl,
-    roots: { project: root, npm: join(root, 'node_modules'), python: sitePackages(config.trainerPython) },
+    roots: {
+      project: root,
+      npm: join(root, 'node_modules'),
+      python: sitePackages(config.trainerPython),
+      interpreter: config.trainerPython,
+    },
     modelsFolder: join(root, 'models'),
     cacheFolder: join(config.dataDir, 'cache'),
     runUiUrl: (run) => `${config.temporal.uiUrl}/namespaces/${config.temporal.namespace}/workflows/${run}`,

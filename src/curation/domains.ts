@@ -60,7 +60,8 @@ async function openDomain(name: string, sources: readonly Source[], roots: Sourc
   for (const source of fileSources) {
     const documents = await openSource(source, roots);
     opened.push({ name: `${name}: ${describeSource(source)}`, documents });
-    digests.push({ source, files: await digestFiles(await documents.files()) });
+    const { readBy = null } = documents;
+    digests.push({ source, readBy, files: await digestFiles(await documents.files()) });
   }
   const masked = fileSources.length > 0 && fileSources.every((source) => source.kind === 'chats');
   return { name, sources: opened, lookupShare, masked, digest: digestOf(digests) };

@@ -10,6 +10,7 @@ const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
   project: z.string(),
   npm: z.string(),
   python: z.string(),
+  interpreter: z.string(),
 });
 
 /** The first and only message to a curation process: one dataset to make. Credentials come with the environment. */

@@ -31,7 +31,7 @@ async function prepare(overrides: Readonly<Record<string, unknown>>): Promise<Pr
   const { prepareRun } = createPrepareActivities({
     store,
     rootUrl,
-    roots: { project: ROOT, npm: join(ROOT, 'node_modules'), python: ROOT },
+    roots: { project: ROOT, npm: join(ROOT, 'node_modules'), python: ROOT, interpreter: 'python3' },
     modelsFolder,
   });
   const names = { run: 'r', namespace: 'default', workflowId: 'r' };

@@ -2,14 +2,17 @@
 import { EMPTY, MAX_DOCUMENT_BYTES, readText } from './files.js';
 import type { SourceFile, SourceItem } from './source.js';
 
+/** What a file gives to a document: text, nothing (undefined), or a problem that makes it bad. */
+export type Part = string | undefined | { readonly problem: string };
+
 /**
- * Reads files in order and joins what `part` makes of each (undefined: the file has nothing to give). A bad file is named and
+ * Reads files in order and joins what `part` makes of each. A bad file is named and
  * left out (an empty one only left out, where `emptyIsFine`: packages have many). A document that grows beyond the largest size goes on in a second one, `<id>#2`, so memory stays bounded.
  */
 export async function* joinFiles(
   id: string,
   files: readonly SourceFile[],
-  part: (text: string, name: string) => string | undefined,
+  part: (text: string, name: string) => Part | Promise<Part>,
   emptyIsFine = false,
 ): AsyncGenerator<SourceItem, void, undefined> {
   let parts: string[] = [];
@@ -26,8 +29,12 @@ export async function* joinFiles(
       yield { kind: 'bad', bad: { path: name, problem: read.problem } };
       continue;
     }
+    const text = await part(read.text, name);
+    if (typeof text === 'object') {
+      yield { kind: 'bad', bad: { path: name, problem: text.problem } };
+      continue;
+    }
     yield { kind: 'file' };
-    const text = part(read.text, name);
     if (text === undefined) continue;
     if (size > 0 && size + text.length > MAX_DOCUMENT_BYTES) {
       yield finished();

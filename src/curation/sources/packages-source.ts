@@ -2,9 +2,11 @@
 import { basename, join, relative, sep } from 'node:path';
 import type { Source } from '../../domain/sources.js';
 import { CurationError } from '../errors.js';
-import { docstringsOf } from './docstrings.js';
 import { listFiles, requireFolder } from './files.js';
 import { joinFiles } from './join.js';
+import type { Part as FilePart } from './join.js';
+import { DocstringParser } from './python-docstrings.js';
+import type { Docstrings } from './python-docstrings.js';
 import type { DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
 
 type PackagesSource = Extract<Source, { kind: 'packages' }>;
@@ -33,11 +35,42 @@ export async function openPackagesSource(
   const root = source.ecosystem === 'npm' ? roots.npm : roots.python;
   const packages = new Map<string, SourceFile[]>();
   for (const name of source.packages) packages.set(name, await filesOf(name, root, source));
-  const part = reader(source);
+  const files = () => Promise.resolve([...packages.values()].flat());
+  const { part } = source;
+  if (part !== 'docstrings')
+    return { files, read: () => readAll(packages, source.join, reader(part, source.ecosystem)) };
+  const parser = await DocstringParser.open(roots.interpreter);
+  await parser.close();
   return {
-    files: () => Promise.resolve([...packages.values()].flat()),
-    read: () => readAll(packages, source.join, part),
+    files,
+    readBy: `Python ${parser.version}`,
+    read: () => readDocstrings(packages, source.join, roots.interpreter),
   };
+}
+
+async function* readDocstrings(
+  packages: ReadonlyMap<string, readonly SourceFile[]>,
+  join: PackagesSource['join'],
+  interpreter: string,
+): AsyncGenerator<SourceItem, void, undefined> {
+  const parser = await DocstringParser.open(interpreter);
+  try {
+    yield* readAll(packages, join, async (text, name) => documentation(name, await parser.parse(text)));
+  } finally {
+    await parser.close();
+  }
+}
+
+/** Shorter docstrings are labels, not documentation. */
+const MIN_DOCSTRING_CHARACTERS = 200;
+
+/** Docstrings one after the other, each under the name of what it documents; undefined when none is worth reading. */
+function documentation(path: string, parsed: Docstrings): FilePart {
+  if ('problem' in parsed) return parsed;
+  const long = parsed.docstrings.filter(([, text]) => text.length >= MIN_DOCSTRING_CHARACTERS);
+  return long.length === 0
+    ? undefined
+    : `${long.map(([name, text]) => `${name ?? path}\n\n${text}`).join('\n\n')}\n`;
 }
 
 async function filesOf(name: string, root: string, source: PackagesSource): Promise<SourceFile[]> {
@@ -76,14 +109,13 @@ function taker(ecosystem: Ecosystem, part: Part): (path: string) => boolean {
   }
 }
 
-/** What a file gives to a document; undefined when that is nothing. */
-function reader(source: PackagesSource): (text: string, name: string) => string | undefined {
-  switch (source.part) {
+type Reader = (text: string, name: string) => FilePart | Promise<FilePart>;
+
+function reader(part: Exclude<Part, 'docstrings'>, ecosystem: Ecosystem): Reader {
+  switch (part) {
     case 'code':
       return (text, name) =>
-        looksWritten(text) ? `${source.ecosystem === 'npm' ? '//' : '#'} File: ${name}\n${text}` : undefined;
-    case 'docstrings':
-      return (text, name) => docstringsOf(text, name);
+        looksWritten(text) ? `${ecosystem === 'npm' ? '//' : '#'} File: ${name}\n${text}` : undefined;
     case 'readme':
     case 'changelog':
     case 'guides':
@@ -105,7 +137,7 @@ function looksWritten(text: string): boolean {
 async function* readAll(
   packages: ReadonlyMap<string, readonly SourceFile[]>,
   join: PackagesSource['join'],
-  part: (text: string, name: string) => string | undefined,
+  part: Reader,
 ): AsyncGenerator<SourceItem, void, undefined> {
   for (const [name, files] of packages) {
     if (join === 'package') yield* joinFiles(name, files, part, true);

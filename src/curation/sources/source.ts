@@ -27,6 +27,8 @@ export interface DocumentSource {
   read(): AsyncIterable<SourceItem>;
   /** Every file it reads, absolute and sorted: what the dataset's input digest covers. */
   files(): Promise<readonly SourceFile[]>;
+  /** What decides its documents besides the recipe and the bytes of its files: the version of a Python, say. */
+  readonly readBy?: string;
 }
 
 /** A file of a source. */
@@ -44,4 +46,6 @@ export interface SourceRoots {
   readonly npm: string;
   /** site-packages of the trainer's Python. */
   readonly python: string;
+  /** That Python, which parses sources for their docstrings. */
+  readonly interpreter: string;
 }

@@ -1,9 +1,10 @@
 import { gzipSync } from 'node:zlib';
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CurationError } from '../../../src/curation/errors.js';
-import { docstringsOf } from '../../../src/curation/sources/docstrings.js';
 import { openSource } from '../../../src/curation/sources/index.js';
+import { DocstringParser } from '../../../src/curation/sources/python-docstrings.js';
 import type { SourceItem } from '../../../src/curation/sources/index.js';
 import type { FileSource } from '../../../src/domain/sources.js';
 import { folderWith, itemsOf, rootsAt } from './support.js';
@@ -154,14 +155,102 @@ describe('a package is read as a repository', () => {
       expect(failure).toHaveProperty('failureClass', 'user-error');
     }
   });
+});
 
-  test('the documentation inside Python sources', () => {
-    const long = 'It does a lot of things that take many words to tell. '.repeat(5).trim();
-    const text = `"""${long}"""\nimport x\n\ndef f(a):\n    r"""First line.\n\n    ${long}\n\n        indented\n    """\n    return """not a docstring ${long}"""\n\ndef g():\n    '''Short.'''\n`;
-    expect(docstringsOf(text, 'pkg/mod.py')).toBe(
-      `pkg/mod.py\n\n${long}\n\nf\n\nFirst line.\n\n${long}\n\n    indented\n`,
-    );
-    expect(docstringsOf('x = 1\n', 'pkg/none.py')).toBeUndefined();
+describe('the documentation inside Python sources is what Python says it is', () => {
+  const source: FileSource = {
+    kind: 'packages',
+    ecosystem: 'python',
+    packages: ['pkg'],
+    part: 'docstrings',
+    join: 'file',
+  };
+  const long = 'It does a lot of things that take many words to tell. '.repeat(5).trim();
+
+  test('of a module, its classes and functions, in their order, each under its name', async () => {
+    const lines = [
+      `"""${long}"""`,
+      'import x',
+      'def f(a):',
+      `    r"""First line.\n\n    ${long}\n\n        indented\n    """`,
+      `    return """not a docstring ${long}"""`,
+      'try:',
+      '    class C:',
+      `        "${long}"`,
+      '        async def h(self):',
+      `            u'${long}'`,
+      `            def inner(): '''${long}'''`,
+      'except E:',
+      '    pass',
+      "def g(): '''Short.'''",
+    ];
+    const folder = await folderWith({
+      'site-packages/pkg/mod.py': lines.join('\n'),
+      'site-packages/pkg/none.py': 'x = 1\n',
+    });
+    const items = await read(source, folder);
+    const of = (name: string) => `${name}\n\n${long}`;
+    const f = `f\n\nFirst line.\n\n${long}\n\n    indented`;
+    expect(documents(items)).toEqual({
+      'pkg/mod.py': `${[of('pkg/mod.py'), f, of('C'), of('h'), of('inner')].join('\n\n')}\n`,
+    });
+    expect(badFiles(items)).toEqual({});
+  });
+
+  test('code between two other strings is none, though a line begins with the quotes that close the first', async () => {
+    const lines = [
+      'def query():',
+      '    sql = """\n    SELECT 1\n    """',
+      `    total = compute(${long.replaceAll(/[ .]+/g, ',')})`,
+      '    return total',
+      'def other():',
+      `    """${long}"""`,
+    ];
+    const folder = await folderWith({ 'site-packages/pkg/sql.py': lines.join('\n') });
+    expect(documents(await read(source, folder))).toEqual({ 'pkg/sql.py': `other\n\n${long}\n` });
+  });
+
+  test('what Python can’t parse is bad, and named', async () => {
+    const folder = await folderWith({
+      'site-packages/pkg/a.py': `"""${long}"""\ndef (:\n`,
+      'site-packages/pkg/b.py': `x = ${'('.repeat(100_000)}\n`,
+      'site-packages/pkg/c.py': `"""${long}"""\n`,
+    });
+    const items = await read(source, folder);
+    expect(Object.keys(documents(items))).toEqual(['pkg/c.py']);
+    expect(badFiles(items)).toEqual({
+      'pkg/a.py': 'not Python: invalid syntax (line 2)',
+      'pkg/b.py': expect.stringContaining('not Python: ') as string,
+    });
+  });
+
+  test('a Python that ends, says nonsense, or nothing for too long is replaced for the next source', async () => {
+    const folder = await folderWith({
+      python: `#!/usr/bin/env node
+        console.log('{"python": "0.0"}');
+        process.stdin.on('data', (asked) => {
+          const { source } = JSON.parse(asked);
+          if (source === 'crash') process.exit(1);
+          if (source === 'nonsense') console.log('nonsense');
+          if (source === 'fine') console.log('{"docstrings": [[null, "text"]]}');
+        });`,
+    });
+    await chmod(join(folder, 'python'), 0o755);
+    const parser = await DocstringParser.open(join(folder, 'python'), 5_000);
+    for (const broken of ['crash', 'nonsense', 'hang']) {
+      expect(await parser.parse(broken)).toHaveProperty('problem');
+      expect(await parser.parse('fine')).toEqual({ docstrings: [[null, 'text']] });
+    }
+    await parser.close();
+  });
+
+  test('without a Python the recipe can’t be curated, and the message says what to set', async () => {
+    const folder = await folderWith({ 'site-packages/pkg/mod.py': 'x = 1\n' });
+    const opening = openSource(source, { ...rootsAt(folder), interpreter: join(folder, 'nowhere') });
+    const failure = await opening.catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(CurationError);
+    expect(failure).toHaveProperty('failureClass', 'user-error');
+    expect(failure).toHaveProperty('message', expect.stringContaining('LONGHAUL_TRAINER_PYTHON'));
   });
 });
 

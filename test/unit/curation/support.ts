@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { loadConfig } from '../../../src/config.js';
 import type { MixPart } from '../../../src/domain/recipe-schema.js';
 import type { Source } from '../../../src/domain/sources.js';
 import { folderSink } from '../../../src/curation/index.js';
@@ -26,7 +27,12 @@ export async function folderWith(files: Readonly<Record<string, string | Uint8Ar
 
 /** All roots at one folder. */
 export function rootsAt(folder: string): SourceRoots {
-  return { project: folder, npm: join(folder, 'node_modules'), python: join(folder, 'site-packages') };
+  return {
+    project: folder,
+    npm: join(folder, 'node_modules'),
+    python: join(folder, 'site-packages'),
+    interpreter: loadConfig().trainerPython,
+  };
 }
 
 /** Bytes of one of the small tokenizers. */
