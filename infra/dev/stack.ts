@@ -3,25 +3,24 @@
  * only. Servers that already run from the folder are adopted; whoever finds their starter gone inherits them.
  */
 import { Connection } from '@temporalio/client';
-import { mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { realpath } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
-import { readJson, writeJson } from './lib/files.mjs';
 import { takeLock } from './lib/lock.mjs';
 import { STATE_DIR } from './setup.mjs';
 import { loadCredentials } from './stack/credentials.js';
 import type { S3Credentials } from './stack/credentials.js';
-import { freePort, LOOPBACK } from './stack/ports.js';
-import { createBucket, isS3Ready, REGION, startS3 } from './stack/s3.js';
-import { identify, isRunning, processIdentitySchema, stopProcess } from './stack/server-process.js';
+import { asStackError, prepareFolder, StackError } from './stack/folder.js';
+import { onFreePorts } from './stack/free-ports.js';
+import { LOOPBACK } from './stack/ports.js';
+import { adoptS3, adoptTemporal, runningServers } from './stack/running.js';
+import type { RunningServers } from './stack/running.js';
+import { createBucket, REGION, startS3 } from './stack/s3.js';
+import { identify, isRunning, stopProcess } from './stack/server-process.js';
 import type { ProcessIdentity, StartedServer } from './stack/server-process.js';
-import {
-  isTemporalReady,
-  keepClosedRuns,
-  NAMESPACE,
-  registerSearchAttributes,
-  startTemporal,
-} from './stack/temporal.js';
+import { readState, writeState } from './stack/state.js';
+import type { StackPorts, StackState } from './stack/state.js';
+import { keepClosedRuns, NAMESPACE, registerSearchAttributes, startTemporal } from './stack/temporal.js';
 import { messageOf } from '../../src/domain/text.js';
 
 /** Ports that are tried first. */
@@ -30,12 +29,7 @@ export const DEFAULT_PORTS = { temporal: 7233, ui: 8233, s3: 7070 } as const;
 /** Bucket of the embedded store. */
 export const BUCKET = 'longhaul';
 
-/** Ports of the stack. */
-export interface StackPorts {
-  readonly temporal: number;
-  readonly ui: number;
-  readonly s3: number;
-}
+const NO_PORTS: StackPorts = { temporal: 0, ui: 0, s3: 0 };
 
 /** Where the stack lives. */
 export interface StackOptions {
@@ -71,42 +65,45 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
-const stateSchema = z.strictObject({
-  schema: z.literal('longhaul.stack/1'),
-  owner: processIdentitySchema.nullable(),
-  ports: z.strictObject({ temporal: z.int(), ui: z.int(), s3: z.int() }),
-  temporal: processIdentitySchema.nullable(),
-  s3: processIdentitySchema.nullable(),
-});
-type State = z.infer<typeof stateSchema>;
-
-/** Starts or adopts both servers, waits until they answer, and registers what is needed in them. */
+/**
+ * Starts or adopts both servers, waits until they answer, and registers what is needed in them.
+ *
+ * @throws {StackError} when the folder can't be used
+ */
 export async function startStack(options: StackOptions): Promise<Stack> {
+  const logDir = options.logDir ?? path.join(path.resolve(options.dataDir), 'logs');
   const places = {
-    dataDir: path.resolve(options.dataDir),
+    dataDir: await prepareFolder(path.resolve(options.dataDir), logDir),
     binDir: options.binDir ?? path.join(STATE_DIR, 'bin'),
-    logDir: options.logDir ?? path.join(path.resolve(options.dataDir), 'logs'),
+    logDir,
   };
-  await mkdir(places.dataDir, { recursive: true });
-  const unlock = await takeLock(path.join(places.dataDir, 'stack.lock'));
   try {
-    const credentials = await loadCredentials(places.dataDir);
-    const stateFile = path.join(places.dataDir, 'stack.json');
-    const before = await readState(stateFile);
-    const servers = await runServers(places, credentials, before, options.ports ?? {});
-    const owner = await ownerOf(before, servers.temporal.adopted || servers.s3.adopted);
-    await writeState(stateFile, {
-      owner: owner.identity,
-      ports: servers.ports,
-      temporal: servers.temporal.identity,
-      s3: servers.s3.identity,
-    });
-    const stack = toStack(servers, credentials, owner.isOther ? owner.identity.pid : undefined, stateFile);
-    await prepare(stack, credentials);
-    return stack;
-  } finally {
-    await unlock();
+    const unlock = await takeLock(lockOf(places.dataDir));
+    try {
+      return await startLocked(places, options.ports ?? {});
+    } finally {
+      await unlock();
+    }
+  } catch (error) {
+    throw asStackError(error);
   }
+}
+
+const lockOf = (dataDir: string): string => path.join(dataDir, 'stack.lock');
+
+async function startLocked(places: Places, wanted: Partial<StackPorts>): Promise<Stack> {
+  const { dataDir } = places;
+  const credentials = await loadCredentials(dataDir);
+  const before = await readState(dataDir);
+  const running = await runningServers(dataDir);
+  const owner = await ownerOf(before, running);
+  // Whoever comes after this process, should it be killed now, finds that it was the owner.
+  await writeState(dataDir, { owner: owner.identity, ports: before?.ports ?? NO_PORTS });
+  const servers = await runServers(places, credentials, running, { wanted, last: before?.ports ?? NO_PORTS });
+  await writeState(dataDir, { owner: owner.identity, ports: servers.ports });
+  const stack = toStack(servers, credentials, owner, dataDir);
+  await prepare(stack, credentials);
+  return stack;
 }
 
 /**
@@ -116,10 +113,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 export async function runningStackEnvironment(
   dataDir: string,
 ): Promise<Readonly<Record<string, string>> | undefined> {
-  const state = await readState(path.join(dataDir, 'stack.json'));
-  if (state === undefined || state.temporal === null || state.s3 === null) return undefined;
-  if (!(await isRunning(state.temporal)) || !(await isRunning(state.s3))) return undefined;
-  return environmentOf(addressesOf(state.ports), await loadCredentials(dataDir));
+  if (!existsSync(dataDir)) return undefined;
+  const folder = await realpath(dataDir);
+  const { temporal, s3 } = await runningServers(folder);
+  const ports = temporal[0] !== undefined && s3[0] !== undefined && { ...temporal[0].ports, ...s3[0].ports };
+  return ports === false ? undefined : environmentOf(addressesOf(ports), await loadCredentials(folder));
 }
 
 interface Addresses {
@@ -150,16 +148,8 @@ function environmentOf(addresses: Addresses, credentials: S3Credentials): Readon
   };
 }
 
-async function readState(file: string): Promise<State | undefined> {
-  const parsed = stateSchema.safeParse(await readJson(file));
-  return parsed.success ? parsed.data : undefined;
-}
-
-async function writeState(file: string, state: Omit<State, 'schema'>): Promise<void> {
-  await writeJson(file, { schema: 'longhaul.stack/1', ...state });
-}
-
 interface Places {
+  /** Real path. */
   readonly dataDir: string;
   readonly binDir: string;
   readonly logDir: string;
@@ -175,119 +165,90 @@ interface Servers {
   readonly s3: Server;
 }
 
+interface PortChoice {
+  /** What the caller asked for. */
+  readonly wanted: Partial<StackPorts>;
+  /** What they were last time: links in a browser keep working. */
+  readonly last: StackPorts;
+}
+
 async function runServers(
   places: Places,
   credentials: S3Credentials,
-  before: State | undefined,
-  wanted: Partial<StackPorts>,
+  running: RunningServers,
+  { wanted, last }: PortChoice,
 ): Promise<Servers> {
-  const [temporal, s3] = await Promise.all([
-    adopt(before?.temporal, () => isTemporalReady(`${LOOPBACK}:${String(before?.ports.temporal)}`)),
-    adopt(before?.s3, () => isS3Ready(`http://${LOOPBACK}:${String(before?.ports.s3)}`)),
-  ]);
-  const ports = await choosePorts(wanted, before?.ports, {
-    temporal: temporal !== undefined,
-    s3: s3 !== undefined,
-  });
-  return {
-    ports,
-    ...(await bothOrNeither(
-      temporal ?? asStarted(startTemporal({ ...places, port: ports.temporal, uiPort: ports.ui })),
-      s3 ?? asStarted(startS3({ ...places, port: ports.s3, credentials })),
-    )),
-  };
+  const [temporal, s3] = await Promise.all([adoptTemporal(running.temporal), adoptS3(running.s3)]);
+  const taken = new Set(Object.values({ ...temporal?.ports, ...s3?.ports }));
+  const candidates = (name: keyof StackPorts) => [last[name], wanted[name] ?? DEFAULT_PORTS[name]];
+  const startedTemporal = async () =>
+    onFreePorts(taken, async (choose) => {
+      const ports = { temporal: await choose(candidates('temporal')), ui: await choose(candidates('ui')) };
+      return { ports, ...(await startTemporal({ ...places, port: ports.temporal, uiPort: ports.ui })) };
+    });
+  const startedS3 = async () =>
+    onFreePorts(taken, async (choose) => {
+      const ports = { s3: await choose(candidates('s3')) };
+      return { ports, ...(await startS3({ ...places, port: ports.s3, credentials })) };
+    });
+  const both = await bothOrNeither(
+    temporal === undefined ? asServer(startedTemporal(), false) : asServer(Promise.resolve(temporal), true),
+    s3 === undefined ? asServer(startedS3(), false) : asServer(Promise.resolve(s3), true),
+  );
+  return { ...both, ports: { ...both.temporal.ports, ...both.s3.ports } };
 }
 
-async function asStarted(server: Promise<StartedServer>): Promise<Server> {
-  return { ...(await server), adopted: false };
+async function asServer<T extends StartedServer>(
+  server: Promise<T>,
+  adopted: boolean,
+): Promise<T & { readonly adopted: boolean }> {
+  return { ...(await server), adopted };
 }
 
 /** Waits for both starts; when one fails, what was started is stopped before the failure is passed on. */
-async function bothOrNeither(
-  temporal: Server | Promise<Server>,
-  s3: Server | Promise<Server>,
-): Promise<{ temporal: Server; s3: Server }> {
-  try {
-    const results = await Promise.allSettled([temporal, s3]);
-    const failure = results.find((result) => result.status === 'rejected');
-    if (failure !== undefined) {
-      const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-      await Promise.all(
-        started.filter((server) => !server.adopted).map((server) => stopProcess(server.identity)),
-      );
-    }
-    return { temporal: await temporal, s3: await s3 };
-  } catch (error) {
-    throw new Error(`the servers could not be started: ${messageOf(error)}`, {
-      cause: error,
+async function bothOrNeither<T extends Server, S extends Server>(
+  temporal: Promise<T>,
+  s3: Promise<S>,
+): Promise<{ readonly temporal: T; readonly s3: S }> {
+  const results = await Promise.allSettled([temporal, s3]);
+  const failure = results.find((result) => result.status === 'rejected');
+  if (failure !== undefined) {
+    const started = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    await Promise.all(
+      started.filter((server) => !server.adopted).map((server) => stopProcess(server.identity)),
+    );
+    throw new StackError(`The servers could not be started: ${messageOf(failure.reason)}.`, {
+      cause: failure.reason,
     });
   }
+  return { temporal: await temporal, s3: await s3 };
 }
 
-/** The recorded server if it runs and answers. One that runs and doesn't answer is stopped, to be started anew. */
-async function adopt(
-  recorded: ProcessIdentity | null | undefined,
-  answers: () => Promise<boolean>,
-): Promise<Server | undefined> {
-  if (recorded === null || recorded === undefined || !(await isRunning(recorded))) return undefined;
-  if (await answers()) return { identity: recorded, adopted: true, ended: new Promise(() => undefined) };
-  await stopProcess(recorded);
-  return undefined;
+/** Who stops the servers. */
+interface Owner {
+  readonly identity: ProcessIdentity;
+  readonly isOther: boolean;
 }
 
-/** Ports of adopted servers stay; others are those of last time if free, so that links in a browser keep working. */
-async function choosePorts(
-  wanted: Partial<StackPorts>,
-  before: StackPorts | undefined,
-  adopted: { readonly temporal: boolean; readonly s3: boolean },
-): Promise<StackPorts> {
-  const taken = new Set<number>();
-  const choose = async (name: keyof StackPorts, isAdopted: boolean): Promise<number> => {
-    const last = before?.[name];
-    const asked = wanted[name];
-    const candidates = [last ?? 0, asked ?? DEFAULT_PORTS[name]].filter((port) => port !== 0);
-    const port = isAdopted && last !== undefined ? last : await freePort(candidates, taken);
-    taken.add(port);
-    return port;
-  };
-  const temporal = await choose('temporal', adopted.temporal);
-  const ui = await choose('ui', adopted.temporal);
-  const s3 = await choose('s3', adopted.s3);
-  return { temporal, ui, s3 };
-}
-
-/** Who stops the servers: their starter while it lives, else this process. */
-async function ownerOf(
-  before: State | undefined,
-  someAdopted: boolean,
-): Promise<{ readonly identity: ProcessIdentity; readonly isOther: boolean }> {
+/** Their starter while it lives, else this process. */
+async function ownerOf(before: StackState | undefined, running: RunningServers): Promise<Owner> {
   const self = await identify(process.pid);
   if (self === undefined) throw new Error('this process cannot be looked up');
-  const other = before?.owner;
-  if (
-    someAdopted &&
-    other !== null &&
-    other !== undefined &&
-    other.pid !== self.pid &&
-    (await isRunning(other))
-  ) {
+  const other = before?.owner ?? null;
+  const someRun = running.temporal.length + running.s3.length > 0;
+  if (someRun && other !== null && other.pid !== self.pid && (await isRunning(other))) {
     return { identity: other, isOther: true };
   }
   return { identity: self, isOther: false };
 }
 
-function toStack(
-  servers: Servers,
-  credentials: S3Credentials,
-  ownedBy: number | undefined,
-  stateFile: string,
-): Stack {
+function toStack(servers: Servers, credentials: S3Credentials, owner: Owner, dataDir: string): Stack {
   const { ports, temporal, s3 } = servers;
   const addresses = addressesOf(ports);
   let stopping: Promise<void> | undefined;
   const stopBoth = async (): Promise<void> => {
     await Promise.all([stopProcess(temporal.identity), stopProcess(s3.identity)]);
-    await writeState(stateFile, { owner: null, ports, temporal: null, s3: null });
+    await writeState(dataDir, { owner: null, ports });
   };
   return {
     ...addresses,
@@ -295,7 +256,7 @@ function toStack(
     region: REGION,
     bucket: BUCKET,
     environment: environmentOf(addresses, credentials),
-    ownedBy,
+    ownedBy: owner.isOther ? owner.identity.pid : undefined,
     adopted: (['temporal', 's3'] as const).filter((name) => servers[name].adopted),
     broken: new Promise((resolve) => {
       for (const { ended } of [temporal, s3]) {
@@ -305,7 +266,7 @@ function toStack(
       }
     }),
     stop: async () => {
-      if (ownedBy !== undefined) return;
+      if (owner.isOther) return;
       stopping ??= stopBoth();
       await stopping;
     },

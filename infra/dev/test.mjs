@@ -27,7 +27,7 @@ import { ROOT, SetUpError, STATE_DIR, setUp } from './setup.mjs';
 const LIMIT_MS = 20 * 60 * 1000;
 
 /** Folders of tests in the order in which they run, the quick ones first; others follow by name. */
-const FOLDERS = ['unit', 'store', 'workflows', 'replay', 'bundle', 'e2e', 'chaos', 'ui'];
+const FOLDERS = ['unit', 'store', 'stack', 'workflows', 'replay', 'bundle', 'e2e', 'chaos', 'ui'];
 
 const RESULTS_DIR = path.join(STATE_DIR, 'logs', 'test');
 

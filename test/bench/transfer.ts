@@ -26,6 +26,7 @@ import { PART_BYTES } from '../../src/contracts/index.js';
 import type { StoredFile } from '../../src/contracts/index.js';
 import { STATE_DIR } from '../../infra/dev/setup.mjs';
 import { createBucket, REGION, startS3 } from '../../infra/dev/stack/s3.js';
+import { onFreePorts } from '../../infra/dev/stack/free-ports.js';
 import { stopProcess } from '../../infra/dev/stack/server-process.js';
 import {
   ObjectStore,
@@ -34,7 +35,6 @@ import {
   mapConcurrently,
   uploadFile,
 } from '../../src/store/index.js';
-import { freePort } from '../support/s3-server.js';
 import { loadText, median } from './support/figures.js';
 
 const MIB = 1024 * 1024;
@@ -64,10 +64,14 @@ Object.assign(process.env, {
   AWS_ACCESS_KEY_ID: credentials.accessKeyId,
   AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
 });
-const port = await freePort();
-const endpoint = `http://127.0.0.1:${String(port)}`;
 const place = { binDir: path.join(STATE_DIR, 'bin'), dataDir: scratch, logDir: scratch };
-const server = await startS3({ ...place, port, credentials });
+const { server, endpoint } = await onFreePorts(new Set(), async (choose) => {
+  const port = await choose([]);
+  return {
+    server: await startS3({ ...place, port, credentials }),
+    endpoint: `http://127.0.0.1:${String(port)}`,
+  };
+});
 try {
   await createBucket({ endpoint, region: REGION, bucket: BUCKET, credentials });
   for (const size of sizes) await compare(size);

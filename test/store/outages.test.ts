@@ -12,7 +12,7 @@ import {
 import type { ObjectStore } from '../../src/store/index.js';
 import { faultOnce, startFaultyProxy } from '../support/faulty-proxy.js';
 import type { Fault, FaultyProxy, SeenRequest } from '../support/faulty-proxy.js';
-import { freePort } from '../support/s3-server.js';
+import { NOBODY } from '../support/s3-server.js';
 import { claim, commitCheckpoint, freshPrefix, startStage, useS3Server } from './support.js';
 
 const server = useS3Server();
@@ -98,10 +98,7 @@ describe("the store's trouble is no evidence about what it holds", () => {
   });
 
   it('a store that does not answer at all is "unavailable"', async () => {
-    const nobody = server.current.connect({
-      endpoint: `http://127.0.0.1:${String(await freePort())}`,
-      maxAttempts: 1,
-    });
+    const nobody = server.current.connect({ endpoint: NOBODY, maxAttempts: 1 });
     await expect(nobody.get(`${freshPrefix()}/a`)).rejects.toMatchObject({ code: 'unavailable' });
   });
 

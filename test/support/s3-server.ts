@@ -1,10 +1,10 @@
 /** A real S3 server for tests: versitygw on a temporary folder and a free port. */
 import { execa } from 'execa';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LOOPBACK, listeningPorts } from '../../infra/dev/stack/ports.js';
 import { ObjectStore } from '../../src/store/index.js';
 import type { StoreSettings } from '../../src/store/index.js';
 import { parseUrl } from '../../src/store/layout.js';
@@ -12,6 +12,9 @@ import { serverBinary } from './binaries.js';
 
 /** The bucket that every test server has. */
 export const TEST_BUCKET = 'longhaul-test';
+
+/** Where nobody listens, whatever else runs on this machine: no program is given a port below 1024. */
+export const NOBODY = `http://${LOOPBACK}:1`;
 
 const REGION = 'us-east-1';
 const CREDENTIALS = { accessKeyId: 'longhaul-test', secretAccessKey: 'longhaul-test-secret' };
@@ -35,21 +38,25 @@ export interface TestS3 {
 export async function startS3Server(): Promise<TestS3> {
   const folder = await mkdtemp(path.join(tmpdir(), 'longhaul-s3-'));
   await mkdir(path.join(folder, TEST_BUCKET));
-  const endpoint = `http://127.0.0.1:${String(await freePort())}`;
-  const server = execa(
-    serverBinary('versitygw'),
-    ['--quiet', '--port', new URL(endpoint).host, 'posix', folder],
-    {
-      extendEnv: false,
-      env: {
-        PATH: process.env['PATH'],
-        ROOT_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
-        ROOT_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
-      },
-      stdio: 'ignore',
-      reject: false,
+  // The system picks the port: one that was free a moment ago may be taken by now.
+  const server = execa(serverBinary('versitygw'), ['--quiet', '--port', `${LOOPBACK}:0`, 'posix', folder], {
+    extendEnv: false,
+    env: {
+      PATH: process.env['PATH'],
+      ROOT_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+      ROOT_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
     },
-  );
+    stdio: 'ignore',
+    reject: false,
+  });
+  const port = await portOf(server);
+  if (port === undefined) {
+    server.kill();
+    await server;
+    await rm(folder, { recursive: true, force: true });
+    throw new Error('versitygw did not start listening');
+  }
+  const endpoint = `http://${LOOPBACK}:${String(port)}`;
   const environment = {
     LONGHAUL_S3_ENDPOINT: endpoint,
     AWS_REGION: REGION,
@@ -64,10 +71,6 @@ export async function startS3Server(): Promise<TestS3> {
     await server;
     await rm(folder, { recursive: true, force: true });
   };
-  if (!(await listens(endpoint, () => server.exitCode === null))) {
-    await stop();
-    throw new Error('versitygw did not start listening');
-  }
   return {
     endpoint,
     environment,
@@ -84,24 +87,15 @@ export async function startS3Server(): Promise<TestS3> {
   };
 }
 
-/** A port of the loopback interface that nobody listens on now. */
-export async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
-  const address = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
-
-async function listens(endpoint: string, isAlive: () => boolean): Promise<boolean> {
-  for (let tries = 0; tries < 400 && isAlive(); tries += 1) {
-    try {
-      await (await fetch(endpoint)).arrayBuffer();
-      return true;
-    } catch {
-      await sleep(25);
-    }
+/** The port that a server has bound, once it has; undefined when it ends before. */
+async function portOf(server: {
+  readonly pid?: number | undefined;
+  readonly exitCode: number | null;
+}): Promise<number | undefined> {
+  while (server.exitCode === null && server.pid !== undefined) {
+    const [port] = await listeningPorts(server.pid);
+    if (port !== undefined) return port;
+    await sleep(25);
   }
-  return false;
+  return undefined;
 }

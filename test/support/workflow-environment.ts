@@ -1,19 +1,17 @@
 /** A real Temporal server with the project's search attributes, and workers with the real workflow code on it. */
-import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { WorkflowBundleWithSourceMap } from '@temporalio/worker';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SEARCH_ATTRIBUTES } from '../../src/domain/search-attributes.js';
-import type { SearchAttributeKind } from '../../src/domain/search-attributes.js';
+import { onFreePorts } from '../../infra/dev/stack/free-ports.js';
+import { LOOPBACK } from '../../infra/dev/stack/ports.js';
+import { stopProcess } from '../../infra/dev/stack/server-process.js';
+import { NAMESPACE, registerSearchAttributes, startTemporal } from '../../infra/dev/stack/temporal.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { serverBinary } from './binaries.js';
-
-const TYPES = {
-  Keyword: SearchAttributeType.KEYWORD,
-  Int: SearchAttributeType.INT,
-  Double: SearchAttributeType.DOUBLE,
-} as const satisfies Record<SearchAttributeKind, SearchAttributeType>;
 
 let bundle: Promise<WorkflowBundleWithSourceMap> | undefined;
 
@@ -28,15 +26,24 @@ export function testBundle(): Promise<WorkflowBundleWithSourceMap> {
   return bundle;
 }
 
-/** Starts the pinned server on a free port. Tear it down with `teardown()`. */
+/** Starts the pinned server on free ports, with its data in memory. Tear it down with `teardown()`. */
 export async function startServer(): Promise<TestWorkflowEnvironment> {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
-  return TestWorkflowEnvironment.createLocal({
-    server: {
-      executable: { type: 'existing-path', path: serverBinary('temporal') },
-      searchAttributes: Object.values(SEARCH_ATTRIBUTES).map(({ name, kind }) =>
-        defineSearchAttributeKey(name, TYPES[kind]),
-      ),
+  const logDir = await mkdtemp(join(tmpdir(), 'longhaul-temporal-'));
+  const binDir = dirname(serverBinary('temporal'));
+  const { server, address } = await onFreePorts(new Set(), async (choose) => {
+    const ports = { port: await choose([]), uiPort: await choose([]) };
+    const started = await startTemporal({ binDir, dataDir: null, logDir, ...ports });
+    return { server: started, address: `${LOOPBACK}:${String(ports.port)}` };
+  });
+  const environment = await TestWorkflowEnvironment.createFromExistingServer({ address });
+  await registerSearchAttributes(environment.connection, NAMESPACE);
+  const disconnect = environment.teardown.bind(environment);
+  return Object.assign(environment, {
+    teardown: async () => {
+      await disconnect();
+      await stopProcess(server.identity);
+      await rm(logDir, { recursive: true });
     },
   });
 }

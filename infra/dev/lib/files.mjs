@@ -59,13 +59,39 @@ export async function writeJson(file, value, mode = 0o644) {
  *
  * @param {string} file
  * @returns {Promise<unknown>}
+ * @throws when there is a file that can't be read
  */
 export async function readJson(file) {
   try {
     return JSON.parse(await readFile(file, 'utf8'));
-  } catch {
-    return undefined;
+  } catch (error) {
+    if (isMissing(error) || error instanceof SyntaxError) return undefined;
+    throw error;
   }
+}
+
+/**
+ * Whether an error says that there is no such file.
+ *
+ * @param {unknown} error
+ */
+export function isMissing(error) {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
+
+/**
+ * What the system said about a file or a folder, as one sentence; undefined for an error of any other kind.
+ *
+ * @param {unknown} error
+ * @returns {string | undefined}
+ */
+export function systemProblem(error) {
+  if (!(error instanceof Error)) return undefined;
+  if ('code' in error && 'syscall' in error && 'path' in error) {
+    const why = /^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? String(error.code);
+    return `${String(error.path)} can’t be used: ${why} (${String(error.syscall)}).`;
+  }
+  return systemProblem(error.cause);
 }
 
 /**

@@ -3,16 +3,21 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import type { S3Credentials } from './credentials.js';
-import { LOOPBACK } from './ports.js';
-import { startServer, waitUntil } from './server-process.js';
+import { LOOPBACK, listeningPorts } from './ports.js';
+import { startServer } from './server-process.js';
 import type { StartedServer } from './server-process.js';
 
 /** Region that the server says it is in. */
 export const REGION = 'us-east-1';
 
-const READY_SECONDS = 30;
+/** Far more than it takes: a busy machine is slow, and a server that can't start ends. */
+const READY_SECONDS = 300;
 
-/** Starts the server on a folder and waits until it answers. Credentials go by its environment, never by arguments. */
+/**
+ * Starts the server on a folder and waits until it answers. Credentials go by its environment, never by arguments.
+ *
+ * @throws {PortTakenError}
+ */
 export async function startS3(options: {
   readonly binDir: string;
   readonly dataDir: string;
@@ -20,9 +25,9 @@ export async function startS3(options: {
   readonly port: number;
   readonly credentials: S3Credentials;
 }): Promise<StartedServer> {
-  const folder = path.join(options.dataDir, 's3');
+  const folder = folderOf(options.dataDir);
   await mkdir(folder, { recursive: true });
-  const server = await startServer({
+  return startServer({
     name: 'the S3 server',
     file: path.join(options.binDir, 'versitygw'),
     args: ['--port', `${LOOPBACK}:${String(options.port)}`, '--keep-alive', '--quiet', 'posix', folder],
@@ -33,13 +38,23 @@ export async function startS3(options: {
       ROOT_SECRET_ACCESS_KEY: options.credentials.secretAccessKey,
     },
     logFile: path.join(options.logDir, 'versitygw.log'),
-  });
-  await waitUntil('The S3 server', () => isS3Ready(`http://${LOOPBACK}:${String(options.port)}`), {
     seconds: READY_SECONDS,
-    ended: server.ended,
+    isReady: async (pid) =>
+      (await listeningPorts(pid)).has(options.port) &&
+      isS3Ready(`http://${LOOPBACK}:${String(options.port)}`),
   });
-  return server;
 }
+
+/** Port that a process was told; undefined unless it is the S3 server of that folder. */
+export function s3PortOf(command: string, dataDir: string): { readonly s3: number } | undefined {
+  const [program = '', rest] = command.split(` --port ${LOOPBACK}:`);
+  const port = /^\d+ /.exec(rest ?? '')?.[0].trim();
+  const isServer =
+    path.basename(program) === 'versitygw' && rest?.endsWith(` posix ${folderOf(dataDir)}`) === true;
+  return isServer && port !== undefined ? { s3: Number(port) } : undefined;
+}
+
+const folderOf = (dataDir: string): string => path.join(dataDir, 's3');
 
 /** Settings and credentials in the user's environment are for other servers. */
 function withoutOtherSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

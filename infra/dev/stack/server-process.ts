@@ -3,12 +3,13 @@
  * nothing else, so that a recycled process id never gets a signal meant for a server of ours.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, renameSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { isAlive } from '../lib/lock.mjs';
 import { run } from '../lib/processes.mjs';
+import { messageOf } from '../../../src/domain/text.js';
 
 /** A process by its id and the moment it started, as the system words it. */
 export const processIdentitySchema = z.strictObject({
@@ -19,6 +20,8 @@ export type ProcessIdentity = z.infer<typeof processIdentitySchema>;
 
 const POLL_MS = 25;
 const LOG_BYTES = 8 * 1024 * 1024;
+/** A server that can't bind its port ends long before it has logged more. */
+const LOG_LOOK_BYTES = 1024 * 1024;
 
 /** Identity of a running process; undefined when there is none with that id. */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
@@ -56,19 +59,55 @@ export interface StartedServer {
   readonly ended: Promise<string>;
 }
 
-/**
- * Starts a server in a session of its own, so that a Ctrl-C meant for its starter does not reach it, with its output
- * in a log file.
- */
-export async function startServer(options: {
+/** A port was free when it was chosen, and another process had it when the server wanted to bind it. */
+export class PortTakenError extends Error {
+  override readonly name = 'PortTakenError';
+}
+
+/** How a server is started, and when it is ready. */
+export interface ServerOptions {
+  /** Subject of sentences, as in "the S3 server". */
   readonly name: string;
   readonly file: string;
   readonly args: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   readonly logFile: string;
-}): Promise<StartedServer> {
+  /** How long it may take until it is ready. */
+  readonly seconds: number;
+  /** Whether that very process answers: on a port of its own choice, another one may. */
+  readonly isReady: (pid: number) => Promise<boolean>;
+}
+
+/**
+ * Starts a server and waits until it is ready. One that is not ready in time is stopped.
+ *
+ * @throws {PortTakenError} when it ended because of its port
+ */
+export async function startServer(options: ServerOptions): Promise<StartedServer> {
   mkdirSync(path.dirname(options.logFile), { recursive: true });
   keepLogSmall(options.logFile);
+  const logStart = sizeOf(options.logFile);
+  const server = await spawnServer(options);
+  try {
+    await waitUntil(options.name, () => options.isReady(server.identity.pid), {
+      seconds: options.seconds,
+      ended: server.ended,
+    });
+    return server;
+  } catch (error) {
+    await stopProcess(server.identity);
+    if (/address already in use/i.test(textFrom(options.logFile, logStart))) {
+      throw new PortTakenError(messageOf(error));
+    }
+    throw error;
+  }
+}
+
+/**
+ * Starts a server in a session of its own, so that a Ctrl-C meant for its starter does not reach it, with its output
+ * in a log file.
+ */
+async function spawnServer(options: ServerOptions): Promise<StartedServer> {
   const log = openSync(options.logFile, 'a');
   try {
     const child = spawn(options.file, options.args, {
@@ -94,8 +133,23 @@ export async function startServer(options: {
 }
 
 function keepLogSmall(file: string): void {
-  const bytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-  if (bytes > LOG_BYTES) renameSync(file, `${file}.old`);
+  if (sizeOf(file) > LOG_BYTES) renameSync(file, `${file}.old`);
+}
+
+/** Bytes of a file; 0 when it isn't there. */
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** What a file holds from a byte on, as far as an error message goes. */
+function textFrom(file: string, start: number): string {
+  const handle = openSync(file, 'r');
+  try {
+    const buffer = Buffer.alloc(LOG_LOOK_BYTES);
+    return buffer.toString('utf8', 0, readSync(handle, buffer, 0, buffer.length, start));
+  } finally {
+    closeSync(handle);
+  }
 }
 
 /** Asks the process to end, makes it end when it hasn't after a while, and returns when it is gone. */

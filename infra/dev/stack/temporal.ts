@@ -1,47 +1,92 @@
 /** The Temporal dev server: how it is started, when it is ready, and what has to be registered in it. */
 import { Connection } from '@temporalio/client';
 import { msToTs, optionalTsToMs } from '@temporalio/common/lib/time.js';
+import { existsSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import path from 'node:path';
 import { SEARCH_ATTRIBUTES } from '../../../src/domain/search-attributes.js';
 import type { SearchAttributeKind } from '../../../src/domain/search-attributes.js';
-import { LOOPBACK } from './ports.js';
+import { LOOPBACK, listeningPorts } from './ports.js';
 import { startServer, waitUntil } from './server-process.js';
 import type { StartedServer } from './server-process.js';
 
 /** The dev server always has this namespace. */
 export const NAMESPACE = 'default';
 
-const READY_SECONDS = 60;
+/** Far more than it takes: a busy machine is slow, and a server that can't start ends. */
+const READY_SECONDS = 300;
 
 /** Closed runs stay visible for a month; the dev server's own setting is a day. */
 const RETENTION_MS = 30 * 24 * 3600 * 1000;
 
-/** Starts the server and waits until it answers. */
+/**
+ * Starts the server and waits until it answers, its UI too. Beside these two ports it picks five of its own, and ends where
+ * one of them is taken before it has bound it.
+ *
+ * @throws {PortTakenError}
+ */
 export async function startTemporal(options: {
   readonly binDir: string;
-  readonly dataDir: string;
+  /** Folder of the database; null: it is in memory, and gone with the server. */
+  readonly dataDir: string | null;
   readonly logDir: string;
   readonly port: number;
   readonly uiPort: number;
 }): Promise<StartedServer> {
+  if (options.dataDir !== null) await forgetHalfMade(options.dataDir);
   const server = await startServer({
     name: 'the Temporal server',
     file: path.join(options.binDir, 'temporal'),
     args: [
-      ...['server', 'start-dev', '--db-filename', path.join(options.dataDir, 'temporal.db')],
-      ...['--ip', LOOPBACK, '--port', String(options.port), '--ui-port', String(options.uiPort)],
+      ...argumentsFor(options.dataDir),
+      ...['--port', String(options.port), '--ui-port', String(options.uiPort)],
       ...['--log-level', 'warn', '--disable-config-file'],
     ],
     env: withoutTemporalSettings(process.env),
     logFile: path.join(options.logDir, 'temporal.log'),
-  });
-  const address = `${LOOPBACK}:${String(options.port)}`;
-  await waitUntil('The Temporal server', () => isTemporalReady(address), {
     seconds: READY_SECONDS,
-    ended: server.ended,
+    isReady: async (pid) => {
+      const ports = await listeningPorts(pid);
+      if (!ports.has(options.port) || !ports.has(options.uiPort)) return false;
+      return isTemporalReady(`${LOOPBACK}:${String(options.port)}`);
+    },
   });
+  if (options.dataDir !== null) await rm(unfinishedMark(options.dataDir), { force: true });
   return server;
+}
+
+const databaseOf = (dataDir: string): string => path.join(dataDir, 'temporal.db');
+
+/** Says that the database has never been ready: the server makes its tables one by one, and does not go on where it was stopped. */
+const unfinishedMark = (dataDir: string): string => path.join(dataDir, 'temporal.db-unfinished');
+
+/** Removes a database whose making was cut short, in which no run can be. Marks one that is about to be made. */
+async function forgetHalfMade(dataDir: string): Promise<void> {
+  const database = databaseOf(dataDir);
+  const mark = unfinishedMark(dataDir);
+  if (existsSync(mark)) {
+    for (const file of [database, `${database}-wal`, `${database}-shm`]) await rm(file, { force: true });
+  }
+  if (!existsSync(database)) await writeFile(mark, '');
+}
+
+/** The arguments by which a server is known again. */
+const argumentsFor = (dataDir: string | null): readonly string[] => [
+  ...['server', 'start-dev'],
+  ...(dataDir === null ? [] : ['--db-filename', databaseOf(dataDir)]),
+  ...['--ip', LOOPBACK],
+];
+
+/** Ports that a process was told; undefined unless it is the Temporal server of that folder. */
+export function temporalPortsOf(
+  command: string,
+  dataDir: string,
+): { readonly temporal: number; readonly ui: number } | undefined {
+  const [program = '', rest] = command.split(` ${argumentsFor(dataDir).join(' ')} `);
+  const [, temporal, ui] = /^--port (\d+) --ui-port (\d+) /.exec(rest ?? '') ?? [];
+  const isServer = path.basename(program) === 'temporal' && temporal !== undefined;
+  return isServer ? { temporal: Number(temporal), ui: Number(ui) } : undefined;
 }
 
 /** The user's own `TEMPORAL_*` settings are for other servers. */

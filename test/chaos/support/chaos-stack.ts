@@ -3,13 +3,13 @@
  * recipe of one stage that takes as little as one can. One stack serves all scenarios; each has a run of its own.
  */
 import type { ChildProcess } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from 'zod';
 import { LocalBackend } from '../../../src/backends/local.js';
 import { startStack } from '../../../infra/dev/stack.js';
 import type { Stack } from '../../../infra/dev/stack.js';
+import { runningServers } from '../../../infra/dev/stack/running.js';
 import { readEvidence } from '../../../src/drill/evidence.js';
 import type { StageEvidence } from '../../../src/drill/evidence.js';
 import { parseUrl } from '../../../src/store/layout.js';
@@ -90,9 +90,8 @@ export class ChaosStack {
   /** The Temporal server dies; `downMs` later it is back, with the same database, at the same address. */
   async restartTemporal(downMs: number): Promise<void> {
     const dataDir = join(this.live.folder, 'data');
-    const state: unknown = JSON.parse(await readFile(join(dataDir, 'stack.json'), 'utf8'));
-    const { pid } = z.looseObject({ temporal: z.looseObject({ pid: z.int() }) }).parse(state).temporal;
-    process.kill(pid, 'SIGKILL');
+    const { temporal } = await runningServers(await realpath(dataDir));
+    for (const { entry } of temporal) process.kill(entry.pid, 'SIGKILL');
     await sleep(downMs);
     // It adopts the server that still runs, and starts the other one.
     this.#restarted.push(await startStack({ dataDir, ports: { temporal: 0, ui: 0, s3: 0 } }));

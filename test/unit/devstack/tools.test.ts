@@ -133,9 +133,8 @@ describe('a pinned binary', () => {
 
   it('is built from source when nobody answers', async () => {
     await onPath('go', go('1.2.3'));
-    const port = portOf(server);
-    await new Promise((resolve) => server.close(resolve));
-    expect((await obtain(tool(undefined, port))).how).toBe('built from source, go.sum verified');
+    // No program is given a port below 1024, as one that was free a moment ago may be.
+    expect((await obtain(tool(undefined, 1))).how).toBe('built from source, go.sum verified');
   });
 
   it('is built from source where no release is pinned for the platform', async () => {
