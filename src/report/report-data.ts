@@ -193,6 +193,7 @@ export const reportDatasetSchema = z.strictObject({
       rows: z.int().nonnegative(),
       documents: z.int().nonnegative(),
       passes: z.number().nonnegative(),
+      untrainedDocuments: z.int().nonnegative().describe('Dialogues left out: nothing to train on in a row'),
     }),
   ),
   sources: z.array(sourceCountSchema),

@@ -32,6 +32,7 @@ function domainTable({ domains, rows }: ReportDataset): Markup {
     { name: 'Rows', number: true },
     { name: 'Share', number: true },
     { name: 'Documents', number: true },
+    { name: 'Left out', number: true },
     { name: 'Passes', number: true },
   ];
   return table(
@@ -41,6 +42,7 @@ function domainTable({ domains, rows }: ReportDataset): Markup {
       integer(domain.rows),
       percent(domain.rows / rows),
       integer(domain.documents),
+      integer(domain.untrainedDocuments),
       decimal(domain.passes, 2),
     ]),
   );

@@ -262,11 +262,11 @@ export const SAMPLE: ReportData = reportDataSchema.parse({
       rows: 800,
       tokens: 819_200,
       domains: [
-        { name: 'code', rows: 240, documents: 240, passes: 0.4 },
-        { name: 'books', rows: 240, documents: 240, passes: 0.7 },
-        { name: 'textbooks', rows: 24, documents: 24, passes: 0.2 },
-        { name: 'fineweb-edu', rows: 80, documents: 311, passes: 1.3 },
-        { name: 'fineweb', rows: 216, documents: 902, passes: 0.9 },
+        { name: 'code', rows: 240, documents: 240, passes: 0.4, untrainedDocuments: 0 },
+        { name: 'books', rows: 240, documents: 240, passes: 0.7, untrainedDocuments: 0 },
+        { name: 'textbooks', rows: 24, documents: 24, passes: 0.2, untrainedDocuments: 0 },
+        { name: 'fineweb-edu', rows: 80, documents: 311, passes: 1.3, untrainedDocuments: 0 },
+        { name: 'fineweb', rows: 216, documents: 902, passes: 0.9, untrainedDocuments: 0 },
       ],
       sources: [
         {
@@ -289,7 +289,7 @@ export const SAMPLE: ReportData = reportDataSchema.parse({
     },
   ],
   artifacts: [
-    artifact('Base model', 's3://longhaul/models/base-tiny@0123456789ab', 'manifest.json'),
+    artifact('Base model', 's3://longhaul/models/base-tiny.0123456789ab', 'manifest.json'),
     artifact(
       'Stage 1, 1K: final checkpoint',
       `${RUN_URL}/stages/04-stage-1/checkpoints/00000050-0001-0a1b2c3d`,
