@@ -1,4 +1,4 @@
-/** `datasets/<name>@<digest>/manifest.json`: a curated dataset of MDS shards. */
+/** `datasets/<name>.<digest>/manifest.json`: a curated dataset of MDS shards. */
 import { z } from 'zod';
 import { digestSchema } from './common.js';
 

@@ -14,6 +14,7 @@ import type { DatasetRef } from '../contracts/common.js';
 import type { DatasetPlan } from '../domain/datasets.js';
 import { digestOf } from '../domain/digest.js';
 import type { Recipe } from '../domain/recipe-schema.js';
+import { contentFolder } from '../store/layout.js';
 import type { DatasetSink } from './dataset-sink.js';
 import { openDomains } from './domains.js';
 import type { OpenDomain } from './domains.js';
@@ -79,7 +80,7 @@ export interface CuratedDataset {
 export async function curateDataset(job: CurationJob): Promise<CuratedDataset> {
   const tokenizer = openTokenizer(job);
   const domains = await openDomains(domainsOf(job.plan), job.data.sources, job.roots);
-  const dataset = `${job.plan.name}@${inputDigest(job, tokenizer, domains).slice('sha256:'.length, 'sha256:'.length + 12)}`;
+  const dataset = contentFolder(job.plan.name, inputDigest(job, tokenizer, domains));
   const finished = await job.sink.read(dataset, MANIFEST);
   if (finished !== undefined) return curated(dataset, finished, job.sink, true);
 

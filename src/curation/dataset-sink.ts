@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
 
-/** Keeps files below `datasets/<name>@<digest>/`. */
+/** Keeps files below `datasets/<name>.<digest>/`. */
 export interface DatasetSink {
   /** A file's bytes, undefined when it isn't there. */
   read(dataset: string, file: string): Promise<Uint8Array | undefined>;

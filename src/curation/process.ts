@@ -3,6 +3,7 @@
  * would never give back, and computes where a worker has heartbeats to send.
  */
 import { getOneMessage, sendMessage } from 'execa';
+import { rootLayout } from '../store/layout.js';
 import { readModelManifest } from '../store/models.js';
 import { ObjectStore } from '../store/object-store.js';
 import type { ModelRef } from '../contracts/common.js';
@@ -30,7 +31,7 @@ async function curate(request: CurationRequest, store: ObjectStore): Promise<Cur
   const { ref, manifest, adopted } = await curateDataset({
     ...request,
     tokenizerJson: await readTokenizer(store, request.tokenizer),
-    sink: storeSink(store, `${request.rootUrl}/datasets`),
+    sink: storeSink(store, rootLayout(request.rootUrl).datasets),
     signal: ending.signal,
     onProgress: (progress) => void say({ type: 'progress', progress }),
   });

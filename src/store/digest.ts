@@ -14,7 +14,7 @@ export function toDigest(hex: string): Digest {
 }
 
 /** The first 12 hex digits of a digest, for readable prefixes. */
-export function shortDigest(digest: Digest): string {
+export function shortDigest(digest: string): string {
   return digest.slice('sha256:'.length, 'sha256:'.length + 12);
 }
 

@@ -24,10 +24,18 @@ export function formatUrl({ bucket, key }: Location): string {
   return `s3://${bucket}/${key}`;
 }
 
+/**
+ * Folder of what a name and a digest stand for. Joined by a dot, because loaders of datasets read `path@share` and
+ * `path#repeats`: a path may have neither sign.
+ */
+export function contentFolder(name: string, digest: string): string {
+  return `${name}.${shortDigest(digest)}`;
+}
+
 /** What lies below the root prefix: datasets, models and runs. */
 export const rootLayout = (rootUrl: string) => ({
-  dataset: (name: string, digest: Digest) => `${rootUrl}/datasets/${name}@${shortDigest(digest)}`,
-  model: (name: string, digest: Digest) => `${rootUrl}/models/${name}@${shortDigest(digest)}`,
+  datasets: `${rootUrl}/datasets`,
+  model: (name: string, digest: Digest) => `${rootUrl}/models/${contentFolder(name, digest)}`,
   run: (run: string) => `${rootUrl}/runs/${run}`,
   /** Result of a stage, by the beginning of the digest of what it computes; the object holds the whole one. */
   sharedResult: (key: Digest) => `${rootUrl}/results/${shortDigest(key)}.json`,

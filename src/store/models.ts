@@ -23,7 +23,7 @@ export interface PublishModelInput {
   readonly origin: string;
 }
 
-/** Uploads a model folder to `models/<name>@<digest>`, manifest last. One that is there already is only looked at. */
+/** Uploads a model folder to `models/<name>.<digest>`, manifest last. One that is there already is only looked at. */
 export async function publishModel(store: ObjectStore, input: PublishModelInput): Promise<ModelRef> {
   const names = await modelFiles(input.folder);
   const files = [];

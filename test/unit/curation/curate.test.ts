@@ -146,6 +146,28 @@ describe('rows are what the plan says', () => {
   });
 });
 
+describe('a dataset’s folder can be given to a loader that reads path@share and path#repeats', () => {
+  /** As ProLong's training/dataset.py takes its paths apart. */
+  const pathOf = (given: string): string => given.split('@')[0]?.split('#')[0] ?? '';
+
+  test('whatever it is called, the path is the folder', async () => {
+    const job = await trainingJob({
+      folder: await corpus(),
+      sources,
+      mix: [part('short', null, 1)],
+      rows: 2,
+      sequenceLengthTokens: 32,
+    });
+    for (const name of ['stage-1', 'sft', 'a', '0-1-2']) {
+      const { ref } = await curateDataset({ ...job, plan: { ...job.plan, name } });
+      const folder = ref.manifestUrl.slice(0, ref.manifestUrl.lastIndexOf('/'));
+      expect(pathOf(`${folder}@0.3`)).toBe(folder);
+      expect(pathOf(`${folder}#2`)).toBe(folder);
+      expect(folder).toMatch(new RegExp(`/${name}\\.[0-9a-f]{12}$`));
+    }
+  });
+});
+
 describe('SFT rows', () => {
   test('start with a dialogue, carry a mask, and lose what the row cuts', async () => {
     const folder = await corpus();

@@ -54,7 +54,7 @@ class Domain(Contract):
 
 
 class DatasetManifest(Contract):
-    """``datasets/<name>@<digest>/manifest.json``. Rows lie in the order of consumption: row i is sample i."""
+    """``datasets/<name>.<digest>/manifest.json``. Rows lie in the order of consumption: row i is sample i."""
 
     schema_: Literal["longhaul.dataset/1"] = Field(alias="schema")
     name: Text
