@@ -1,4 +1,5 @@
 /** One job under watch: submits or adopts it, follows its events, sees that it advances, and stops it when told to. */
+import { CancelledFailure } from '@temporalio/activity';
 import type { Context } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobObservation } from '../src/backends/backend.js';
@@ -13,7 +14,7 @@ import { stageLayout } from '../src/store/layout.js';
 import { renewLease } from '../src/store/lease.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { AttemptDependencies, RunAttemptInput } from './attempt-types.js';
-import { fateOf } from './cancellation.js';
+import { fateOf, isCancelRequested } from './cancellation.js';
 import type { JobFate } from './cancellation.js';
 import type { ProgressReporter } from './progress-reporter.js';
 
@@ -93,9 +94,14 @@ export class AttemptJob {
     return this.#eventDigests;
   }
 
-  /** Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out. */
+  /**
+   * Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out.
+   * @throws CancelledFailure instead of starting what is to stop at once.
+   */
   async submit(): Promise<void> {
     await this.#renewLease();
+    if (isCancelRequested(this.context) && (await this.#isAbsent()))
+      throw new CancelledFailure('cancelled before its job began');
     const { graceSeconds, specRevision, avoidNodes, run, folder, spec } = this.input;
     const { namespace, workflowExecution } = this.context.info;
     await this.deps.backend.submit({
@@ -129,12 +135,7 @@ export class AttemptJob {
   async untilEnded(detached: (fate: JobFate) => Error): Promise<JobEnd> {
     for (;;) {
       const observation = await this.deps.backend.observe(this.name);
-      if (observation.state === 'ended') {
-        const end = this.#endOf(observation);
-        await this.#looking;
-        await this.#readEvents();
-        return end;
-      }
+      if (observation.state === 'ended') return this.#endOf(observation);
       if (this.#stop === null && this.context.cancellationSignal.aborted) {
         const fate = await fateOf(this.context, this.deps.jobs.onShutdown);
         if (fate.kind === 'detach') {
@@ -150,14 +151,28 @@ export class AttemptJob {
     }
   }
 
-  /** Stops the job, whatever the store has to tell of it, and waits for its end. */
-  async stop(): Promise<JobEnd> {
-    await this.#terminate({ kind: 'refused', why: 'refused' });
+  /**
+   * Stops the job, whatever the store has to tell of it, and waits for its end; null: it never began.
+   * `why`: what counts if nobody has stopped it before.
+   */
+  async stop(why: StopReason): Promise<JobEnd | null> {
+    if (this.#stop === null) await this.#terminate(why);
     for (;;) {
       const observation = await this.deps.backend.observe(this.name);
       if (observation.state === 'ended') return this.#endOf(observation);
+      if (observation.state === 'absent') return null;
       await sleep(OBSERVE_MS);
     }
+  }
+
+  async #isAbsent(): Promise<boolean> {
+    return (await this.deps.backend.observe(this.name)).state === 'absent';
+  }
+
+  /** Takes what an ended job has told last. */
+  async takeLastEvents(): Promise<void> {
+    await this.#looking;
+    await this.#readEvents();
   }
 
   /** One look at a time, which the store may keep waiting until its requests time out. */

@@ -1,7 +1,9 @@
 /** One attempt from its claim to its record in the ledger. */
-import { ApplicationFailure, Context } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../src/contracts/index.js';
-import type { Digest, Epoch, HeadCommit, Outcome } from '../src/contracts/index.js';
+import type { Digest, Epoch, Outcome } from '../src/contracts/index.js';
 import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
@@ -19,11 +21,19 @@ import { abortUploads } from '../src/store/stale-uploads.js';
 import { claimAttempt } from './attempt-claim.js';
 import type { Claim } from './attempt-claim.js';
 import { AttemptJob } from './attempt-job.js';
-import type { JobEnd, JobFacts, RecordedCommit } from './attempt-job.js';
-import { figuresOf } from './attempt-figures.js';
-import type { AttemptDependencies, AttemptEnd, FinishedOutcome, RunAttemptInput } from './attempt-types.js';
+import type { JobEnd } from './attempt-job.js';
+import { commitsMade, figuresOf } from './attempt-figures.js';
+import type {
+  AttemptDependencies,
+  AttemptEnd,
+  EndedAttempt,
+  FinishedOutcome,
+  RunAttemptInput,
+} from './attempt-types.js';
+import { isCancelRequested, isFinal } from './cancellation.js';
 import type { JobFate } from './cancellation.js';
 import { refusing } from './failures.js';
+import { recordMissingEnds } from './orphan-record.js';
 import { ProgressReporter } from './progress-reporter.js';
 import { saveResult, shareResult } from './stage-result.js';
 
@@ -31,6 +41,10 @@ import { saveResult, shareResult } from './stage-result.js';
 const LOG_LINES = 20;
 /** How long a worker that hands over makes Temporal wait before the next one attaches. */
 const HAND_OVER_DELAY = '20ms';
+/** Between two tries of a cancelled activity, which Temporal doesn't try again. */
+const OWN_RETRY_MS = 500;
+/** What stops the job of a cancelled activity. */
+const CANCELLED: JobFate = { kind: 'stop', why: 'cancelled' };
 
 /** Makes one attempt, or goes on with one that another worker began. */
 export class AttemptRun {
@@ -40,7 +54,7 @@ export class AttemptRun {
   readonly #key: Digest;
   #ledger: LedgerTip;
   /** What there is to give up, once a job may run. */
-  #running: { readonly claim: Claimed; readonly job: AttemptJob } | null = null;
+  #running: Running | null = null;
 
   constructor(
     private readonly deps: AttemptDependencies,
@@ -55,23 +69,56 @@ export class AttemptRun {
   /**
    * Claims the next epoch, runs or adopts its job and watches it to its end.
    * @throws ApplicationFailure, to be retried, when another worker is to go on watching; not to be retried, of type
-   * `user-error`, when the stage can't be attempted as asked, and as `refusing` does.
+   * `user-error`, when the stage can't be attempted as asked, and as `refusing` does; CancelledFailure when the workflow has
+   * cancelled it before there was a job.
    */
   async execute(): Promise<AttemptEnd> {
     this.#reporter.startHeartbeat();
+    const over = new AbortController();
     try {
-      return await refusing(() => this.#attempt());
+      return await Promise.race([this.#persistently(over.signal), this.#outOfTime(over.signal)]);
     } catch (error) {
       // A stage that parks leaves no job behind; one that is retried attaches to it again.
       if (error instanceof ApplicationFailure && error.nonRetryable === true) await this.#giveUp(error);
       throw error;
     } finally {
+      over.abort();
       this.#reporter.stopHeartbeat();
     }
   }
 
+  /** What Temporal does for an activity that may be tried again, an activity that was cancelled does for itself. */
+  async #persistently(over: AbortSignal): Promise<AttemptEnd> {
+    for (;;) {
+      try {
+        return await refusing(() => this.#attempt());
+      } catch (error) {
+        if (isFinal(error) || !isCancelRequested(this.#context)) throw error;
+        if (this.#running === null) throw new CancelledFailure('cancelled before it had a job');
+        this.#context.log.warn('the end of a cancelled attempt is not known yet', { why: String(error) });
+        await sleep(OWN_RETRY_MS, undefined, { signal: over });
+      }
+    }
+  }
+
+  /**
+   * Once the workflow has cancelled it: the job is stopped, whatever else hangs; then the store has as long to answer as the job
+   * had to save. After that the attempt ends without it.
+   */
+  async #outOfTime(over: AbortSignal): Promise<AttemptEnd> {
+    await cancelRequested(this.#context, over);
+    await this.#running?.job.stop(CANCELLED);
+    await sleep(this.input.graceSeconds * 1000, undefined, { signal: over });
+    const end = (await this.#running?.job.stop(CANCELLED)) ?? null;
+    if (this.#running === null || end === null) throw new CancelledFailure('cancelled before its job began');
+    return this.#endUnheard(this.#running, end);
+  }
+
   async #attempt(): Promise<AttemptEnd> {
-    const claim = await claimAttempt(this.deps.store, this.input, this.#key);
+    if (this.#running !== null) return this.#watch(this.#running);
+    const { store, backend } = this.deps;
+    const claim = await claimAttempt(store, this.input, this.#key);
+    if (this.input.recordsEnds === true) await recordMissingEnds(store, backend, this.input.spec.stageUrl);
     return claim.state === 'finished' ? this.#adopt(claim) : this.#run(claim);
   }
 
@@ -80,7 +127,8 @@ export class AttemptRun {
     if (this.#running === null) return;
     const { claim, job } = this.#running;
     try {
-      const end = await job.stop();
+      const end = await job.stop({ kind: 'refused', why: 'refused' });
+      if (end === null) return;
       await this.#record('ended', {
         type: 'attempt-ended',
         epoch: claim.epoch,
@@ -107,10 +155,16 @@ export class AttemptRun {
 
   async #run(claim: Claimed): Promise<AttemptEnd> {
     const { epoch } = claim;
-    const { spec, specRevision, why } = this.input;
+    const { spec } = this.input;
     this.#reporter.tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null);
     const job = new AttemptJob(this.deps, this.#context, this.input, epoch, this.#reporter);
     this.#running = { claim, job };
+    return this.#watch(this.#running);
+  }
+
+  async #watch({ claim, job }: Running): Promise<AttemptEnd> {
+    const { epoch } = claim;
+    const { specRevision, why } = this.input;
     const opened: LedgerEntry = {
       type: 'attempt-opened',
       epoch,
@@ -131,6 +185,7 @@ export class AttemptRun {
   /** What the ended job amounts to. The outcome is read until the store answers: guessing would cost a finished stage. */
   async #conclude(claim: Claimed, job: AttemptJob, end: JobEnd): Promise<AttemptEnd> {
     const { epoch } = claim;
+    await job.takeLastEvents();
     const url = this.#urls.outcome(epoch);
     const outcome = (await this.deps.store.findJson(url, outcomeSchema))?.value ?? null;
     const done = outcome !== null && outcome.result !== 'ended' ? outcome : null;
@@ -179,6 +234,25 @@ export class AttemptRun {
     };
   }
 
+  /** The end of a cancelled attempt as far as it is known without the store. A later one records it. */
+  #endUnheard({ claim, job }: Running, end: JobEnd): EndedAttempt {
+    const commits = commitsMade(claim.epoch, [], job.facts.commits);
+    return {
+      state: 'ended',
+      epoch: claim.epoch,
+      class: 'cancelled',
+      message: 'the job was stopped as asked; the store could not be asked what it had saved',
+      signature: 'cancelled',
+      ...figuresOf(claim, null, job.facts, end),
+      progressed: commits.length > 0 || job.facts.samples > 0,
+      checkpoints: null,
+      logTail: [],
+      watchdog: job.watchdog.learned,
+      ledger: this.#ledger,
+      unrecorded: true,
+    };
+  }
+
   /** A result is kept: later runs of the stage adopt it, and its checkpoint stays although nothing trains on it now. */
   async #keep(outcome: FinishedOutcome): Promise<void> {
     const { store } = this.deps;
@@ -217,21 +291,21 @@ export class AttemptRun {
   }
 }
 
-/** Commits of an attempt: those it told of, and those that only `HEAD` knows of, because it died before it could tell. */
-export function commitsMade(
-  epoch: Epoch,
-  named: readonly HeadCommit[],
-  told: JobFacts['commits'],
-): RecordedCommit[] {
-  const own = named.filter(({ id }) => partsOfCommitId(id).epoch === epoch);
-  const all = new Map<string, RecordedCommit>();
-  for (const { id, step, manifestDigest } of own) all.set(id, { id, step, manifestDigest });
-  // What it told first counts: `HEAD` may have been changed since.
-  for (const commit of told) all.set(commit.id, { ...all.get(commit.id), ...commit });
-  return [...all.values()].sort((a, b) => a.step - b.step);
+type Claimed = Extract<Claim, { state: 'claimed' }>;
+
+/** An attempt that has its epoch. */
+interface Running {
+  readonly claim: Claimed;
+  readonly job: AttemptJob;
 }
 
-type Claimed = Extract<Claim, { state: 'claimed' }>;
+/** Waits until the workflow wants the activity to end, which it may never want. */
+async function cancelRequested(context: Context, over: AbortSignal): Promise<void> {
+  const { cancellationSignal } = context;
+  if (!cancellationSignal.aborted) await once(cancellationSignal, 'abort', { signal: over });
+  // Told to end for another reason, it is tried again somewhere else.
+  if (!isCancelRequested(context)) await once(over, 'abort');
+}
 
 function digestIn(outcome: FinishedOutcome): Digest {
   return outcome.result === 'trained' ? outcome.model.digest : outcome.resultsDigest;

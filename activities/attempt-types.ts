@@ -26,8 +26,8 @@ export interface EndedAttempt {
   readonly step: number;
   /** Where the job ran; null where the backend doesn't say. */
   readonly node: string | null;
-  /** Checkpoints that a retry can begin at, newest first. */
-  readonly checkpoints: readonly string[];
+  /** Checkpoints that a retry can begin at, newest first; null: not known, since the store could not be asked. */
+  readonly checkpoints: readonly string[] | null;
   /** Last lines of the job's log. */
   readonly logTail: readonly string[];
   readonly seconds: AttemptSeconds;
@@ -36,6 +36,8 @@ export interface EndedAttempt {
   /** What the watchdog has measured, for the next attempt. */
   readonly watchdog: WatchdogLearned;
   readonly ledger: LedgerTip;
+  /** Whether the ledger does not have this end yet: the store could not be asked. Absent: it has. */
+  readonly unrecorded?: true;
 }
 
 /** A job that has its result. */
@@ -102,4 +104,6 @@ export interface RunAttemptInput {
   readonly avoidNodes: readonly string[];
   /** Tip of the stage's ledger. */
   readonly ledger: LedgerTip;
+  /** Whether attempts before this one may be without their ends in the ledger. Absent: none is. */
+  readonly recordsEnds?: boolean;
 }

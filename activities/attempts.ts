@@ -4,6 +4,9 @@
  */
 import { AttemptRun } from './attempt-run.js';
 import type { AttemptDependencies, AttemptEnd, RunAttemptInput } from './attempt-types.js';
+import { heartbeating } from './heartbeating.js';
+import { stopJobsOf } from './stage-jobs.js';
+import type { StageJobs } from './stage-jobs.js';
 
 /** The activities of this file. */
 export type AttemptActivities = ReturnType<typeof createAttemptActivities>;
@@ -19,5 +22,9 @@ export function createAttemptActivities(deps: AttemptDependencies) {
     async runAttempt(input: RunAttemptInput): Promise<AttemptEnd> {
       return new AttemptRun(deps, input).execute();
     },
+
+    /** Stops whatever jobs of a stage run, and returns their names once they have ended. */
+    stopStageJobs: (stage: StageJobs): Promise<string[]> =>
+      heartbeating(() => stopJobsOf(deps.backend, stage)),
   };
 }

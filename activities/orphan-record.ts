@@ -3,6 +3,7 @@ import { EXIT_CODES, attemptSchema, epochSchema } from '../src/contracts/index.j
 import type { JobEvent, Outcome } from '../src/contracts/index.js';
 import { classifyEnd } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
+import type { Backend } from '../src/backends/backend.js';
 import type { JobLabels } from '../src/domain/job-labels.js';
 import { checkChain } from '../src/domain/ledger-chain.js';
 import { attemptLeft } from '../src/store/anchors.js';
@@ -11,20 +12,28 @@ import { commitsOf, readHead } from '../src/store/head.js';
 import { stageLayout } from '../src/store/layout.js';
 import { appendRecord, readChain } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
-import { figuresOf } from './attempt-figures.js';
+import { commitsMade, figuresOf } from './attempt-figures.js';
 import { commitOf } from './attempt-job.js';
 import type { JobEnd, JobFacts } from './attempt-job.js';
-import { commitsMade } from './attempt-run.js';
+
+/** Why an end is recorded late. */
+export interface LateRecord {
+  /** Whether somebody stopped the job; else it ended by itself. */
+  readonly stopped: boolean;
+  readonly why: string;
+  /** Who records it. Default: the janitor. */
+  readonly by?: string;
+}
 
 /**
  * Appends the end of an attempt to its stage's chain, once. False: the chain has it already, or there is no chain or no
- * attempt to record. `stopped`: why the janitor stopped the job; null: it ended by itself.
+ * attempt to record.
  */
 export async function recordEnd(
   store: ObjectStore,
-  { stageUrl, epoch: number }: JobLabels,
+  { stageUrl, epoch: number }: Pick<JobLabels, 'stageUrl' | 'epoch'>,
   ended: JobEnd['ended'],
-  { stopped, why }: { readonly stopped: boolean; readonly why: string },
+  { stopped, why, by = 'the janitor' }: LateRecord,
 ): Promise<boolean> {
   const layout = stageLayout(stageUrl);
   const epoch = epochSchema.parse(number);
@@ -54,10 +63,31 @@ export async function recordEnd(
       ...figuresOf({ claimedAt: createdAt }, outcome, facts, end),
       commits: commitsMade(epoch, commitsOf(head.value), facts.commits),
       left,
-      note: `recorded by the janitor: ${why}`,
+      note: `recorded by ${by}: ${why}`,
     },
   });
   return true;
+}
+
+/** Records the ends of a stage's attempts that were stopped while the store took no record of it. */
+export async function recordMissingEnds(
+  store: ObjectStore,
+  backend: Pick<Backend, 'observe'>,
+  stageUrl: string,
+): Promise<void> {
+  const { links } = checkChain(await readChain(store, stageLayout(stageUrl).ledger));
+  const entries = links.flatMap(({ record }) => (record === null ? [] : [record.entry]));
+  const ended = new Set(entries.flatMap((one) => (one.type === 'attempt-ended' ? [one.epoch] : [])));
+  for (const entry of entries) {
+    if (entry.type !== 'attempt-opened' || ended.has(entry.epoch)) continue;
+    const observation = await backend.observe(entry.job);
+    if (observation.state !== 'ended') continue;
+    await recordEnd(store, { stageUrl, epoch: entry.epoch }, observation, {
+      stopped: true,
+      why: 'it was stopped while the store could not be asked',
+      by: 'the attempt after it',
+    });
+  }
 }
 
 function verdictOf(

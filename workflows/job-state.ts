@@ -31,6 +31,10 @@ export const jobStateSchema = z.strictObject({
   why: z.string().describe('Why there is a next attempt'),
   from: retryFromSchema.describe('Where the next attempt begins'),
   ledger: ledgerTipSchema,
+  unrecorded: z
+    .boolean()
+    .optional()
+    .describe('Whether the stage’s ledger may lack the end of an attempt. Absent: it lacks none'),
 });
 export type JobState = z.infer<typeof jobStateSchema>;
 

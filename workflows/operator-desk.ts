@@ -10,6 +10,7 @@ import {
   OPERATOR_ACTIONS,
   abortProblem,
   approveProblem,
+  endingProblem,
   pauseProblem,
   resumeProblem,
   retryProblem,
@@ -53,8 +54,9 @@ export interface Abortion {
 
 /** Takes the operators' updates of one run. */
 export class OperatorDesk {
-  /** The stage that runs now; null between stages. */
-  running: RunningStage | null = null;
+  #running: RunningStage | null = null;
+  /** Whether the running stage was told to save and stop: that can't be taken back. */
+  #stopping = false;
   /** The walk runs in here, so that an abort can cancel it and nothing else. */
   readonly scope = new CancellationScope();
   #recipe: Recipe;
@@ -72,6 +74,12 @@ export class OperatorDesk {
     this.#recipe = recipe;
     this.#closedGates = new Set(recipe.execution.approvals);
     this.#listen();
+  }
+
+  /** The stage that runs now; null between stages. */
+  set running(stage: RunningStage | null) {
+    this.#running = stage;
+    this.#stopping = false;
   }
 
   /** The recipe with what operators have changed about it. */
@@ -180,28 +188,43 @@ export class OperatorDesk {
       {
         description: OPERATOR_ACTIONS[action].description ?? '',
         validator: (input: OperatorInput<A>) => {
-          const problem = shapeProblem(action, input) ?? problemOf(this.#view(), input);
+          const run = this.#view();
+          const ending = action === 'abort' ? null : endingProblem(run);
+          const problem = shapeProblem(action, input) ?? ending ?? problemOf(run, input);
           if (problem !== null) throw ApplicationFailure.nonRetryable(problem, 'user-error');
         },
       },
     );
   };
 
+  /** Asked again while it is under way, a pause stays that of whoever asked first. */
   async #pause({ actor, reason }: OperatorInput<'pause'>): Promise<string> {
-    this.#paused = `resume; paused by ${actor}: ${reason}`;
-    if (this.running === null) return 'The run pauses before its next stage.';
-    await this.running.pause();
-    return 'The running job saves a checkpoint and stops; resume goes on from there.';
+    const again = this.#paused !== null;
+    this.#paused ??= `resume; paused by ${actor}: ${reason}`;
+    if (this.#running === null) return 'The run pauses before its next stage.';
+    if (!again) this.board.pausing(`its job to save and stop; paused by ${actor}: ${reason}`);
+    if (!this.#stopping) await this.stop();
+    const saves = again ? 'The run is pausing already: its job' : 'The running job';
+    return `${saves} saves a checkpoint and stops; resume goes on from there.`;
+  }
+
+  /** Lets the running stage save and stop. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#running?.pause();
   }
 
   #resume(): string {
     this.#paused = null;
-    return 'The run goes on.';
+    if (!this.#stopping) return 'The run goes on.';
+    this.board.pausing('its job to save and stop; then it goes on');
+    return 'The run goes on as soon as its job has saved and stopped.';
   }
 
   #retry(input: OperatorInput<'retryStage'>): string {
     const stage = this.#stage(input.stage);
     this.#decisions.set(stage.folder, { kind: 'retry', input });
+    this.#goOnIfParked(stage.folder);
     if (input.overrides !== undefined && stage.name !== null) {
       const changed = overrideStage(this.#recipe, stage.name, input.overrides);
       if (changed.ok) this.#recipe = changed.recipe;
@@ -213,14 +236,21 @@ export class OperatorDesk {
   #skip(input: OperatorInput<'skipStage'>): string {
     const { folder } = this.#stage(input.stage);
     this.#decisions.set(folder, { kind: 'skip', input });
+    this.#goOnIfParked(folder);
     if (this.#view().stages.some((one) => one.folder === folder && one.state === 'waiting')) {
       this.board.finish(folder, { state: 'skipped', note: skipNote(input) });
     }
     return `${folder} is left out.`;
   }
 
+  /** A run may have parked while it was to pause: whoever decides about the stage wants the run to go on. */
+  #goOnIfParked(folder: string): void {
+    if (this.board.status.parked?.folder === folder) this.#paused = null;
+  }
+
+  /** Whoever asked first has ended the run. */
   #abort({ actor, reason }: OperatorInput<'abort'>): string {
-    this.#aborted = { actor, reason };
+    this.#aborted ??= { actor, reason };
     this.scope.cancel();
     return 'The run stops its jobs and ends.';
   }
@@ -234,7 +264,7 @@ export class OperatorDesk {
     const { execution } = this.#recipe;
     const attempts = { ...execution.attempts, [input.class]: input.relaunches };
     this.#recipe = { ...this.#recipe, execution: { ...execution, attempts } };
-    await this.running?.setBudgets(attempts);
+    await this.#running?.setBudgets(attempts);
     return `Relaunches after ${input.class} without progress in between: ${input.relaunches}.`;
   }
 
@@ -244,12 +274,20 @@ export class OperatorDesk {
     return found;
   }
 
+  #underWay(): RunView['underWay'] {
+    if (this.#aborted !== null) return 'abort';
+    if (this.#running === null) return null;
+    if (this.#paused !== null) return 'pause';
+    return this.#stopping ? 'resume' : null;
+  }
+
   #view(): RunView {
     const { state, stages, parked } = this.board.status;
     return {
       state,
       recipe: this.#recipe,
       closedGates: [...this.#closedGates],
+      underWay: this.#underWay(),
       stages: this.steps.map((step) => ({
         folder: step.folder,
         name: stageNameOf(step),

@@ -251,7 +251,7 @@ class RecipeRun {
       message,
       why: failure.why,
       attempts: job.attempts,
-      checkpoints: [...checkpoints],
+      checkpoints: checkpoints === null ? null : [...checkpoints],
       logTail: [...logTail],
       choices: choicesFor(step, this.#steps),
     });

@@ -107,9 +107,15 @@ export class RunBoard {
     this.#publish();
   }
 
+  /** The run goes on for now, and waits for its job to save and stop. */
+  pausing(waitingFor: string): void {
+    this.#status = { ...this.#status, waitingFor };
+    this.#publish();
+  }
+
   /** The run goes on after it has waited, or was parked. */
   goOn(): void {
-    if (this.#status.state === 'running') return;
+    if (this.#status.state === 'running' && this.#status.waitingFor === null) return;
     this.#status = { ...this.#status, state: 'running', waitingFor: null, parked: null, problems: [] };
     this.#publish();
   }
@@ -123,7 +129,8 @@ export class RunBoard {
   park(parked: Parked): void {
     const { folder, class: failureClass, message, attempts } = parked;
     const note = `${failureClass}: ${firstLine(message)}`;
-    this.#status = { ...this.#status, state: 'parked', parked, problems: [`${folder}: ${message}`] };
+    const problems = [`${folder}: ${message}`];
+    this.#status = { ...this.#status, state: 'parked', waitingFor: null, parked, problems };
     this.#change(folder, { state: 'parked', attempts, secondsLeft: null, note });
   }
 

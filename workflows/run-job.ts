@@ -5,6 +5,7 @@ import {
   CancellationScope,
   CancelledFailure,
   isCancellation,
+  patched,
   setHandler,
   sleep,
   workflowInfo,
@@ -26,7 +27,8 @@ import type { FailureClass } from '../src/domain/failure-class.js';
 import { RUN_NAME } from '../src/domain/job-names.js';
 import { recipeSchema } from '../src/domain/recipe-schema.js';
 import { firstLine } from '../src/domain/text.js';
-import { runAttempt } from './activity-proxies.js';
+import { runAttempt, stopStageJobs } from './activity-proxies.js';
+import { isOfCancellation } from './failures.js';
 import { onSignal } from './incoming.js';
 import type { DroppedMessages } from './incoming.js';
 import { NEW_JOB, jobStateSchema } from './job-state.js';
@@ -57,7 +59,8 @@ export interface JobFailure {
   readonly message: string;
   /** Why it was not simply tried again. */
   readonly why: string;
-  readonly checkpoints: readonly string[];
+  /** Checkpoints that a retry can begin at, newest first; null: not known. */
+  readonly checkpoints: readonly string[] | null;
   readonly logTail: readonly string[];
 }
 
@@ -116,7 +119,7 @@ export class JobRunner {
       if (end === null) return this.#ended({ state: 'paused' });
       if (end.state === 'done') {
         const attempts = this.#state.attempts + (end.adopted === null ? 1 : 0);
-        this.#state = { ...this.#state, attempts, ledger: end.ledger };
+        this.#state = { ...this.#state, attempts, ledger: end.ledger, unrecorded: false };
         const { outcome, stageUrl, adopted } = end;
         return this.#ended({ state: 'done', outcome, stageUrl, adopted });
       }
@@ -166,6 +169,7 @@ export class JobRunner {
     try {
       return await this.#scope.run(() => runAttempt(this.#attemptInput()));
     } catch (error) {
+      if (isOfCancellation(error) && patched('cancelled-attempts-end')) return this.#leave();
       if (this.#isPausing() && isCancellation(error)) return null;
       const refusal = refusalOf(error);
       if (refusal === null) throw error;
@@ -173,10 +177,32 @@ export class JobRunner {
     }
   }
 
+  /**
+   * An attempt was cancelled and told nothing: perhaps nobody watched its job just then. Whatever runs is stopped, and the next
+   * attempt is another one.
+   */
+  async #leave(): Promise<null> {
+    const { spec, execution } = this.job;
+    const stage = { stageUrl: spec.stageUrl, graceSeconds: execution.graceSeconds };
+    await CancellationScope.nonCancellable(() => stopStageJobs(stage));
+    this.#state = { ...this.#state, attempts: this.#state.attempts + 1, unrecorded: true };
+    return null;
+  }
+
   #attemptInput(): Parameters<typeof runAttempt>[0] {
     const { run, folder, spec, rootUrl, specRevision, execution, force } = this.job;
-    const { attempts, wallSeconds, interruptions, skipSteps, learned, records, why, from, ledger } =
-      this.#state;
+    const {
+      attempts,
+      wallSeconds,
+      interruptions,
+      skipSteps,
+      learned,
+      records,
+      why,
+      from,
+      ledger,
+      unrecorded,
+    } = this.#state;
     const { namespace, workflowId, runId } = workflowInfo();
     return {
       run,
@@ -200,6 +226,7 @@ export class JobRunner {
       watchdog: { settings: execution.watchdog, learned },
       avoidNodes: nodesToAvoid(records),
       ledger,
+      ...(unrecorded === true ? { recordsEnds: true } : {}),
     };
   }
 
@@ -224,6 +251,7 @@ export class JobRunner {
       why: `after ${failureClass}: ${firstLine(end.message)}`,
       from: 'head',
       ledger: end.ledger,
+      unrecorded: end.unrecorded === true,
     };
   }
 

@@ -179,7 +179,7 @@ export class StepRunner {
       setBudgets: (budgets) => unlessClosed(child.signal(budgetsSignal, budgets)),
     };
     try {
-      if (this.desk.isPaused) await this.desk.running.pause();
+      if (this.desk.isPaused) await this.desk.stop();
       return await child.result();
     } finally {
       this.desk.running = null;

@@ -24,7 +24,9 @@ function parkedLines(run: string, parked: Parked): string[] {
   ];
 }
 
-function checkpointLines(checkpoints: readonly string[]): string[] {
+function checkpointLines(checkpoints: readonly string[] | null): string[] {
+  if (checkpoints === null)
+    return ['    Which checkpoints there are is not known: a retry begins at the newest that the store has'];
   const [newest, ...older] = checkpoints;
   if (newest === undefined) return ['    There is no checkpoint: a retry begins at the start'];
   const others = older.length === 0 ? '' : `; or from ${older.join(', ')}`;

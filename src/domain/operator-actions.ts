@@ -104,6 +104,11 @@ export interface RunView {
   readonly stages: readonly StageView[];
   /** Stage names whose gates are still closed. */
   readonly closedGates: readonly string[];
+  /**
+   * What was asked of the run and is still being done: its job saves and stops, and then the run pauses, or goes on after all, or
+   * ends. null: nothing.
+   */
+  readonly underWay: 'pause' | 'resume' | 'abort' | null;
 }
 
 /** What is wrong with an action's shape, in one sentence; null: nothing. */
@@ -119,7 +124,16 @@ function accepted(action: OperatorAction): string {
   return `{${fields.join(', ')}}`;
 }
 
-/** Why a pause makes no sense now; null: it does. */
+/** What a parked run takes, as updates and as commands. */
+const OF_A_PARKED_RUN =
+  'accepted are retryStage, skipStage, setBudget and abort (longhaul retry, skip, budget, abort)';
+
+/** Why no action but another abort makes sense any more; null: the run is not ending. */
+export function endingProblem({ underWay }: RunView): string | null {
+  return underWay === 'abort' ? 'the run is being aborted: it stops its jobs and ends' : null;
+}
+
+/** Why a pause makes no sense now; null: it does, also when one is under way. */
 export function pauseProblem(run: RunView): string | null {
   switch (run.state) {
     case 'running':
@@ -128,7 +142,7 @@ export function pauseProblem(run: RunView): string | null {
     case 'paused':
       return 'the run is paused already; resume lets it go on';
     case 'parked':
-      return 'the run is parked and nothing runs; retryStage, skipStage and abort are accepted';
+      return `the run is parked and nothing runs; ${OF_A_PARKED_RUN}`;
     case 'completed':
     case 'failed':
     case 'cancelled':
@@ -136,10 +150,10 @@ export function pauseProblem(run: RunView): string | null {
   }
 }
 
-/** Why resume makes no sense now; null: it does. */
+/** Why resume makes no sense now; null: it does, also while a pause is under way. */
 export function resumeProblem(run: RunView): string | null {
-  if (run.state === 'paused') return null;
-  const hint = run.state === 'parked' ? '; a parked run goes on by retryStage or skipStage' : '';
+  if (run.state === 'paused' || run.underWay === 'pause' || run.underWay === 'resume') return null;
+  const hint = run.state === 'parked' ? `; ${OF_A_PARKED_RUN}` : '';
   return `the run is not paused, it is ${run.state}${hint}`;
 }
 

@@ -35,15 +35,19 @@ function quoted(text: string): string {
 function parkedMarkdown(parked: Parked): string {
   const { folder, message, why, attempts, checkpoints, logTail, choices } = parked;
   const log = logTail.join('\n').trim().replaceAll('```', "'''");
-  const newest = checkpoints[0] === undefined ? 'none yet' : `\`${checkpoints[0]}\``;
   return [
     `**${folder} is parked: ${parked.class}**`,
     quoted(message),
-    `Why it was not tried again: ${why}. Attempts: ${attempts}. Newest checkpoint: ${newest}.`,
+    `Why it was not tried again: ${why}. Attempts: ${attempts}. Newest checkpoint: ${newestText(checkpoints)}.`,
     ...(log === '' ? [] : [`Last lines of its log:\n\n\`\`\`\n${log}\n\`\`\``]),
     'What can be done (Send an Update, or `longhaul --help`):',
     choices.map((choice) => `- ${choice}`).join('\n'),
   ].join('\n\n');
+}
+
+function newestText(checkpoints: Parked['checkpoints']): string {
+  if (checkpoints === null) return 'not known, the store could not be asked';
+  return checkpoints[0] === undefined ? 'none yet' : `\`${checkpoints[0]}\``;
 }
 
 function stageRow(stage: StageStatus): string {

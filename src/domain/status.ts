@@ -72,7 +72,10 @@ export const parkedSchema = z.strictObject({
   attempts: z.int().nonnegative().describe('Attempts so far'),
   checkpoints: z
     .array(z.string())
-    .describe('Ids of the checkpoints a retry can begin at, newest first; none: it begins at the start'),
+    .nullable()
+    .describe(
+      'Ids of the checkpoints a retry can begin at, newest first; none: it begins at the start; null: not known',
+    ),
   logTail: z.array(z.string()).describe('Last lines of the job’s log'),
   choices: z.array(z.string()).describe('What can be done, one sentence each'),
 });
@@ -102,7 +105,10 @@ export const runStatusSchema = z.strictObject({
     .default([])
     .describe('What stops nothing and should be known, one sentence each: messages that were dropped, say'),
   parked: parkedSchema.nullable().describe('What is parked; null: nothing is'),
-  waitingFor: z.string().nullable().describe('What a paused or waiting run waits for, in one sentence'),
+  waitingFor: z
+    .string()
+    .nullable()
+    .describe('What a run waits for that is paused, pausing or before a gate, in one sentence'),
   ledger: ledgerTipSchema.describe(
     'The chain’s tip as the workflow knows it: rewriting the store alone is noticed',
   ),

@@ -55,7 +55,7 @@ export function operatorScenarios(stack: () => ChaosStack): void {
       await stack().backend.terminate(job.name, 10);
       const { parked } = await inState(run, 'parked');
       expect(parked).toMatchObject({ folder: CHAOS_STAGE, class: 'preempted' });
-      const from = parked?.checkpoints[2];
+      const from = parked?.checkpoints?.[2];
       expect(await update(run, 'retryStage', { from })).toContain(from);
       await run.completed();
       expect(await run.flaws()).toEqual([]);

@@ -1,6 +1,7 @@
 /** Activities that answer at once, for tests of the workflow code alone. What they are called with is recorded. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { randomUUID } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import type {
   AttemptEnd,
   EndedAttempt,
@@ -12,6 +13,7 @@ import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
 import type { PreparedRun, PrepareInput } from '../../activities/prepare.js';
 import type { WrittenReport } from '../../activities/report.js';
 import type { ConfigRef, RopeBumpInput } from '../../activities/rope-bump.js';
+import type { StageJobs } from '../../activities/stage-jobs.js';
 import { commitIdSchema, digestSchema, epochSchema } from '../../src/contracts/index.js';
 import type { JobSpec } from '../../src/contracts/index.js';
 import { digestOf } from '../../src/domain/digest.js';
@@ -68,8 +70,12 @@ export function fakeOutcome(spec: JobSpec, epoch: number): FinishedOutcome {
   };
 }
 
-/** What may be said about a failed attempt; the rest is of no account. Or: it is refused; it runs until it is told to stop. */
-export type FakeEnd = Partial<EndedAttempt> | ApplicationFailure | 'until-stopped';
+/**
+ * What may be said about a failed attempt; the rest is of no account. Or: it is refused; it runs until it is told to stop, and then
+ * has saved, saves until it is told that it has, or fails as a store that is down makes it fail.
+ */
+export type FakeEnd =
+  Partial<EndedAttempt> | ApplicationFailure | 'until-stopped' | 'until-told' | 'fails-when-stopped';
 
 function fakeEnd(end: Partial<EndedAttempt>): EndedAttempt {
   return {
@@ -92,12 +98,13 @@ function fakeEnd(end: Partial<EndedAttempt>): EndedAttempt {
 }
 
 /** Heartbeats until the activity is cancelled, as a job would train on; then it has saved and stopped. */
-async function stopOf(): Promise<Partial<EndedAttempt>> {
+async function stopOf(saved: () => Promise<unknown>): Promise<Partial<EndedAttempt>> {
   const context = Context.current();
   const beat = setInterval(() => context.heartbeat(), 50);
   try {
     await context.cancelled;
   } catch {
+    await saved();
     return { class: 'cancelled', message: 'the job was stopped as asked', progressed: true };
   } finally {
     clearInterval(beat);
@@ -115,6 +122,8 @@ export class FakeActivities {
   readonly ledger: LedgerEntry[] = [];
   /** A record is written once this says so. */
   beforeRecord: (entry: LedgerEntry) => Promise<void> = () => Promise.resolve();
+  /** Says `now` when jobs that save are done. */
+  readonly saved = new EventEmitter();
   report: ReportRequest | undefined;
   /** How attempts end, in order, by stage folder; when there are no more, with success. */
   readonly ends = new Map<string, FakeEnd[]>();
@@ -126,6 +135,10 @@ export class FakeActivities {
       curateDataset: (input: CurateInput) => Promise.resolve(this.curateDataset(input)),
       bumpRopeBase: (input: RopeBumpInput) => Promise.resolve(this.bumpRopeBase(input)),
       runAttempt: (input: RunAttemptInput) => this.runAttempt(input),
+      stopStageJobs: ({ stageUrl }: StageJobs) => {
+        this.calls.push(`stop jobs of ${stageUrl.split('/').at(-1) ?? ''}`);
+        return Promise.resolve([]);
+      },
       appendToLedger: async (input: AppendInput) => {
         await this.beforeRecord(input.entry);
         return this.appendToLedger(input);
@@ -166,7 +179,12 @@ export class FakeActivities {
     const epoch = this.attempts.filter((attempt) => attempt.folder === folder).length;
     const end = this.ends.get(folder)?.shift();
     const tip: LedgerTip = { records: ledger.records + 2, tip: fakeDigest([folder, epoch]) };
-    if (end === 'until-stopped') return { ...fakeEnd(await stopOf()), epoch, ledger: tip };
+    if (end === 'until-stopped' || end === 'until-told' || end === 'fails-when-stopped') {
+      const saved = once(this.saved, 'now');
+      const stopped = await stopOf(() => (end === 'until-told' ? saved : Promise.resolve()));
+      if (end === 'fails-when-stopped') throw new Error('the store answered 503');
+      return { ...fakeEnd(stopped), epoch, ledger: tip };
+    }
     if (end instanceof ApplicationFailure) throw end;
     if (end !== undefined) return { ...fakeEnd(end), epoch, ledger: tip };
     return {

@@ -57,6 +57,7 @@ async function withRun<T>(
     try {
       return await body(handle);
     } finally {
+      fakes.saved.emit('now');
       await handle.terminate().catch(() => undefined);
     }
   });
@@ -230,6 +231,42 @@ describe('a run that is paused saves, stops and goes on where it was', () => {
     });
   });
 
+  it('takes a pause twice and a resume while its job saves, and goes on once that is done', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-told']);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await until(handle, () => fakes.attempts.some(({ folder }) => folder === STAGE));
+      await handle.executeUpdate(pauseUpdate, { args: [who] });
+      const pausing = await until(handle, ({ waitingFor }) => waitingFor !== null);
+      expect(pausing).toMatchObject({ state: 'running' });
+      expect(pausing.waitingFor).toContain(`save and stop; paused by ${who.actor}`);
+      const again = { ...who, actor: 'robin' };
+      expect(await handle.executeUpdate(pauseUpdate, { args: [again] })).toContain('pausing already');
+      expect((await handle.query(statusQuery)).waitingFor).toContain(who.actor);
+      for (let times = 0; times < 2; times += 1)
+        expect(await handle.executeUpdate(resumeUpdate, { args: [who] })).toContain('has saved and stopped');
+      fakes.saved.emit('now');
+      await handle.result();
+      expect(resultsIn(fakes.ledger)).toEqual(['paused', 'done']);
+    });
+  });
+
+  it('pauses although the attempt, once cancelled, failed with what would have been tried again', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['fails-when-stopped']);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await until(handle, () => fakes.attempts.some(({ folder }) => folder === STAGE));
+      await handle.executeUpdate(pauseUpdate, { args: [who] });
+      await inState(handle, 'paused');
+      expect(fakes.calls).toContain(`stop jobs of ${STAGE}`);
+      await handle.executeUpdate(resumeUpdate, { args: [who] });
+      await handle.result();
+      const [first, second] = fakes.attempts.filter(({ folder }) => folder === STAGE);
+      expect(second?.owner).not.toBe(first?.owner);
+      expect(second?.recordsEnds).toBe(true);
+    });
+  });
+
   it('takes a pause between stages too', async () => {
     const fakes = new FakeActivities();
     const gated = { ...TINY_SMOKE, execution: { approvals: ['stage-1'] } };
@@ -280,6 +317,20 @@ describe('an abort ends the run for good', () => {
       expect(status.state).toBe('cancelled');
       expect(status.problems).toEqual([`aborted by ${who.actor}: ${who.reason}`]);
       expect(fakes.ledger.at(-1)).toMatchObject({ type: 'run-ended', state: 'cancelled' });
+    });
+  });
+
+  it('is that of whoever asked first, and leaves nothing else to ask for', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-told']);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await until(handle, () => fakes.attempts.some(({ folder }) => folder === STAGE));
+      await handle.executeUpdate(abortUpdate, { args: [who] });
+      await handle.executeUpdate(abortUpdate, { args: [{ ...who, actor: 'robin' }] });
+      expect(await refusal(handle, pauseUpdate, who)).toContain('being aborted');
+      fakes.saved.emit('now');
+      await handle.result().catch(() => undefined);
+      expect((await handle.query(statusQuery)).problems).toEqual([`aborted by ${who.actor}: ${who.reason}`]);
     });
   });
 
