@@ -117,8 +117,8 @@ export class AttemptRun {
   async #attempt(): Promise<AttemptEnd> {
     if (this.#running !== null) return this.#watch(this.#running);
     const { store, backend } = this.deps;
-    const claim = await claimAttempt(store, this.input, this.#key);
     if (this.input.recordsEnds === true) await recordMissingEnds(store, backend, this.input.spec.stageUrl);
+    const claim = await claimAttempt(store, this.input, this.#key);
     return claim.state === 'finished' ? this.#adopt(claim) : this.#run(claim);
   }
 
