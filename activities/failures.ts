@@ -3,6 +3,7 @@ import { ApplicationFailure, Context } from '@temporalio/activity';
 import { AssertionError } from 'node:assert';
 import { z } from 'zod';
 import type { FailureClass } from '../src/domain/failure-class.js';
+import { STORE_ANSWERS } from '../src/store/answers.js';
 import { isStoreError } from '../src/store/errors.js';
 import type { StoreError } from '../src/store/errors.js';
 
@@ -52,27 +53,13 @@ function refusalOf(error: Error): Refusal | null {
   return { class: 'unknown', remedy, certain: false };
 }
 
-function refusalOfStore({ code, url }: StoreError): Refusal | null {
-  switch (code) {
-    case 'unavailable':
-      return null;
-    case 'invalid-object':
-      return { ...refusalOfObject(url), certain: true };
-    case 'access-denied': {
-      const remedy = 'give the workers credentials that may list, read, write and delete there, then retry';
-      return { class: 'store', remedy, certain: false };
-    }
-    case 'not-found':
-    case 'precondition-failed':
-    case 'refused': {
-      const remedy = 'compare what the store holds there with what the audit expects, mend that, then retry';
-      return { class: 'store', remedy, certain: false };
-    }
-  }
+function refusalOfStore({ code, url, remedy }: StoreError): Refusal | null {
+  if (code === 'unavailable') return null;
+  if (code === 'invalid-object') return { ...refusalOfObject(url, remedy), certain: true };
+  return { class: STORE_ANSWERS.classes[code].failure, remedy, certain: false };
 }
 
-function refusalOfObject(url: string): Pick<Refusal, 'class' | 'remedy'> {
-  const restore = 'put the object back as it was (a bucket with versions still has it), then retry';
+function refusalOfObject(url: string, restore: string): Pick<Refusal, 'class' | 'remedy'> {
   if (url.endsWith('/HEAD')) {
     const why = 'without HEAD nothing says which checkpoint counts, and none is guessed';
     return { class: 'checkpoint', remedy: `${restore}; ${why}` };

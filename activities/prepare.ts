@@ -152,7 +152,7 @@ async function problemsIn(path: string, folder: Folder, check: () => Promise<Pro
     return await check();
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    if (!missing && !isStoreError(error, 'not-found', 'access-denied')) throw error;
+    if (!missing && !isStoreError(error, 'not-found', 'access-denied', 'wrong-address')) throw error;
     const accepted =
       'a Hugging Face folder that can be read, with the manifest.json of its files if it is in a store';
     return [{ path, message: error.message, accepted }];

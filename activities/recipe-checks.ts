@@ -1,5 +1,5 @@
 /** Checks of a recipe that need the object store or a file. Each says what is wrong and where, in the recipe's own terms. */
-import { HeadBucketCommand } from '@aws-sdk/client-s3';
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { z } from 'zod';
 import { CurationError } from '../src/curation/errors.js';
 import { openSource } from '../src/curation/sources/index.js';
@@ -30,11 +30,12 @@ const configSchema = z.looseObject({
 export async function checkBucket(store: ObjectStore, rootUrl: string): Promise<Problem[]> {
   const { bucket } = parseUrl(rootUrl);
   try {
-    await store.client.send(new HeadBucketCommand({ Bucket: bucket }));
+    // Not HeadBucket, whose answer has no body: a proxy's 404 would look like the store's.
+    await store.client.send(new ListObjectsV2Command({ Bucket: bucket, MaxKeys: 1 }));
     return [];
   } catch (cause) {
     const error = translateError(`s3://${bucket}`, cause);
-    if (!isStoreError(error, 'not-found', 'access-denied', 'refused')) throw error;
+    if (!isStoreError(error, 'access-denied', 'wrong-address', 'refused')) throw error;
     const message = `the bucket ${bucket} is not there, or the worker's credentials may not use it`;
     return [
       {

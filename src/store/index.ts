@@ -1,5 +1,6 @@
 /** The object store: objects, the layout of keys, and the commit protocol. */
 export * from './anchors.js';
+export * from './answers.js';
 export * from './attempt-files.js';
 export * from './checkpoints.js';
 export * from './digest.js';

@@ -1,10 +1,9 @@
 /** Chains of the ledger in the object store: appending that can be repeated and raced, and reading. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { EMPTY_CHAIN, decodeRecord, encodeRecord, recordDigest } from '../domain/ledger-chain.js';
 import type { ChainObject } from '../domain/ledger-chain.js';
 import type { LedgerEntry, LedgerRecord } from '../domain/ledger.js';
 import type { LedgerTip } from '../domain/status.js';
-import { StoreError, isStoreError } from './errors.js';
+import { isStoreError } from './errors.js';
 import { ledgerRecordUrl } from './layout.js';
 import type { ObjectStore } from './object-store.js';
 import { mapConcurrently } from './transfer.js';
@@ -30,8 +29,6 @@ export interface AppendedRecord {
 
 /** Records in flight at once while a chain is read. */
 const PARALLEL_READS = 16;
-/** Tries at one number whose answers tell nothing, before the store counts as in trouble. */
-const UNCLEAR_TRIES = 5;
 
 /**
  * Appends one record, once: safe to repeat, whether or not an earlier try landed, and safe to race with other appenders.
@@ -70,18 +67,13 @@ async function lookUp(store: ObjectStore, chainUrl: string, id: string): Promise
 
 /** Writes where nothing is, and returns the bytes that are there then: these, or somebody else's. */
 async function createOrRead(store: ObjectStore, url: string, bytes: Uint8Array): Promise<Uint8Array> {
-  for (let tries = 0; tries < UNCLEAR_TRIES; tries += 1) {
-    try {
-      await store.create(url, bytes);
-      return bytes;
-    } catch (error) {
-      if (!isStoreError(error, 'precondition-failed', 'unavailable')) throw error;
-      const found = await store.find(url);
-      if (found !== null) return found.data;
-    }
-    await sleep(Math.random() * 20 * 2 ** tries);
+  try {
+    await store.create(url, bytes);
+    return bytes;
+  } catch (error) {
+    if (!isStoreError(error, 'precondition-failed')) throw error;
+    return (await store.get(url)).data;
   }
-  throw new StoreError('unavailable', url, 'could not be written, and nothing is there');
 }
 
 function idOf(bytes: Uint8Array): string | null {

@@ -8,10 +8,11 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import type { ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Digest } from '../contracts/index.js';
 import { sha256, toBase64 } from './digest.js';
-import { StoreError, isStoreError, translateError } from './errors.js';
+import { StoreError, answerIn, isStoreError, translateError } from './errors.js';
 import { formatUrl, parseUrl } from './layout.js';
 
 /** How to reach a store. Credentials come from the environment (`AWS_*`), a profile or the instance, by the AWS SDK. */
@@ -83,6 +84,9 @@ function hasHeaders(request: unknown): request is { readonly headers: Record<str
   return typeof request === 'object' && request !== null && 'headers' in request;
 }
 
+/** Tries of a create-only write whose answers tell nothing, before the store counts as in trouble. */
+const CREATE_TRIES = 6;
+
 /** JSON as the project stores it: readable, one trailing newline. */
 export function encodeJson(value: unknown): Uint8Array {
   return Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
@@ -108,7 +112,7 @@ export class ObjectStore {
     return translating(url, async () => {
       const answer = await this.client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
       const data = (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
-      return { data, etag: answer.ETag ?? '' };
+      return { data, etag: etagIn(url, answer) };
     });
   }
 
@@ -137,19 +141,41 @@ export class ObjectStore {
     return orNull(this.getJson(url, schema));
   }
 
-  /** Size, ETag and checksum. */
+  /** Size, ETag and checksum. @throws StoreError `not-found` and others. */
   async head(url: string): Promise<ObjectInfo> {
     const { bucket, key } = parseUrl(url);
-    return translating(url, async () => {
+    try {
       const command = new HeadObjectCommand({ Bucket: bucket, Key: key, ChecksumMode: 'ENABLED' });
       const answer = await this.client.send(command);
       return {
         url,
         bytes: answer.ContentLength ?? 0,
-        etag: answer.ETag ?? '',
+        etag: etagIn(url, answer),
         sha256: answer.ChecksumSHA256 ?? null,
       };
-    });
+    } catch (error) {
+      const refused = answerIn(error);
+      if (refused !== null && refused.status < 500) await this.#askForWord(url);
+      throw translateError(url, error);
+    }
+  }
+
+  /**
+   * Asks for an object in a way that lets the store say in its own words what is wrong: an answer to a HEAD has no body, so a 404
+   * of the store and one of a proxy look alike.
+   * @throws StoreError what the words mean; returns when nothing is wrong.
+   */
+  async #askForWord(url: string): Promise<void> {
+    const { bucket, key } = parseUrl(url);
+    try {
+      const command = new GetObjectCommand({ Bucket: bucket, Key: key, Range: 'bytes=0-0' });
+      const answer = await this.client.send(command);
+      await answer.Body?.transformToByteArray();
+    } catch (cause) {
+      const error = translateError(url, cause);
+      // An empty object has no first byte, but it is there.
+      if (!isStoreError(error, 'out-of-range')) throw error;
+    }
   }
 
   /** Whether an object is there. */
@@ -169,17 +195,29 @@ export class ObjectStore {
 
   /**
    * Writes where nothing is (`If-None-Match: *`). An ambiguous answer is settled by reading again: the same bytes being
-   * there counts as this write, whoever sent it.
-   * @throws StoreError `precondition-failed` when something else is there.
+   * there counts as this write, whoever sent it. Refused or unanswered with nothing there, it is tried again: a store may say
+   * no to writers that only met (409), and to one whose rival failed.
+   * @throws StoreError `precondition-failed` only when something else is there; `unavailable` when nothing ever was.
    */
   async create(url: string, data: Uint8Array): Promise<void> {
-    try {
-      await this.#write(url, data, { IfNoneMatch: '*' });
-    } catch (error) {
-      if (!isStoreError(error, 'precondition-failed', 'unavailable')) throw error;
+    let trouble: unknown;
+    for (let tries = 0; tries < CREATE_TRIES; tries += 1) {
+      if (tries > 0) await sleep(Math.random() * 20 * 2 ** tries);
+      try {
+        await this.#write(url, data, { IfNoneMatch: '*' });
+        return;
+      } catch (error) {
+        if (!isStoreError(error, 'precondition-failed', 'unavailable')) throw error;
+        trouble = error;
+      }
       const found = await this.find(url);
-      if (found === null || Buffer.compare(found.data, data) !== 0) throw error;
+      if (found === null) continue;
+      if (Buffer.compare(found.data, data) === 0) return;
+      throw new StoreError('precondition-failed', url, 'something else is there', { cause: trouble });
     }
+    throw new StoreError('unavailable', url, 'could not be written, and nothing is there', {
+      cause: trouble,
+    });
   }
 
   /**
@@ -241,8 +279,7 @@ export class ObjectStore {
     const { bucket, key } = parseUrl(url);
     const body = { Bucket: bucket, Key: key, Body: data, ChecksumSHA256: toBase64(sha256(data)) };
     return translating(url, async () => {
-      const answer = await this.client.send(new PutObjectCommand({ ...body, ...condition }));
-      return answer.ETag ?? '';
+      return etagIn(url, await this.client.send(new PutObjectCommand({ ...body, ...condition })));
     });
   }
 
@@ -255,6 +292,7 @@ export class ObjectStore {
     do {
       const request = { Bucket: bucket, Prefix: `${key}/`, ContinuationToken: token, ...options };
       const page = await translating(prefixUrl, () => this.client.send(new ListObjectsV2Command(request)));
+      if (page.Name === undefined) throw noStores(prefixUrl);
       yield page;
       token = page.NextContinuationToken;
     } while (token !== undefined);
@@ -286,6 +324,17 @@ function formatJsonPath(path: readonly PropertyKey[]): string {
     (text, key) => text + (typeof key === 'number' ? `[${key}]` : `.${String(key)}`),
     '$',
   );
+}
+
+/** The ETag that every answer of a store about an object carries. @throws StoreError `unavailable`: it isn't the store's. */
+function etagIn(url: string, { ETag: etag }: { readonly ETag?: string | undefined }): string {
+  if (etag === undefined || etag === '') throw noStores(url);
+  return etag;
+}
+
+/** An answer of success that lacks what a store's has: a proxy's or portal's page. */
+function noStores(url: string): StoreError {
+  return new StoreError('unavailable', url, 'what answered is no object store');
 }
 
 /** Runs a request; what the AWS SDK throws becomes a StoreError. */

@@ -196,15 +196,11 @@ async function partProblem(
     return await readPart(store, url, file, part, into);
   } catch (error) {
     if (isStoreError(error, 'not-found')) return `${file.path} is gone`;
-    if (isStoreError(error, 'refused') && isOutOfRange(error)) {
+    if (isStoreError(error, 'out-of-range')) {
       return `${file.path} is shorter than its ${String(file.bytes)} bytes`;
     }
     throw error;
   }
-}
-
-function isOutOfRange(error: StoreError): boolean {
-  return error.cause instanceof Error && error.cause.name === 'InvalidRange';
 }
 
 async function readPart(

@@ -36,10 +36,15 @@ describe('a store is probed before anything is committed to it', { timeout: PATI
     await expect(probe('honest')).resolves.toBeUndefined();
   });
 
+  it('accepts one that sends writers back which only met', async () => {
+    await expect(probe('sends-writers-back')).resolves.toBeUndefined();
+  });
+
   it.each<[Lie, RegExp]>([
     ['ignores-if-match', /If-Match let 16 writers win one race; If-Match overwrote an object/],
     ['ignores-if-none-match', /If-None-Match: \* let 16 writers win one race; If-None-Match: \* overwrote/],
     ['checks-then-writes', /If-None-Match: \* let \d+ writers win one race; If-Match let \d+ writers win/],
+    ['creates-by-if-match', /If-Match wrote an object where none was/],
     ['keeps-another', /told one writer that it won and kept another's object/],
   ])('refuses one that %s, naming what did not hold', async (lie, problem) => {
     const refused = probe(lie);

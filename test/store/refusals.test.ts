@@ -100,7 +100,7 @@ describe('what waiting does not change is a failure of its class, that says what
     expect(isStoreError(await thrown(FIRST_TRY, denied), 'access-denied')).toBe(true);
     const { type, message } = refusal(await thrown(LATE_TRY, denied));
     expect(type).toBe('store');
-    expect(message).toMatch(/the store answered 403 .*What can be done: give the workers credentials/);
+    expect(message).toMatch(/the store answered 403 .*What can be done: give workers and jobs credentials/);
   });
 
   it('a mistake in the program, once it has lasted', async () => {

@@ -14,10 +14,39 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * - `corrupt-answer`: the answer's first byte is another
  * - `hang`: not forwarded, and nothing comes back until `dropHeld`, as in a partition
  * - `slow`: passed, a second late
- * - a number: not forwarded, answered with that status
+ * - a number: not forwarded, answered with that status, as a store in trouble does
+ * - a status and a body: not forwarded, answered with them
  */
 export type Fault =
-  'pass' | 'lose-answer' | 'reset' | 'cut-answer' | 'corrupt-answer' | 'hang' | 'slow' | number;
+  | 'pass'
+  | 'lose-answer'
+  | 'reset'
+  | 'cut-answer'
+  | 'corrupt-answer'
+  | 'hang'
+  | 'slow'
+  | number
+  | { readonly status: number; readonly body: string };
+
+/** An S3 store's answer: a status with its own word for what is wrong. */
+export function storeAnswer(status: number, code: string): Fault {
+  return { status, body: `<Error><Code>${code}</Code><Message>made up</Message></Error>` };
+}
+
+/** A web server's or proxy's page. `tidy`: it parses as XML. */
+export function htmlPage(status: number, tidy: boolean): Fault {
+  const body = tidy
+    ? `<html><head><title>${String(status)}</title></head><body><h1>Oops</h1></body></html>`
+    : `<!DOCTYPE html><html><body><center><h1>${String(status)}</h1></center><hr>nginx</body></html>`;
+  return { status, body };
+}
+
+/** S3's words for what a store answers by a status alone. */
+const WORDS: Readonly<Record<number, string>> = {
+  403: 'AccessDenied',
+  429: 'TooManyRequests',
+  503: 'SlowDown',
+};
 
 /** How late an answer under `slow` is, milliseconds. */
 const SLOW_MS = 1000;
@@ -105,8 +134,11 @@ async function handle(
   const body = await buffer(request);
   if (fault === 'slow') await sleep(SLOW_MS);
   if (typeof fault === 'number') {
-    response.writeHead(fault, { 'content-type': 'application/xml' });
-    response.end(request.method === 'HEAD' ? undefined : '<Error><Code>InternalError</Code></Error>');
+    answerWith(request, response, fault, `<Error><Code>${WORDS[fault] ?? 'InternalError'}</Code></Error>`);
+    return;
+  }
+  if (typeof fault === 'object') {
+    answerWith(request, response, fault.status, fault.body);
     return;
   }
   const answer = await send(target, request, body);
@@ -127,6 +159,18 @@ async function handle(
     return;
   }
   response.write(data.subarray(0, Math.floor(data.length / 2)), () => response.destroy());
+}
+
+/** An answer to a HEAD has no body. */
+function answerWith(
+  { method }: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  body: string,
+): void {
+  const type = body.includes('<html') ? 'text/html' : 'application/xml';
+  response.writeHead(status, { 'content-type': type });
+  response.end(method === 'HEAD' ? undefined : body);
 }
 
 /** The request goes on as it is, `Host` included, which its signature covers. */

@@ -8,9 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /**
  * How it lies. `honest`: not at all. `ignores-…`: takes no notice of that header. `checks-then-writes`: looks at the
  * condition, and writes a moment later. `keeps-another`: tells one writer that it won, and keeps what a loser sent.
+ * `creates-by-if-match`: takes an `If-Match` for fulfilled where no object is. `sends-writers-back`: holds its conditions, and
+ * tells writers that meet to try again (409), as S3 does.
  */
 export type Lie =
-  'honest' | 'ignores-if-match' | 'ignores-if-none-match' | 'checks-then-writes' | 'keeps-another';
+  | 'honest'
+  | 'ignores-if-match'
+  | 'ignores-if-none-match'
+  | 'checks-then-writes'
+  | 'keeps-another'
+  | 'creates-by-if-match'
+  | 'sends-writers-back';
 
 /** A running store. */
 export interface LyingS3 {
@@ -21,8 +29,9 @@ export interface LyingS3 {
 /** Starts a store that lies in this way. */
 export async function startLyingS3(lie: Lie): Promise<LyingS3> {
   const objects = new Map<string, Buffer>();
+  const sentBack = new Set<string>();
   const server = createServer((request, response) => {
-    answer(lie, objects, request, response).catch(() => response.destroy());
+    answer(lie, { objects, sentBack }, request, response).catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
@@ -36,9 +45,15 @@ export async function startLyingS3(lie: Lie): Promise<LyingS3> {
   };
 }
 
+interface Contents {
+  readonly objects: Map<string, Buffer>;
+  /** ETags of what was told once to come again. */
+  readonly sentBack: Set<string>;
+}
+
 async function answer(
   lie: Lie,
-  objects: Map<string, Buffer>,
+  { objects, sentBack }: Contents,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -47,6 +62,11 @@ async function answer(
   const found = objects.get(key);
   switch (request.method ?? 'GET') {
     case 'PUT':
+      if (lie === 'sends-writers-back' && !sentBack.has(etagOf(body))) {
+        sentBack.add(etagOf(body));
+        fail(response, 409, 'ConditionalRequestConflict');
+        return;
+      }
       if (!holds(lie, request, found)) {
         if (lie === 'keeps-another') objects.set(key, body);
         fail(response, 412, 'PreconditionFailed');
@@ -71,7 +91,8 @@ async function answer(
 function holds(lie: Lie, { headers }: IncomingMessage, found: Buffer | undefined): boolean {
   const match = headers['if-match'];
   if (match !== undefined && lie !== 'ignores-if-match') {
-    return found !== undefined && etagOf(found) === match;
+    if (found === undefined) return lie === 'creates-by-if-match';
+    return etagOf(found) === match;
   }
   return headers['if-none-match'] === undefined || lie === 'ignores-if-none-match' || found === undefined;
 }

@@ -60,11 +60,23 @@ class StoreError(JobFailure):
 
 
 class NotFoundError(StoreError):
-    """The store answered that the object is not there."""
+    """The store's own word that the object is not there."""
 
 
 class PreconditionFailedError(StoreError):
-    """A conditional write did not apply (412, 409): someone else wrote, or this write had landed before."""
+    """A conditional write did not apply (412): someone else wrote, or this write had landed before."""
+
+
+class TransientError(StoreError):
+    """No usable answer: worth another try. A write may have landed."""
+
+
+class OutOfRangeError(StoreError):
+    """A range that the object does not have: it is shorter than thought."""
+
+
+class RefusedError(StoreError):
+    """The store will not do this, however often it is asked."""
 
 
 class AmbiguousWriteError(StoreError):
@@ -75,7 +87,23 @@ class UnavailableError(StoreError):
     """The store kept failing for as long as the job may wait."""
 
 
-class AccessError(StoreError):
-    """The store refuses these credentials, or the bucket is not there. Waiting does not help."""
+class RefusalError(StoreError):
+    """The store refuses who asks: that may pass within minutes, and is final when it ``lasted``."""
+
+    lasted = False
+
+
+class AccessError(RefusalError):
+    """The store refuses these credentials. They may be renewed, for a later attempt too."""
+
+
+class ClockError(RefusalError):
+    """This machine's clock is wrong: another machine's may be right."""
+
+    failure_class = "infrastructure"
+
+
+class AddressError(StoreError):
+    """There is no such bucket, or it lies elsewhere. Waiting does not help."""
 
     failure_class = "user-error"

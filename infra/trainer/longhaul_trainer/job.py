@@ -274,6 +274,8 @@ class Job:
                         self.warn("the last save does not fit the grace; the commit before it stands")
             except StoreError as error:
                 self.warn(f"the last commit stands: {error}")
+                stopped = self.stopped()
+                self._stop = Stopped(f"{stopped}; the last commit stands: {error}", stopped.failure_class)
 
 
 # --- how it ended -----------------------------------------------------------------------------------------------------

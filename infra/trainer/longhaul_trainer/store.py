@@ -2,10 +2,12 @@
 
 Reads and idempotent writes are repeated with jitter for ``patience_seconds``. A conditional write is tried once: when
 its answer is lost, only a re-read can tell whether it landed (AmbiguousWriteError), and that is the caller's protocol.
+Who is refused (credentials, the machine's clock) asks again for ``refusal_seconds``, with credentials read anew.
 Every write carries its SHA-256 to the store, so that the store itself can report what it holds.
 
 Environment: ``LONGHAUL_S3_ENDPOINT`` (absent: AWS), ``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY`` or
-any other source of credentials that botocore knows; ``LONGHAUL_STORE_PATIENCE_SECONDS`` (default 900).
+any other source of credentials that botocore knows; ``LONGHAUL_STORE_PATIENCE_SECONDS`` (default 900),
+``LONGHAUL_STORE_REFUSAL_SECONDS`` (default 300).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import base64
 import hashlib
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +28,16 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from .answers import TransientError, translate
-from .errors import AmbiguousWriteError, NotFoundError, PreconditionFailedError, UnavailableError
+from .answers import etag_in, no_stores, status_of, translate
+from .errors import (
+    AmbiguousWriteError,
+    NotFoundError,
+    OutOfRangeError,
+    PreconditionFailedError,
+    RefusalError,
+    TransientError,
+    UnavailableError,
+)
 from .layout import split_url
 
 T = TypeVar("T")
@@ -49,6 +60,12 @@ class ObjectInfo:
     sha256: str | None
 
 
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Keeps botocore from looking for a bucket in AWS's other regions, which another store doesn't have: it would ask
+    itself without end where an answer of 301 leads to."""
+    context["s3_redirect"]["redirected"] = True
+
+
 def sha256_digest(data: bytes | bytearray | memoryview) -> str:
     """``sha256:<hex>`` of ``data``."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -57,13 +74,27 @@ def sha256_digest(data: bytes | bytearray | memoryview) -> str:
 class Store:
     """An S3 store, safe to use from several threads; across a fork only after ``forget_connections``."""
 
-    def __init__(self, client: Any, *, patience_seconds: float = 900.0, parallel: int = 4) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        patience_seconds: float = 900.0,
+        refusal_seconds: float = 300.0,
+        parallel: int = 4,
+        connect: Callable[[], Any] | None = None,
+        on_trouble: Callable[[str], None] = lambda heard: None,
+    ) -> None:
         """``client``: a botocore S3 client without retries of its own. ``parallel``: parts in flight (64 MiB each),
-        in the threads of ``pool``."""
+        in the threads of ``pool``. ``connect``: makes another client, with credentials read anew. ``on_trouble``: told
+        what the store is heard to say whenever that changes, "" when nothing is wrong any more, from any thread."""
         self.client = client
-        self._patience = patience_seconds
+        self._patience, self._refusal = patience_seconds, refusal_seconds
+        self._connect = connect
+        self.on_trouble = on_trouble
         self._deadline = float("inf")
-        self._troubled: set[object] = set()
+        self._troubled: dict[object, str] = {}
+        self._heard = ""
+        self._lock = threading.Lock()
         self.pool = ThreadPoolExecutor(parallel, thread_name_prefix="store")
 
     @classmethod
@@ -83,11 +114,25 @@ class Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        client = botocore.session.get_session().create_client(
-            "s3", region_name=region, endpoint_url=endpoint, config=config
+
+        service_models = botocore.session.get_session().get_component("data_loader")
+
+        def connect() -> Any:
+            # A session keeps the credentials that it has found: only another one looks for them again.
+            session = botocore.session.get_session()
+            session.register_component("data_loader", service_models)
+            client = session.create_client("s3", region_name=region, endpoint_url=endpoint, config=config)
+            if endpoint:
+                client.meta.events.register_last("before-parameter-build.s3", _stay)
+            return client
+
+        return cls(
+            connect(),
+            patience_seconds=float(os.environ.get("LONGHAUL_STORE_PATIENCE_SECONDS", "900")),
+            refusal_seconds=float(os.environ.get("LONGHAUL_STORE_REFUSAL_SECONDS", "300")),
+            parallel=parallel,
+            connect=connect,
         )
-        patience = float(os.environ.get("LONGHAUL_STORE_PATIENCE_SECONDS", "900"))
-        return cls(client, patience_seconds=patience, parallel=parallel)
 
     def limit_patience(self, seconds: float) -> None:
         """From now on give up within ``seconds``, in calls already waiting too: a shutdown has only its grace.
@@ -105,6 +150,11 @@ class Store:
         """Whether a call is being repeated because the store didn't do what it was asked."""
         return len(self._troubled) > 0
 
+    @property
+    def heard(self) -> str:
+        """What the store said, or why it said nothing, when it last didn't do what it was asked; empty once it does."""
+        return self._heard
+
     # --- small objects ---
 
     def get(self, url: str) -> Object:
@@ -113,7 +163,7 @@ class Store:
 
         def read() -> Object:
             answer = self.client.get_object(Bucket=bucket, Key=key)
-            return Object(answer["Body"].read(), answer["ETag"])
+            return Object(answer["Body"].read(), etag_in(url, answer))
 
         return self.patiently(url, read)
 
@@ -126,9 +176,30 @@ class Store:
 
     def info(self, url: str) -> ObjectInfo:
         """Size and checksum as the store reports them. Raises NotFoundError."""
-        bucket, key = split_url(url)
-        answer = self.patiently(url, lambda: self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
+        answer = self.patiently(url, lambda: self._head(url))
         return ObjectInfo(url, answer["ContentLength"], answer.get("ChecksumSHA256"))
+
+    def _head(self, url: str) -> dict[str, Any]:
+        """An answer to a HEAD has no body, so a 404 of the store and one of a proxy look alike: where it says no, a GET
+        lets the store say in its own words what is wrong."""
+        bucket, key = split_url(url)
+        try:
+            answer: dict[str, Any] = self.client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if status_of(error) < 500:
+                self._ask_for_word(url)
+            raise
+        etag_in(url, answer)
+        return answer
+
+    def _ask_for_word(self, url: str) -> None:
+        bucket, key = split_url(url)
+        try:
+            self.client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].read()
+        except ClientError as error:
+            # An empty object has no first byte, but it is there.
+            if not isinstance(translate(url, error), OutOfRangeError):
+                raise
 
     def put(self, url: str, data: bytes) -> None:
         """Write ``data`` (small) unconditionally, repeated until the store confirms."""
@@ -151,18 +222,22 @@ class Store:
         self.patiently(url, write)
 
     def replace(self, url: str, data: bytes, etag: str) -> None:
-        """Write ``data`` if the object still has ``etag`` (``If-Match``). Tried once.
+        """Write ``data`` if the object still has ``etag`` (``If-Match``). Tried once, but for refusals of who asks.
 
-        Raises PreconditionFailedError (412 or 409; also when an earlier try of one's own had landed),
+        Raises PreconditionFailedError (412; also when an earlier try of one's own had landed),
         AmbiguousWriteError (no usable answer: it may have landed).
         """
-        try:
-            self._write(url, data, IfMatch=etag)
-        except (TransientError, BotoCoreError, Urllib3Error, OSError) as error:
-            translated = translate(url, error)
-            if isinstance(translated, TransientError):
-                raise AmbiguousWriteError(str(translated)) from error
-            raise translated from error
+
+        def write() -> None:
+            try:
+                self._write(url, data, IfMatch=etag)
+            except (TransientError, BotoCoreError, Urllib3Error, OSError) as error:
+                translated = translate(url, error)
+                if isinstance(translated, TransientError):
+                    raise AmbiguousWriteError(str(translated)) from error
+                raise translated from error
+
+        self.patiently(url, write)
 
     def list(self, url: str) -> Iterator[ObjectInfo]:
         """Every object below the prefix ``url``, in order of key (checksums are not reported)."""
@@ -184,8 +259,15 @@ class Store:
     def _pages(self, url: str, *, delimiter: bool) -> Iterator[dict[str, Any]]:
         bucket, key = split_url(url)
         request: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{key}/"} | ({"Delimiter": "/"} if delimiter else {})
+
+        def read() -> dict[str, Any]:
+            page: dict[str, Any] = self.client.list_objects_v2(**request)
+            if "Name" not in page:
+                raise no_stores(url)
+            return page
+
         while True:
-            page = self.patiently(url, lambda: self.client.list_objects_v2(**request))
+            page = self.patiently(url, read)
             yield page
             if not page.get("IsTruncated"):
                 return
@@ -195,9 +277,10 @@ class Store:
         bucket, key = split_url(url)
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         try:
-            self.client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumSHA256=checksum, **condition)
+            answer = self.client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumSHA256=checksum, **condition)
         except ClientError as error:
             raise translate(url, error) from error
+        etag_in(url, answer)
 
     # --- patience ---
 
@@ -217,25 +300,55 @@ class Store:
             delay = min(delay * 2, 10.0)
 
     def patiently(self, url: str, call: Callable[[], T]) -> T:
-        """``call``, repeated while the store is in trouble and patience lasts."""
-        trouble: Exception | None = None
+        """``call``, repeated while the store is in trouble and patience lasts; while it refuses who asks, for
+        ``refusal_seconds``, with credentials read anew."""
+        heard: Exception | None = None
+        refused_at: float | None = None
         tries = self.tries(url)
         try:
             while True:
                 try:
                     next(tries)
                 except UnavailableError as error:
-                    raise UnavailableError(f"{trouble} ({error})") from trouble
+                    raise UnavailableError(f"{heard} ({error})") from heard
                 try:
-                    return call()
-                except (BotoCoreError, ClientError, Urllib3Error, TransientError, OSError) as error:
-                    translated = translate(url, error)
-                    if not isinstance(translated, TransientError):
-                        raise translated from error
-                    trouble = translated
-                    self._troubled.add(tries)
+                    result = call()
+                    self._hear(tries, "")
+                    return result
+                except (BotoCoreError, ClientError, Urllib3Error, TransientError, RefusalError, OSError) as error:
+                    heard = translate(url, error)
+                    if isinstance(heard, RefusalError):
+                        refused_at = refused_at or time.monotonic()
+                        self._refused(heard, time.monotonic() - refused_at)
+                    elif not isinstance(heard, TransientError):
+                        raise heard from error
+                    self._hear(tries, str(heard))
         finally:
-            self._troubled.discard(tries)
+            self._troubled.pop(tries, None)
+
+    def _refused(self, refusal: RefusalError, seconds: float) -> None:
+        """Read credentials anew for another try. Raises ``refusal`` when it has lasted, or lasted for a call inside."""
+        if refusal.lasted:
+            raise refusal
+        if seconds >= min(self._refusal, self._patience):
+            lasting = type(refusal)(f"{refusal} (refused for {seconds:.0f} s, with credentials read anew)")
+            lasting.lasted = True
+            raise lasting from refusal
+        if self._connect is not None:
+            # Calls under way in other threads keep the client they have.
+            self.client = self._connect()
+
+    def _hear(self, call: object, text: str) -> None:
+        """Keep what the store says to ``call``; "": it did what it was asked."""
+        with self._lock:
+            if text:
+                self._troubled[call] = text
+            else:
+                self._troubled.pop(call, None)
+            heard = text or next(iter(list(self._troubled.values())), "")
+            if heard != self._heard:
+                self._heard = heard
+                self.on_trouble(heard)
 
     def _pause(self, seconds: float, deadline: float) -> None:
         """Sleep in slices, because ``limit_patience`` may be called meanwhile."""

@@ -16,9 +16,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError as Urllib3Error
 
-from .answers import OutOfRangeError, TransientError, code_of
+from .answers import code_of, etag_in, no_stores
 from .contracts import PART_BYTES, Part, StoredFile
-from .errors import NotFoundError
+from .errors import NotFoundError, OutOfRangeError, TransientError
 from .layout import split_url
 from .store import Store
 
@@ -117,10 +117,12 @@ def _verified_part(store: Store, url: str, file: StoredFile, part: Part, sink: _
 def _read_part(store: Store, url: str, file: StoredFile, part: Part, sink: _Sink) -> str | None:
     bucket, key = split_url(url)
     if part.bytes == 0:
-        size = store.client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        size = store.info(url).bytes
         return None if size == file.bytes else f"{file.path} has {size} bytes, not {file.bytes}"
     end = part.offset + part.bytes - 1
     answer = store.client.get_object(Bucket=bucket, Key=key, Range=f"bytes={part.offset}-{end}")
+    if not answer.get("ContentRange"):
+        raise no_stores(url)
     size = int(answer["ContentRange"].rsplit("/", 1)[1])
     if size != file.bytes:
         answer["Body"].close()
@@ -177,13 +179,16 @@ class _Upload:
         self._parts[index] = Part(offset=offset, bytes=len(data), sha256=f"sha256:{sha.hexdigest()}")
         checksum = base64.b64encode(sha.digest()).decode()
         target = {"Bucket": self._bucket, "Key": self._key, "Body": data, "ChecksumSHA256": checksum}
-        client = self._store.client
+        store = self._store  # whose client may be another one at the next try
         if self._id is None:
-            self._store.patiently(self._url, lambda: client.put_object(**target))
+            store.patiently(self._url, lambda: etag_in(self._url, store.client.put_object(**target)))
             return
         number = {"PartNumber": index + 1}
-        answer = self._store.patiently(self._url, lambda: client.upload_part(**target, **number, UploadId=self._id))
-        self._etags[index] = {**number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+        etag = store.patiently(
+            self._url,
+            lambda: etag_in(self._url, store.client.upload_part(**target, **number, UploadId=self._id)),
+        )
+        self._etags[index] = {**number, "ETag": etag, "ChecksumSHA256": checksum}
 
     def _read(self, offset: int, size: int) -> bytes | bytearray:
         if isinstance(self._source, Pieces):

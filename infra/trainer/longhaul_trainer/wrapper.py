@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,8 @@ from .layout import StageUrls
 from .store import Store
 
 _TAIL_BYTES = 256 * 1024
+_LAST_WORDS_SECONDS = 30.0  # for writing down that the store didn't do what it was asked
+_COMPLAINT_SECONDS = 30.0  # between two lines about it
 _DUPLICATE = b"duplicate"
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -111,10 +113,30 @@ class Mailbox:
 
 @dataclass
 class Boxes:
-    """The worker's mail: how far it is, and in the end its outcome."""
+    """The worker's mail: how far it is, what it hears from a store in trouble, and in the end its outcome."""
 
     progress: Mailbox = field(default_factory=Mailbox)
+    heard: Mailbox = field(default_factory=Mailbox)
     outcome: Mailbox = field(default_factory=Mailbox)
+
+
+class Complaints:
+    """Says of a store in trouble what is heard of it, now and then: an operator should read it while it lasts."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next = 0.0
+
+    def hear(self, text: str) -> None:
+        """Takes what the store says; empty: nothing is wrong any more."""
+        if text and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _COMPLAINT_SECONDS
+            self._say(f"{text}; trying again")
+
+
+def with_heard(text: str, heard: str) -> str:
+    """`text`, and what the store last said, if it was in trouble."""
+    return f"{text}; last heard from the store: {heard}" if heard else text
 
 
 def main() -> int:
@@ -140,6 +162,7 @@ class _Attempt:
         self._tail = bytearray()
         self._worker: int | None = None
         self._stop_at: float | None = None
+        store.on_trouble = Complaints(self._say).hear
 
     def run(self) -> int:
         """Do the attempt; returns the exit code."""
@@ -150,6 +173,8 @@ class _Attempt:
             finished = self._store.find(self._urls.outcome(self._launch.epoch))
         except JobFailure as failure:
             self._say(str(failure))
+            if isinstance(failure, StoreError):
+                self._store.limit_patience(_LAST_WORDS_SECONDS)
             return self._conclude(outcome_of(self._attempt(_NOTHING), failure))
         if finished is not None:
             self._say("this attempt has an outcome already; an epoch runs once")
@@ -258,7 +283,8 @@ class _Attempt:
         if message:
             outcome: AnyOutcome = parse(Outcome, message)
             return outcome
-        return death.outcome(self._attempt(_progress(boxes.progress.read())), self._launch.grace_seconds)
+        heard = boxes.heard.read().decode(errors="replace")
+        return death.outcome(self._attempt(_progress(boxes.progress.read())), self._launch.grace_seconds, heard)
 
     def _attempt(self, progress: Progress) -> Attempt:
         return Attempt(self._launch.epoch, self._started_at, progress)
@@ -293,16 +319,19 @@ class _Death:
     killed: bool
     out_of_memory: bool
 
-    def outcome(self, attempt: Attempt, grace_seconds: float) -> AnyOutcome:
-        """The outcome of a worker that left none."""
+    def outcome(self, attempt: Attempt, grace_seconds: float, heard: str) -> AnyOutcome:
+        """The outcome of a worker that left none. ``heard``: what the store last said to it, if that was in trouble."""
         if self.killed:
-            return ended(attempt, "preempted", f"did not stop within the grace of {grace_seconds:g} s and was killed")
+            how = f"did not stop within the grace of {grace_seconds:g} s and was killed"
+            return ended(attempt, "preempted", with_heard(how, heard))
         code = os.waitstatus_to_exitcode(self.status)
         if code == -signal.SIGKILL and self.out_of_memory:
             return ended(attempt, "out-of-memory", "the kernel killed the worker because memory ran out")
         if code < 0:
-            return ended(attempt, "unknown", f"the worker was killed by {signal.Signals(-code).name}")
-        return ended(attempt, "unknown", f"the worker exited with code {code} and said nothing")
+            how = f"the worker was killed by {signal.Signals(-code).name}"
+        else:
+            how = f"the worker exited with code {code} and said nothing"
+        return ended(attempt, "unknown", with_heard(how, heard))
 
 
 def _wakeup_on_signals() -> int:
@@ -340,6 +369,13 @@ def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store, boxes: B
         sys.stdout.reconfigure(line_buffering=True)
     job: Job | None = None
     result: Any
+    complaints = Complaints(lambda text: print(f"longhaul: {text}", flush=True))
+
+    def hear(text: str) -> None:
+        boxes.heard.write(text.encode()[:4000])
+        complaints.hear(text)
+
+    store.on_trouble = hear
     try:
         job = Job(
             spec,
@@ -359,6 +395,8 @@ def _work(spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store, boxes: B
         if not isinstance(error, Stopped):
             traceback.print_exc()
         result = error
+    if isinstance(result, Stopped):
+        result = Stopped(with_heard(str(result), store.heard), result.failure_class)
     duplicate = isinstance(result, DuplicateProcess) or (job and isinstance(job.events.failure, DuplicateProcess))
     progress = job.progress() if job is not None else _NOTHING
     outcome = outcome_of(Attempt(launch.epoch, started_at, progress), result)

@@ -18,10 +18,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """A request on its way to the store. `key` is without the bucket."""
+    """A request on its way to the store. `key` is without the bucket; `access_key`: of who signed it."""
 
     method: str
     key: str
+    access_key: str = ""
 
     @property
     def moves_head(self) -> bool:
@@ -35,8 +36,31 @@ class Request:
 
 PASS = "pass"
 RESET = "reset"
-Verdict = str | int
-"""`PASS` it on, `RESET` the connection, or answer with this status."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer made up: a status and a body, which one to a HEAD doesn't have."""
+
+    status: int
+    body: str
+
+
+Verdict = str | int | Answer
+"""`PASS` it on, `RESET` the connection, or answer with this status, in S3's word for it."""
+
+
+def store_answer(status: int, code: str) -> Answer:
+    """An S3 store's answer: a status with its own word for what is wrong."""
+    return Answer(status, f"<Error><Code>{code}</Code><Message>made up</Message></Error>")
+
+
+def html_page(status: int, *, tidy: bool) -> Answer:
+    """A web server's or proxy's page. `tidy`: it parses as XML."""
+    if tidy:
+        return Answer(status, f"<html><head><title>{status}</title></head><body><h1>Oops</h1></body></html>")
+    return Answer(status, f"<!DOCTYPE html><html><body><center><h1>{status}</h1></center><hr>nginx</body></html>")
+
 
 CODES = {403: "AccessDenied", 500: "InternalError", 503: "SlowDown"}
 
@@ -86,11 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, _Server)
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = Request(self.command, self.path.split("?")[0].split("/", 2)[-1])
+        signed_by = self.headers.get("Authorization", "").partition("Credential=")[2].split("/")[0]
+        request = Request(self.command, self.path.split("?")[0].split("/", 2)[-1], signed_by)
         verdict = proxy.rule(request)
         if verdict == PASS:
             self._pass_on(proxy, request, body)
         elif isinstance(verdict, int):
+            self._answer(store_answer(verdict, CODES[verdict]))
+        elif isinstance(verdict, Answer):
             self._answer(verdict)
         else:
             self._reset()
@@ -116,10 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length or str(len(data)))
         self._finish(data)
 
-    def _answer(self, status: int) -> None:
-        data = b"" if self.command == "HEAD" else f"<Error><Code>{CODES[status]}</Code></Error>".encode()
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/xml")
+    def _answer(self, answer: Answer) -> None:
+        data = b"" if self.command == "HEAD" else answer.body.encode()
+        self.send_response_only(answer.status)
+        self.send_header("Content-Type", "text/html" if "<html" in answer.body else "application/xml")
         self.send_header("Content-Length", str(len(data)))
         self._finish(data)
 

@@ -334,9 +334,9 @@ class TestAnOutageOfTheStore:
 
     def test_credentials_that_are_taken_away_end_it_without_a_commit(self, run: StageRun, proxy: Proxy) -> None:
         proxy.rule = lambda request: 403 if request.writes("manifest.json") else PASS
-        process = through(proxy, run)
+        process = through(proxy, run, LONGHAUL_STORE_REFUSAL_SECONDS="1")
         outcome = run.finish(process)
-        assert (outcome.class_, process.returncode) == ("user-error", EXIT_CODES["user-error"])
+        assert (outcome.class_, process.returncode) == ("store", EXIT_CODES["store"])
         assert "AccessDenied" in outcome.message
         assert run.head().commit is None
 

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from longhaul_trainer.contracts import EventFile, Outcome, TrainSpec, dump, parse
-from longhaul_trainer.errors import AccessError, DataFailure, Fenced, Stopped, UnavailableError
+from longhaul_trainer.errors import (
+    AccessError,
+    AddressError,
+    ClockError,
+    DataFailure,
+    Fenced,
+    Stopped,
+    UnavailableError,
+)
 from longhaul_trainer.job import classify
 from longhaul_trainer.layout import StageUrls
 from longhaul_trainer.store import Store
@@ -187,8 +195,15 @@ class TestAFailedJob:
         assert "$.stageUrl" in launcher.outcome().message
         assert launcher.run("finish", LONGHAUL_SPEC_URL=f"{launcher.urls.url}/other.json") == 64
 
-    def test_wrong_credentials_end_it_at_once(self, launcher: Launcher) -> None:
-        assert launcher.run("finish", AWS_SECRET_ACCESS_KEY="wrong") == 64
+    def test_wrong_credentials_end_it_after_the_stated_time_with_what_was_heard(self, launcher: Launcher) -> None:
+        """No outcome can be written: what the output says last is what an operator gets to see."""
+        process = launcher.start("finish", AWS_SECRET_ACCESS_KEY="wrong", LONGHAUL_STORE_REFUSAL_SECONDS="1")
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 69
+        last = output.decode().strip().splitlines()[-1]
+        assert last.startswith("longhaul: the outcome could not be written")
+        assert "the store answered 403 SignatureDoesNotMatch" in last
+        assert "; trying again" in output.decode()
 
     @pytest.mark.parametrize("variable", ["LONGHAUL_SPEC_URL", "LONGHAUL_EPOCH", "LONGHAUL_GRACE_SECONDS"])
     def test_a_bad_environment_is_named(self, launcher: Launcher, variable: str) -> None:
@@ -270,7 +285,9 @@ class TestFailureClasses:
             (Fenced("x"), "fenced"),
             (DataFailure("x"), "data"),
             (UnavailableError("x"), "store"),
-            (AccessError("x"), "user-error"),
+            (AccessError("x"), "store"),
+            (ClockError("x"), "infrastructure"),
+            (AddressError("x"), "user-error"),
             (Stopped("x", "cancelled"), "cancelled"),
             (OSError(28, "No space left on device"), "infrastructure"),
             (RuntimeError("CUDA error: an illegal memory access was encountered"), "infrastructure"),
