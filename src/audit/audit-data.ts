@@ -99,7 +99,8 @@ export interface Audit {
   readonly auditedAt: string;
   /** `quick`: bulk data was compared by sizes and the store's checksums, not read. */
   readonly level: 'full' | 'quick';
-  readonly verdict: 'verified' | 'different';
+  /** `not-checked`: nothing differs, but not everything could be checked. */
+  readonly verdict: 'verified' | 'different' | 'not-checked';
   /** As the ledger says; `running`: it has no end. */
   readonly state: string;
   readonly recipeDigest: string | null;

@@ -1,9 +1,7 @@
 /** An audit of one run: reads its ledger, verifies whatever can be verified, and says what it came to. */
-import { runOwnerSchema } from '../contracts/index.js';
 import { checkChain } from '../domain/ledger-chain.js';
 import { runIdOf } from '../domain/ledger.js';
 import type { LedgerRecord } from '../domain/ledger.js';
-import { isStoreError } from '../store/errors.js';
 import { runLayout } from '../store/layout.js';
 import { readChain } from '../store/ledger.js';
 import type { ObjectStore } from '../store/object-store.js';
@@ -14,7 +12,7 @@ import { checkAttempts } from './attempts.js';
 import { checkOf } from './audit-data.js';
 import type { Audit, Check, TimelineEntry } from './audit-data.js';
 import { checkChains, checkRecipe, checkSeals } from './chains.js';
-import { openings, recordsOf } from './gathered.js';
+import { nameIn, openings, recordsOf } from './gathered.js';
 import type { GatheredRun } from './gathered.js';
 import { checkHistory, runIdsInLedger } from './history.js';
 import type { HistoryFacts } from './history.js';
@@ -22,12 +20,10 @@ import { checkInputs } from './inputs.js';
 import { numericsOf } from './numerics.js';
 import { readRun } from './read-run.js';
 
-/** Which run, as its prefix and its ledger tell. */
+/** Which run. */
 export interface RunIdentity {
-  /** Workflow id of the run. */
+  /** Workflow id of the run: the last part of its prefix, whatever its objects say. */
   readonly run: string;
-  /** Temporal namespace; null: `owner.json` can't be read. */
-  readonly namespace: string | null;
   /** Workflow runs that the ledger names. */
   readonly runIds: readonly string[];
 }
@@ -70,20 +66,10 @@ export async function auditRun(input: AuditInput): Promise<Audit> {
 async function identify(store: ObjectStore, runUrl: string): Promise<RunIdentity> {
   const layout = runLayout(runUrl);
   const chain = checkChain(await readChain(store, layout.ledger));
-  const owner = await ownerOf(store, layout.owner);
-  const found = chain.links.length > 0 || owner !== null || (await store.exists(layout.recipe));
+  const found =
+    chain.links.length > 0 || (await store.exists(layout.owner)) || (await store.exists(layout.recipe));
   if (!found) throw new NoSuchRunError(`There is no run at ${runUrl}.`);
-  const run = owner?.workflowId ?? runUrl.split('/').at(-1) ?? '';
-  return { run, namespace: owner?.namespace ?? null, runIds: runIdsInLedger(chain) };
-}
-
-async function ownerOf(store: ObjectStore, url: string) {
-  try {
-    return (await store.findJson(url, runOwnerSchema))?.value ?? null;
-  } catch (error) {
-    if (isStoreError(error, 'invalid-object')) return null;
-    throw error;
-  }
+  return { run: nameIn(runUrl), runIds: runIdsInLedger(chain) };
 }
 
 /** Objects that are there and are not what they should be, whatever check would have needed them. */
@@ -92,7 +78,9 @@ function unreadable({ unreadable: differences }: GatheredRun): Check[] {
 }
 
 function verdictOf(checks: readonly Check[]): Audit['verdict'] {
-  return checks.some(({ state }) => state === 'different') ? 'different' : 'verified';
+  const states = new Set(checks.map(({ state }) => state));
+  if (states.has('different')) return 'different';
+  return states.has('not-checked') ? 'not-checked' : 'verified';
 }
 
 function describe(run: GatheredRun): Omit<Audit, 'level' | 'verdict' | 'checks'> {

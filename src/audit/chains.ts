@@ -1,5 +1,5 @@
 /** Checks of the ledger itself: its chains, the seals that a run's chain puts on its stages', and the recipe it speaks of. */
-import { tipProblem } from '../domain/ledger-chain.js';
+import { recordName, tipProblem } from '../domain/ledger-chain.js';
 import type { ChainLink, ChainProblem, CheckedChain } from '../domain/ledger-chain.js';
 import type { EntryOf } from '../domain/ledger.js';
 import { runLayout, stageLayout } from '../store/layout.js';
@@ -86,11 +86,9 @@ function grown(
   { chain: seal, result }: EntryOf<'stage-ended'>,
 ): Finding[] {
   const sealed = seal?.records ?? 0;
-  const opened = new Set(links.flatMap((link) => (link.index <= sealed ? openedBy(link) : [])));
+  const inside = links.filter(({ index }) => index <= sealed);
   const more = links.filter(({ index }) => index > sealed);
-  const late = more.filter(
-    ({ record }) => record?.entry.type === 'attempt-ended' && opened.has(record.entry.epoch),
-  );
+  const late = lateEnds(inside, more);
   if (more.length === 0) return [];
   const where = sealed === 0 ? 'without a seal' : 'behind the last seal';
   const message = `has ${count(more.length, 'record')} ${where}; the stage is ${result}`;
@@ -99,8 +97,17 @@ function grown(
     : [{ note: `${ledger} ${message}` }];
 }
 
-function openedBy({ record }: ChainLink): number[] {
-  return record?.entry.type === 'attempt-opened' ? [record.entry.epoch] : [];
+/** Ends of attempts that were opened before and had none, each under the id that its own watcher would have used. */
+function lateEnds(inside: readonly ChainLink[], behind: readonly ChainLink[]): ChainLink[] {
+  const open = new Map<number, string>();
+  for (const { record } of inside) {
+    if (record?.entry.type === 'attempt-opened')
+      open.set(record.entry.epoch, record.id.replace(/#.*$/, '#ended'));
+    if (record?.entry.type === 'attempt-ended') open.delete(record.entry.epoch);
+  }
+  return behind.filter(
+    ({ record }) => record?.entry.type === 'attempt-ended' && open.get(record.entry.epoch) === record.id,
+  );
 }
 
 /** The frozen recipe is the one that the ledger names, and the prefix belongs to the workflow that opened the run. */
@@ -122,9 +129,15 @@ export function checkRecipe(run: GatheredRun): Check {
 }
 
 /** `owner.json` names whoever opened the run last. */
-function ownerDifferences({ runUrl, owner, chain }: GatheredRun): Difference[] {
+function ownerDifferences({ run, runUrl, owner, chain }: GatheredRun): Difference[] {
   const object = runLayout(runUrl).owner;
-  if (owner === null) return [{ object, message: 'is missing: nobody owns the prefix' }];
+  const strangers = recordsOf(chain, 'run-opened')
+    .filter(({ entry }) => entry.workflowId !== run)
+    .map(({ index, entry }) => {
+      const message = `is of the workflow ${entry.workflowId}; the prefix is that of ${run}`;
+      return { object: `${runLayout(runUrl).ledger}/${recordName(index)}`, message };
+    });
+  if (owner === null) return [{ object, message: 'is missing: nobody owns the prefix' }, ...strangers];
   const opened = recordsOf(chain, 'run-opened').at(-1)?.entry;
   if (opened === undefined) return [];
   const compared = [
@@ -134,5 +147,6 @@ function ownerDifferences({ runUrl, owner, chain }: GatheredRun): Difference[] {
   ] as const;
   return compared
     .filter(([, names, says]) => names !== says)
-    .map(([what, names, says]) => ({ object, message: `names ${what} ${names}; the ledger says ${says}` }));
+    .map(([what, names, says]) => ({ object, message: `names ${what} ${names}; the ledger says ${says}` }))
+    .concat(strangers);
 }

@@ -3,6 +3,7 @@ import { recordName, tipProblem } from '../domain/ledger-chain.js';
 import type { CheckedChain } from '../domain/ledger-chain.js';
 import { runLayout, stageLayout } from '../store/layout.js';
 import { runIdOf } from '../domain/ledger.js';
+import type { LedgerRecord } from '../domain/ledger.js';
 import type { LedgerTip } from '../domain/status.js';
 import { checkOf, notChecked } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
@@ -30,6 +31,13 @@ export interface HistoryUpdate {
   readonly where: string;
 }
 
+/** An attempt that a stage's workflow asked for. */
+export interface HistoryAttempt {
+  readonly folder: string;
+  /** Its owner token: the beginning of its records' ids. */
+  readonly owner: string;
+}
+
 /** A stage's child workflow that was started. */
 export interface HistoryChild {
   readonly folder: string;
@@ -38,10 +46,15 @@ export interface HistoryChild {
 
 /** What the Temporal server still knows of a run. */
 export interface HistoryFacts {
+  /** Namespace that was asked. */
+  readonly namespace: string;
   /** Runs of the `recipe` workflow whose history was read. */
   readonly runIds: readonly string[];
-  /** Runs that are gone: their history has expired. */
-  readonly expired: readonly string[];
+  /** Runs that the ledger names and the server does not know: their history has expired, or there never were any. */
+  readonly unknown: readonly string[];
+  /** The newest run, and its status as Temporal names it; null: the server knows none. */
+  readonly newest: { readonly runId: string; readonly status: string } | null;
+  readonly attempts: readonly HistoryAttempt[];
   readonly appends: readonly HistoryAppend[];
   readonly updates: readonly HistoryUpdate[];
   readonly children: readonly HistoryChild[];
@@ -56,30 +69,116 @@ export function runIdsInLedger(chain: CheckedChain): string[] {
   return [...new Set([...opened, ...writers.filter((runId) => runId !== null)])];
 }
 
-/** Compares; `facts` null with the reason why there are none. */
+/** Compares; `facts` without any with the reason why there are none. */
 export function checkHistory(
   run: GatheredRun,
   facts: HistoryFacts | { readonly unavailable: string },
 ): Check {
   if ('unavailable' in facts) return notChecked('Temporal', facts.unavailable);
-  if (facts.runIds.length === 0) {
-    return notChecked('Temporal', 'the history has expired: audited from the object store alone');
-  }
-  const complete = facts.expired.length === 0;
+  if (facts.runIds.length === 0) return notChecked('Temporal', nothingKnown(run, facts));
+  const expired = expiredIn(run, facts);
+  const complete = expired.length === 0;
   const differences = [
+    ...namespaceDifferences(run, facts),
     ...appendDifferences(run, facts),
     ...statusDifferences(run, facts),
+    ...strangeRecords(run, facts),
+    ...strangeAttempts(run, facts, complete),
     ...updateDifferences(run, facts, complete),
     ...childDifferences(run, facts, complete),
-    ...writerDifferences(run, facts, complete),
   ];
   const notes = [
-    ...facts.expired.map((runId) => `the history of run ${runId} has expired`),
+    ...expired.map((runId) => `the history of run ${runId} has expired`),
     ...(facts.statusTip === null
       ? ['no worker answered the status query: the tip is that of the history']
       : []),
   ];
   return checkOf('Temporal', summary(facts), differences, notes);
+}
+
+function nothingKnown({ run, chain }: GatheredRun, { namespace }: HistoryFacts): string {
+  const said = recordsOf(chain, 'run-opened').at(-1)?.entry.namespace ?? namespace;
+  const elsewhere = said === namespace ? '' : `; by its ledger it ran in ${said}`;
+  return `the namespace ${namespace} has no history of ${run} (any more): audited from the object store alone${elsewhere}`;
+}
+
+/** The ledger speaks of the namespace in which the workflow is. */
+function namespaceDifferences({ runUrl, chain }: GatheredRun, { namespace }: HistoryFacts): Difference[] {
+  return recordsOf(chain, 'run-opened')
+    .filter(({ entry }) => entry.namespace !== namespace)
+    .map(({ index, entry }) => ({
+      object: `${runLayout(runUrl).ledger}/${recordName(index)}`,
+      message: `says that the run is of the namespace ${entry.namespace}; its workflow is in ${namespace}`,
+    }));
+}
+
+/** How far a chain goes as far as its workflow was told: everything up to there is under a digest that Temporal keeps. */
+function knownRecords({ appends, statusTip }: HistoryFacts, folder: string | null): number {
+  const told = appends.filter((append) => append.folder === folder).map(({ tip }) => tip.records);
+  return Math.max(0, ...told, folder === null ? (statusTip?.records ?? 0) : 0);
+}
+
+/** Runs whose history has expired: the server does not know them, but what they wrote is before what it was told. */
+function expiredIn(run: GatheredRun, facts: HistoryFacts): string[] {
+  const known = knownRecords(facts, null);
+  const before = run.chain.links.filter(({ index }) => index <= known);
+  const writers = new Set(before.map(({ record }) => (record === null ? null : runIdOf(record.id))));
+  return facts.unknown.filter((runId) => writers.has(runId));
+}
+
+/** What the janitor writes for a run that was cut: the ends of the stages that were under way, and the run's. */
+const CUT: ReadonlySet<string> = new Set(['TERMINATED', 'TIMED_OUT']);
+const OPEN: ReadonlySet<string> = new Set(['RUNNING', 'PAUSED', 'CONTINUED_AS_NEW']);
+
+/** Behind what the workflow was told stands only what it is about to be told, and what the janitor has found. */
+function strangeRecords(run: GatheredRun, facts: HistoryFacts): Difference[] {
+  const { newest } = facts;
+  const known = knownRecords(facts, null);
+  return run.chain.links
+    .filter(({ index, record }) => index > known && record !== null && !isExpected(run, newest, record))
+    .map(({ index, record }) => ({
+      object: `${runLayout(run.runUrl).ledger}/${recordName(index)}`,
+      message: `stands behind record ${known}, the last that the workflow wrote, and is by ${runIdOf(record?.id ?? '') ?? 'nobody'}`,
+    }));
+}
+
+function isExpected(run: GatheredRun, newest: HistoryFacts['newest'], record: LedgerRecord): boolean {
+  if (newest?.runId !== runIdOf(record.id)) return false;
+  if (OPEN.has(newest.status)) return true;
+  return CUT.has(newest.status) && isOfJanitor(run, record);
+}
+
+/** The end of a run, or of a stage that nothing had ended before. */
+function isOfJanitor({ chain }: GatheredRun, { id, index, entry }: LedgerRecord): boolean {
+  if (entry.type === 'run-ended') return id.endsWith('#cut');
+  if (entry.type !== 'stage-ended' || entry.artifacts.length > 0) return false;
+  const { folder } = entry;
+  const before = [...recordsOf(chain, 'stage-started'), ...recordsOf(chain, 'stage-ended')]
+    .filter((one) => one.entry.folder === folder && one.index < index)
+    .toSorted((a, b) => b.index - a.index)[0]?.entry;
+  const wasOpen =
+    before?.type === 'stage-started' || before?.result === 'parked' || before?.result === 'paused';
+  return wasOpen && id.endsWith(`#cut-${folder}`);
+}
+
+/** Nobody writes into a stage's chain but the attempts that its workflow asked for. */
+function strangeAttempts(run: GatheredRun, facts: HistoryFacts, complete: boolean): Difference[] {
+  return run.stages.flatMap(({ folder, url, chain }) => {
+    const own = facts.attempts.filter((one) => one.folder === folder);
+    if (own.length === 0 && !complete) return [];
+    const owners = new Set(own.map(({ owner }) => owner));
+    const known = knownRecords(facts, folder);
+    return chain.links
+      .filter(({ index, record }) => index > known && record !== null && !owners.has(ownerOf(record.id)))
+      .map(({ index, record }) => ({
+        object: `${stageLayout(url).ledger}/${recordName(index)}`,
+        message: `stands behind record ${known}, the last that the stage’s workflow was told of, and is by ${ownerOf(record?.id ?? '')}, which it never asked for`,
+      }));
+  });
+}
+
+function ownerOf(recordId: string): string {
+  return recordId.split('#')[0] ?? '';
 }
 
 function summary({ runIds, appends, updates, children, statusTip }: HistoryFacts): string {
@@ -173,15 +272,4 @@ function childDifferences(run: GatheredRun, { children }: HistoryFacts, complete
       message: `records the start of ${entry.folder}; no history has started it`,
     }));
   return [...unrecorded, ...invented];
-}
-
-/** Nobody writes into a run's chain but its workflow. */
-function writerDifferences(run: GatheredRun, { runIds }: HistoryFacts, complete: boolean): Difference[] {
-  if (!complete) return [];
-  return runIdsInLedger(run.chain)
-    .filter((runId) => !runIds.includes(runId))
-    .map((runId) => ({
-      object: runLayout(run.runUrl).ledger,
-      message: `has records of the workflow run ${runId}, which the server does not know`,
-    }));
 }

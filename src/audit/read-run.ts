@@ -22,7 +22,7 @@ import { parseJson } from '../store/object-store.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { mapConcurrently } from '../store/transfer.js';
 import type { Difference } from './audit-data.js';
-import { recordsOf } from './gathered.js';
+import { nameIn, recordsOf } from './gathered.js';
 import type {
   GatheredAttempt,
   GatheredCommit,
@@ -57,8 +57,15 @@ class RunReader {
     for (const folder of await this.store.folders(layout.stages)) folders.add(folder);
     const stages: GatheredStage[] = [];
     for (const folder of [...folders].sort()) stages.push(await this.#stage(folder, layout.stage(folder)));
-    const run = owner?.workflowId ?? this.runUrl.split('/').at(-1) ?? '';
-    return { run, runUrl: this.runUrl, owner, recipe, chain, stages, unreadable: this.#unreadable };
+    return {
+      run: nameIn(this.runUrl),
+      runUrl: this.runUrl,
+      owner,
+      recipe,
+      chain,
+      stages,
+      unreadable: this.#unreadable,
+    };
   }
 
   async #chain(chainUrl: string): Promise<CheckedChain> {

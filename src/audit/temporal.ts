@@ -7,15 +7,20 @@ import { z } from 'zod';
 import { OPERATOR_ACTIONS } from '../domain/operator-actions.js';
 import { ledgerTipSchema } from '../domain/status.js';
 import type { LedgerTip } from '../domain/status.js';
-import type { HistoryAppend, HistoryChild, HistoryFacts, HistoryUpdate } from './history.js';
+import type { HistoryAppend, HistoryAttempt, HistoryChild, HistoryFacts, HistoryUpdate } from './history.js';
 
 /** How long a worker may take to answer the status query. */
 const QUERY_MS = 10_000;
+const GRPC_NOT_FOUND = 5;
 
 type HistoryEvent = NonNullable<Awaited<ReturnType<WorkflowHandle['fetchHistory']>>['events']>[number];
 
+/** Form of a workflow run's id. No server has ever given another one. */
+const RUN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /**
  * Everything of a run that histories and its status tell. Read it before the ledger: then the ledger has what is told here.
+ * @param run name of the run: the workflow that is asked, whatever the run's own objects say
  * @param runIds runs of the workflow that the ledger names; those that the server lists are read too
  */
 export async function readHistory(
@@ -25,15 +30,20 @@ export async function readHistory(
 ): Promise<HistoryFacts> {
   const reader = new HistoryReader(client, run);
   const statusTip = await reader.statusTip();
+  const newest = await reader.newest();
   const known = new Set(runIds);
   const query = `WorkflowId = "${run}"`;
   for await (const { runId } of client.workflow.list({ query })) known.add(runId);
-  const expired: string[] = [];
+  if (newest !== null) known.add(newest.runId);
+  const unknown: string[] = [];
   const read: string[] = [];
-  for (const runId of known) ((await reader.readRun(runId)) ? read : expired).push(runId);
+  for (const runId of known) ((await reader.readRun(runId)) ? read : unknown).push(runId);
   return {
+    namespace: client.options.namespace,
     runIds: read,
-    expired,
+    unknown,
+    newest,
+    attempts: reader.attempts,
     appends: reader.appends,
     updates: [...reader.updates.values()].flatMap(asUpdate),
     children: reader.children,
@@ -49,6 +59,7 @@ interface SeenUpdate {
   completed: boolean;
 }
 
+const attemptInputSchema = z.object({ owner: z.string() });
 const saidSchema = z.object({ actor: z.string(), reason: z.string() });
 
 function asUpdate({ id, where, request, accepted, completed }: SeenUpdate): HistoryUpdate[] {
@@ -59,6 +70,7 @@ function asUpdate({ id, where, request, accepted, completed }: SeenUpdate): Hist
 
 class HistoryReader {
   readonly appends: HistoryAppend[] = [];
+  readonly attempts: HistoryAttempt[] = [];
   /** By run and id. */
   readonly updates = new Map<string, SeenUpdate>();
   readonly children: HistoryChild[] = [];
@@ -77,6 +89,17 @@ class HistoryReader {
       return z.object({ ledger: ledgerTipSchema }).parse(answer).ledger;
     } catch {
       return null;
+    }
+  }
+
+  /** The workflow's newest run; null: the server has none. */
+  async newest(): Promise<HistoryFacts['newest']> {
+    try {
+      const { runId, status } = await this.client.workflow.getHandle(this.run).describe();
+      return { runId, status: status.name };
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError || isGrpcNotFound(error)) return null;
+      throw error;
     }
   }
 
@@ -107,19 +130,28 @@ class HistoryReader {
       next = null;
       for (const event of events) {
         this.#takeAppend(event, folder, where);
+        this.#takeAttempt(event, folder);
         const continued = event.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId;
         if (typeof continued === 'string' && continued !== '') next = continued;
       }
     }
   }
 
+  /** null: the server has no such run. Its client tells that as gRPC does, and not by an error of its own. */
   async #events(workflowId: string, runId: string): Promise<readonly HistoryEvent[] | null> {
+    if (!RUN_ID.test(runId)) return null;
     try {
       return (await this.client.workflow.getHandle(workflowId, runId).fetchHistory()).events ?? [];
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return null;
+      if (error instanceof WorkflowNotFoundError || isGrpcNotFound(error)) return null;
       throw error;
     }
+  }
+
+  /** An attempt that a stage's workflow has asked for, by its owner token. */
+  #takeAttempt({ activityTaskScheduledEventAttributes: scheduled }: HistoryEvent, folder: string): void {
+    const input = attemptInputSchema.safeParse(decode(scheduled?.input?.payloads?.[0]));
+    if (input.success) this.attempts.push({ folder, owner: input.data.owner });
   }
 
   /** Answers of activities and of local ones (markers) that are a tip, or hold one as `ledger`. */
@@ -164,4 +196,8 @@ function decode(payload: Payload | null | undefined): unknown {
   } catch {
     return undefined;
   }
+}
+
+function isGrpcNotFound(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === GRPC_NOT_FOUND;
 }

@@ -27,13 +27,13 @@ async function longhaul(...args: readonly string[]) {
 }
 
 describe('longhaul audit', () => {
-  it('audits a run by its name, without a Temporal server, and exits with 0', async () => {
+  it('audits a run by its name, without a Temporal server, and exits with 3: that is not checked', async () => {
     const { stdout, exitCode } = await longhaul('r');
-    expect(stdout).toContain('Verified: nothing differs. Not checked: Temporal.');
+    expect(stdout).toContain('Not verified: nothing differs, as far as was checked. Not checked: Temporal.');
     expect(stdout).toMatch(
       /–  Temporal +the history was not read: No Temporal server answers at 127\.0\.0\.1:1/,
     );
-    expect(exitCode).toBe(0);
+    expect(exitCode).toBe(3);
   });
 
   it('exits with 1 when something differs, and names it', async () => {
@@ -51,22 +51,22 @@ describe('longhaul audit', () => {
     expect(JSON.parse(stdout)).toMatchObject({
       schema: 'longhaul.audit/1',
       run: 'r',
-      verdict: 'verified',
+      verdict: 'not-checked',
       level: 'quick',
       state: 'completed',
     });
-    expect(exitCode).toBe(0);
+    expect(exitCode).toBe(3);
   });
 
   it('says in one sentence that there is no such run, or that the store did not answer', async () => {
     const none = await longhaul('nobody', '--offline');
     expect([none.stderr, none.exitCode]).toEqual([
       `There is no run at ${under.current.run.runUrl.replace(/r$/, 'nobody')}.`,
-      1,
+      2,
     ]);
     environment['LONGHAUL_S3_BUCKET'] = 'no-such-bucket';
     const { stderr, exitCode } = await longhaul('r', '--offline');
     expect(stderr).toMatch(/^The audit was broken off, which says nothing about the run\. .*NoSuchBucket$/);
-    expect(exitCode).toBe(1);
+    expect(exitCode).toBe(2);
   });
 });

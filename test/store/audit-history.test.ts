@@ -39,11 +39,18 @@ describe('the Temporal history is compared while it is there', () => {
     where: `temporal:r/${RUN_ID}`,
   };
   const facts = (change: Partial<HistoryFacts> = {}): HistoryFacts => ({
+    namespace: 'default',
     runIds: [RUN_ID],
-    expired: [],
+    unknown: [],
+    newest: { runId: RUN_ID, status: 'COMPLETED' },
+    attempts: ['03-stage-1/1', '03-stage-1/2', '03-stage-1/3', '04-evaluation/1'].map((attempt) => {
+      const [folder = '', number = ''] = attempt.split('/');
+      return { folder, owner: `default/r/${folder}/${RUN_ID}/${number}` };
+    }),
     appends: [
       { folder: null, tip: run.run.tip, where: `temporal:r/${RUN_ID}` },
       { folder: '03-stage-1', tip: run.training.tip, where: `temporal:r/03-stage-1/x` },
+      { folder: '04-evaluation', tip: run.evaluation.tip, where: `temporal:r/04-evaluation/x` },
     ],
     updates: [update],
     children: ['01-curation', '03-stage-1', '04-evaluation'].map((folder) => ({
@@ -59,7 +66,7 @@ describe('the Temporal history is compared while it is there', () => {
     expect(differences(found)).toEqual([]);
     expect(checkNamed(found, 'Temporal')).toMatchObject({
       state: 'verified',
-      summary: 'the history of 1 run: 2 appends, 1 update, 3 stages, and the tip that the workflow keeps',
+      summary: 'the history of 1 run: 3 appends, 1 update, 3 stages, and the tip that the workflow keeps',
     });
   });
 
@@ -77,7 +84,7 @@ describe('the Temporal history is compared while it is there', () => {
     ]);
     const byHistory = differences(await audit('full', facts({ statusTip: null })));
     expect(byHistory[0]).toMatch(
-      /^Temporal: ledger\/000014\.json was rewritten.*\(by temporal:r\/0199-run\)$/,
+      /^Temporal: ledger\/000014\.json was rewritten.*\(by temporal:r\/01993c5e.*\)$/,
     );
   });
 
@@ -105,33 +112,111 @@ describe('the Temporal history is compared while it is there', () => {
     ]);
   });
 
-  it('records of a workflow run that the server does not know', async () => {
-    expect(
-      differences(await audit('full', facts({ runIds: ['another'], appends: [], updates: [update] }))),
-    ).toEqual([`Temporal: ledger has records of the workflow run ${RUN_ID}, which the server does not know`]);
-  });
-
   it('what has expired is not missed, and said', async () => {
     const gone = facts({
       runIds: [],
-      expired: [RUN_ID],
+      unknown: [RUN_ID],
+      newest: null,
       appends: [],
       updates: [],
       children: [],
       statusTip: null,
     });
     const found = await audit('full', gone);
-    expect(found.verdict).toBe('verified');
+    expect(found.verdict).toBe('not-checked');
     expect(checkNamed(found, 'Temporal')).toMatchObject({
       state: 'not-checked',
-      summary: 'the history has expired: audited from the object store alone',
+      summary: 'the namespace default has no history of r (any more): audited from the object store alone',
     });
     const half = await audit(
       'full',
-      facts({ runIds: ['second'], expired: [RUN_ID], updates: [], children: [], appends: [] }),
+      facts({ runIds: ['second'], unknown: [RUN_ID], updates: [], children: [], attempts: [] }),
     );
     expect(differences(half)).toEqual([]);
     expect(checkNamed(half, 'Temporal').notes).toEqual([`the history of run ${RUN_ID} has expired`]);
+  });
+
+  it('another namespace than the one that has the workflow', async () => {
+    expect(differences(await audit('full', facts({ namespace: 'other' })))).toEqual([
+      'Temporal: ledger/000001.json says that the run is of the namespace default; its workflow is in other',
+    ]);
+  });
+});
+
+describe('nothing stands behind what a workflow wrote last', () => {
+  const invented = '01993c5e-dead-7000-8000-000000000009';
+  const known = (status: string, change: Partial<HistoryFacts> = {}): HistoryFacts => ({
+    namespace: 'default',
+    runIds: [RUN_ID],
+    unknown: [],
+    newest: { runId: RUN_ID, status },
+    attempts: [],
+    appends: [
+      { folder: null, tip: run.run.tip, where: `temporal:r/${RUN_ID}` },
+      { folder: '03-stage-1', tip: run.training.tip, where: 'temporal:r/03-stage-1/x' },
+      { folder: '04-evaluation', tip: run.evaluation.tip, where: 'temporal:r/04-evaluation/x' },
+    ],
+    updates: [],
+    children: [],
+    statusTip: run.run.tip,
+    ...change,
+  });
+  const temporal = (found: Audit): string[] =>
+    differences(found).filter((one) => one.startsWith('Temporal: ') && one.includes('stands behind'));
+
+  it.each(['COMPLETED', 'FAILED', 'TERMINATED', 'RUNNING'])(
+    'no record of an invented workflow run (%s)',
+    async (status) => {
+      const facts = known(status, { unknown: [invented] });
+      await run.run.add(500, action('pause'), `default/r/${invented}#1`);
+      expect(temporal(await audit('full', facts))).toEqual([
+        `Temporal: ledger/000015.json stands behind record 14, the last that the workflow wrote, and is by ${invented}`,
+      ]);
+    },
+  );
+
+  it.each(['COMPLETED', 'TERMINATED'])(
+    'no record under the closed workflow’s own id (%s)',
+    async (status) => {
+      const facts = known(status);
+      await run.run.add(500, action('pause'));
+      expect(temporal(await audit('full', facts))).toHaveLength(1);
+    },
+  );
+
+  it('no end of a stage in the janitor’s name that had ended', async () => {
+    const facts = known('TERMINATED');
+    const ended = { type: 'stage-ended', folder: '03-stage-1', result: 'cancelled' } as const;
+    await run.run.add(
+      500,
+      { ...ended, why: 'the run was cut off', chain: run.training.tip, artifacts: [] },
+      `default/r/${RUN_ID}#cut-03-stage-1`,
+    );
+    expect(temporal(await audit('full', facts))).toHaveLength(1);
+  });
+
+  it('the janitor’s record of a run that was cut is expected, and so is what an open workflow is about to be told', async () => {
+    const cut = known('TERMINATED');
+    const why = 'terminated by somebody; recorded by the janitor';
+    await run.run.add(500, { type: 'run-ended', state: 'terminated', why }, `default/r/${RUN_ID}#cut`);
+    expect(temporal(await audit('full', cut))).toEqual([]);
+    expect(
+      temporal(await audit('full', { ...cut, newest: { runId: RUN_ID, status: 'COMPLETED' } })),
+    ).toHaveLength(1);
+    expect(temporal(await audit('full', { ...cut, newest: { runId: RUN_ID, status: 'RUNNING' } }))).toEqual(
+      [],
+    );
+  });
+
+  it('no record in a stage’s chain of an attempt that its workflow never asked for', async () => {
+    const facts = known('RUNNING');
+    const adopted = { type: 'stage-adopted', why: 'forged', digest: run.model.digest } as const;
+    await run.training.add(500, adopted, 'default/r/03-stage-1/eve/9#adopted');
+    expect(temporal(await audit('full', facts))).toEqual([
+      expect.stringContaining(
+        'ledger/000007.json stands behind record 6, the last that the stage’s workflow was told of, and is by default/r/03-stage-1/eve/9',
+      ),
+    ]);
   });
 });
 
@@ -163,7 +248,9 @@ describe('what a person reads', () => {
       /✗ 23:51:01 03-stage-1 attempt 2 from 00000020-0001-\w+: hang after 1 min 40 s · at step 25/,
     );
     expect(lines).toContain('✓ 03-stage-1 identical (2 attempts); 1 attempt left none');
-    expect(lines.at(-1)).toBe('✓ Verified: nothing differs. Not checked: Temporal.');
+    expect(lines.at(-1)).toBe(
+      '– Not verified: nothing differs, as far as was checked. Not checked: Temporal.',
+    );
   });
 
   it('lists every difference under its check', async () => {

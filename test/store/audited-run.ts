@@ -35,10 +35,16 @@ import { commitCheckpoint, freshPrefix } from './support.js';
 
 const START = Date.UTC(2026, 0, 5, 23, 50);
 /** Workflow run that the records are of. */
-export const RUN_ID = '0199-run';
+export const RUN_ID = '01993c5e-0000-7000-8000-000000000001';
 
 /** An instant so many seconds after the run began. */
 const at = (seconds: number): string => new Date(START + seconds * 1000).toISOString();
+
+/** A run's records are numbered; those of an attempt have its owner token. */
+function idOf(owner: string, index: number, entry: LedgerEntry): string {
+  if (entry.type !== 'attempt-opened' && entry.type !== 'attempt-ended') return `${owner}#${index}`;
+  return `${owner}/${entry.epoch}#${entry.type === 'attempt-opened' ? 'opened' : 'ended'}`;
+}
 
 /** Writes one chain, record after record, at instants of its own. */
 export class ChainWriter {
@@ -55,13 +61,13 @@ export class ChainWriter {
     return this.#tip;
   }
 
-  /** Appends an entry, so many seconds after the run began. */
-  async add(seconds: number, entry: LedgerEntry): Promise<void> {
+  /** Appends an entry, so many seconds after the run began, under an id of its own if need be. */
+  async add(seconds: number, entry: LedgerEntry, id?: string): Promise<void> {
     const index = this.#tip.records + 1;
     const bytes = encodeRecord({
       schema: 'longhaul.ledger/1',
       index,
-      id: `${this.owner}#${index}`,
+      id: id ?? idOf(this.owner, index, entry),
       previous: this.#tip.tip,
       at: at(seconds),
       entry,
@@ -76,6 +82,7 @@ export interface AuditedRun {
   readonly runUrl: string;
   readonly run: ChainWriter;
   readonly training: ChainWriter;
+  readonly evaluation: ChainWriter;
   readonly stageUrl: string;
   readonly commit: HeadCommit;
   readonly datasetUrl: string;
@@ -146,10 +153,10 @@ export async function writeRun(store: ObjectStore): Promise<AuditedRun> {
     artifacts: bumped,
   });
   const stageUrl = layout.stage('03-stage-1');
-  const training = new ChainWriter(store, stageLayout(stageUrl).ledger, `default/r/03-stage-1/${RUN_ID}/1`);
+  const training = new ChainWriter(store, stageLayout(stageUrl).ledger, `default/r/03-stage-1/${RUN_ID}`);
   const inputs = { stageUrl, base, dataset, config, recipeDigest };
   const { commit, model } = await trainStage(store, run, training, inputs);
-  await evaluateStage(store, run, layout.stage('04-evaluation'), { ...inputs, model });
+  const evaluation = await evaluateStage(store, run, layout.stage('04-evaluation'), { ...inputs, model });
   await run.add(400, { type: 'stage-started', folder: '05-report', kind: 'report', title: 'Report' });
   const report = await writeObject(store, layout.report, '<html>');
   const written: Artifact[] = [{ kind: 'report', ...report }];
@@ -166,6 +173,7 @@ export async function writeRun(store: ObjectStore): Promise<AuditedRun> {
     runUrl,
     run,
     training,
+    evaluation,
     stageUrl,
     commit,
     datasetUrl: dataset.url.replace('/manifest.json', ''),
@@ -266,14 +274,14 @@ async function evaluateStage(
   run: ChainWriter,
   stageUrl: string,
   inputs: StageInputs & { readonly model: ModelRef },
-): Promise<void> {
+): Promise<ChainWriter> {
   const folder = '04-evaluation';
   const layout = stageLayout(stageUrl);
   await createEmptyHead(store, stageUrl);
   const bytes = encodeJson(await evaluateSpec({ ...inputs, stageUrl }));
   await store.create(layout.spec, bytes);
   await run.add(300, { type: 'stage-started', folder, kind: 'evaluation', title: 'Evaluation' });
-  const chain = new ChainWriter(store, layout.ledger, `default/r/${folder}/${RUN_ID}/1`);
+  const chain = new ChainWriter(store, layout.ledger, `default/r/${folder}/${RUN_ID}`);
   const epoch = await claimFor(store, stageUrl, 1);
   await chain.add(300, opened(1, null, '', 'the first', { revision: 0, digest: sha256(bytes) }));
   const results = await writeObject(store, layout.results, '{}');
@@ -289,6 +297,7 @@ async function evaluateStage(
   await chain.add(400, ended(1, 'done', { step: 90, seconds, wallSeconds: 100, tokens: 0 }));
   const artifacts: Artifact[] = [{ kind: 'results', ...results }];
   await run.add(400, { type: 'stage-ended', folder, result: 'done', why: '', chain: chain.tip, artifacts });
+  return chain;
 }
 
 /** An operator's action. */

@@ -277,6 +277,37 @@ describe('a ledger that was rewritten as a whole', () => {
   });
 });
 
+describe('a record that was forged behind what the workflow wrote last', () => {
+  it.each([randomUUID(), 'no-run-id', '01993c5e-dead-7000-8000-00000000000g'])(
+    'is found, whichever workflow run it is said to be of: %s',
+    async (runId) => {
+      await withRun(new RecordedActivities(), async (handle) => {
+        await handle.result();
+        const { workflowId } = handle;
+        const chainUrl = runLayout(runUrl(workflowId)).ledger;
+        const forged = { type: 'run-ended', state: 'completed', why: 'forged' } as const;
+        const id = `default/${workflowId}/${runId}#1`;
+        const after = { records: 0, tip: null };
+        const { index } = await appendRecord(store, chainUrl, { id, after, entry: forged });
+        const { runId: own } = await handle.describe();
+        const facts = await readHistory(environment.client, workflowId, [own, runId]);
+        expect(facts).toMatchObject({ runIds: [own], unknown: [runId], newest: { runId: own } });
+        const { state, differences } = checkHistory(await readRun(store, runUrl(workflowId)), facts);
+        expect(state).toBe('different');
+        expect(differences.map(({ message }) => message)).toEqual([
+          `stands behind record ${index - 1}, the last that the workflow wrote, and is by ${runId}`,
+        ]);
+      });
+    },
+  );
+
+  it('is nothing that a server tells of which knows no such run', async () => {
+    const run = `unknown-${randomUUID()}`;
+    const facts = await readHistory(environment.client, run, [randomUUID()]);
+    expect(facts).toMatchObject({ runIds: [], newest: null, statusTip: null, appends: [] });
+  });
+});
+
 /** Resets a run to one of its workflow tasks. */
 async function reset(handle: Run, to = 1): Promise<Run> {
   const { runId } = await handle.describe();

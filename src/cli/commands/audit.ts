@@ -22,6 +22,9 @@ interface AuditOptions {
   readonly all?: true;
 }
 
+const EXIT_CODES = { verified: 0, different: 1, 'not-checked': 3 } as const;
+/** Nothing was found out about the run. */
+const BROKEN_OFF = 2;
 /** Characters per line where the output is no terminal. */
 const WIDTH = 120;
 
@@ -30,7 +33,7 @@ export function addAuditCommand(program: Command): void {
   program
     .command('audit')
     .description(
-      'Print what happened to a run, and verify its ledger and everything it made; exit code 1: something differs',
+      'Print what happened to a run, and verify its ledger and everything it made; exit code 1: something differs; 3: nothing differs, but not everything was checked',
     )
     .argument('<run>', 'name of the run, or the s3:// URL of its prefix')
     .option(
@@ -61,11 +64,14 @@ async function audit(run: string, options: AuditOptions): Promise<void> {
       const width = process.stdout.isTTY ? process.stdout.columns : WIDTH;
       for (const line of auditLines(found, { all: options.all === true, width })) console.log(colored(line));
     }
-    if (found.verdict === 'different') process.exitCode = 1;
+    process.exitCode = EXIT_CODES[found.verdict];
   } catch (error) {
-    if (error instanceof NoSuchRunError) throw new UserError(error.message);
+    if (error instanceof NoSuchRunError) throw new UserError(error.message, BROKEN_OFF);
     if (isStoreError(error))
-      throw new UserError(`The audit was broken off, which says nothing about the run. ${error.message}`);
+      throw new UserError(
+        `The audit was broken off, which says nothing about the run. ${error.message}`,
+        BROKEN_OFF,
+      );
     throw error;
   } finally {
     progress.close();
@@ -73,16 +79,15 @@ async function audit(run: string, options: AuditOptions): Promise<void> {
   }
 }
 
-/** What the server that the run's prefix names still knows of it. A server that can't be reached is no difference. */
+/** What the configured server still knows of the run, in the configured namespace. One that can't be reached is no difference. */
 async function historyOf(
   config: Config,
-  { run, namespace, runIds }: RunIdentity,
+  { run, runIds }: RunIdentity,
   offline: boolean,
 ): ReturnType<AuditInput['history']> {
   if (offline) return { unavailable: 'not asked: audited from the object store alone' };
-  const temporal = { ...config.temporal, namespace: namespace ?? config.temporal.namespace };
   try {
-    return await withClient({ ...config, temporal }, (client) => readHistory(client, run, runIds));
+    return await withClient(config, (client) => readHistory(client, run, runIds));
   } catch (error) {
     const why = firstLine(messageOf(error));
     return { unavailable: `the history was not read: ${why}` };
