@@ -17,6 +17,12 @@ const recordBase = {
   finishedAt: instantSchema,
 };
 
+/**
+ * Why prompt and answer fill less than 97 % of the length: one pair more would not fit; other questions of the context take
+ * more tokens than this one.
+ */
+export const SHORTFALLS = ['next-pair-too-long', 'shorter-question'] as const;
+
 /** One finished sample. */
 export const evaluationRecordSchema = z.discriminatedUnion('task', [
   z.strictObject({
@@ -24,6 +30,10 @@ export const evaluationRecordSchema = z.discriminatedUnion('task', [
     task: z.enum(['kv-recall', 'needle']),
     depth: z.number().min(0).max(1),
     promptTokens: z.int().positive(),
+    shortfall: z
+      .enum(SHORTFALLS)
+      .optional()
+      .describe('Why prompt and answer fill less than 97 % of the length; left out where they fill it'),
     promptDigest: digestSchema.describe('SHA-256 of the prompt’s token ids as little-endian uint32'),
     expected: z.string(),
     output: z.string(),

@@ -1,14 +1,15 @@
 /** What the run found, in plain sentences made from the numbers alone. */
 import type { Verdict } from '../domain/statistics.js';
-import { length, percent, plural } from './format.js';
+import { length, percent, plural, tokenRange } from './format.js';
 import { baseOf, recallComparison, recallLengths, recallOf } from './look-up.js';
-import type { Comparison, ReportData, ReportModel } from './report-data.js';
+import type { Comparison, RecallScore, ReportData, ReportModel } from './report-data.js';
 
 const TASK = 'kv-recall';
 
 /** Two models' exact recall at one length, and the verdict on their difference. */
 interface Contest {
   readonly lengthTokens: number;
+  readonly promptTokens: RecallScore['promptTokens'];
   readonly model: number;
   readonly against: number;
   readonly verdict: Verdict;
@@ -34,6 +35,7 @@ function contest(
   if (own === undefined || other === undefined || compared === undefined) return undefined;
   return {
     lengthTokens,
+    promptTokens: own.promptTokens,
     model: own.exactMatch.mean,
     against: other.exactMatch.mean,
     verdict: compared.verdict,
@@ -52,6 +54,11 @@ function judged(verdict: Verdict): string {
   }
 }
 
+/** "4K tokens (prompts of 4,092 tokens)": a length, and how long what was asked really is. */
+function lengthAsked({ lengthTokens, promptTokens }: Contest, unit: ' tokens' | ''): string {
+  return `${length(lengthTokens)}${unit} (prompts of ${tokenRange(promptTokens)})`;
+}
+
 /** "4 times the length the base was trained on", where that is so. */
 function reach(lengthTokens: number, trained: number | null): string {
   if (trained === null || lengthTokens <= trained) return '';
@@ -65,7 +72,7 @@ function leadingContest(contests: readonly Contest[]): Contest | undefined {
 }
 
 function leadSentence(lead: Contest, model: ReportModel, base: ReportModel): string {
-  const where = `At ${length(lead.lengthTokens)} tokens${reach(lead.lengthTokens, base.trainedLengthTokens)}`;
+  const where = `At ${lengthAsked(lead, ' tokens')}${reach(lead.lengthTokens, base.trainedLengthTokens)}`;
   const scores = `${model.label} answers ${percent(lead.model)} of the key-value questions exactly and the base ${percent(lead.against)}`;
   return `${where} ${scores}: ${judged(lead.verdict)}.`;
 }
@@ -73,8 +80,8 @@ function leadSentence(lead: Contest, model: ReportModel, base: ReportModel): str
 function otherSentence(others: readonly Contest[]): string[] {
   if (others.length === 0) return [];
   const parts = others.map(
-    ({ lengthTokens, model, against, verdict }) =>
-      `at ${length(lengthTokens)} it is ${percent(model)} against ${percent(against)} (${judged(verdict)})`,
+    (other) =>
+      `at ${lengthAsked(other, '')} it is ${percent(other.model)} against ${percent(other.against)} (${judged(other.verdict)})`,
   );
   const text = parts.join('; ');
   return [`${text.charAt(0).toUpperCase()}${text.slice(1)}.`];

@@ -73,6 +73,12 @@ export function instant(at: string): string {
   return `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
 }
 
+/** "4,089 tokens", "4,089 to 4,092 tokens". */
+export function tokenRange(range: { readonly fewest: number; readonly most: number }): string {
+  const { fewest, most } = range;
+  return fewest === most ? plural(most, 'token') : `${integer(fewest)} to ${plural(most, 'token')}`;
+}
+
 /** Seconds between two instants; null when one is missing. */
 export function secondsBetween(from: string | null, to: string | null): number | null {
   return from === null || to === null ? null : (Date.parse(to) - Date.parse(from)) / 1000;

@@ -32,6 +32,22 @@ export function recallOf(
   );
 }
 
+/** Fewest and most tokens of all models' prompts on a task at a length; undefined when none was measured. */
+export function promptTokensAt(
+  data: ReportData,
+  task: RecallTask,
+  lengthTokens: number,
+): RecallScore['promptTokens'] | undefined {
+  const ranges = data.scores.recall
+    .filter((score) => score.task === task && score.lengthTokens === lengthTokens)
+    .map((score) => score.promptTokens);
+  if (ranges.length === 0) return undefined;
+  return {
+    fewest: Math.min(...ranges.map(({ fewest }) => fewest)),
+    most: Math.max(...ranges.map(({ most }) => most)),
+  };
+}
+
 /** The comparison of two models on a recall task; undefined when they share no samples. */
 export function recallComparison(
   data: ReportData,

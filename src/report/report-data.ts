@@ -47,6 +47,9 @@ export const recallScoreSchema = z.strictObject({
   model: z.string(),
   task: z.enum(['kv-recall', 'needle']),
   lengthTokens: z.int().positive(),
+  promptTokens: z
+    .strictObject({ fewest: z.int().positive(), most: z.int().positive() })
+    .describe('Tokens that prompts really had, answers not counted'),
   exactMatch: estimateSchema.describe('Share of questions answered exactly'),
   answerLogProbability: estimateSchema.describe('Mean log-probability of the right answer, nats per answer'),
   depths: z

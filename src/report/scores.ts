@@ -78,6 +78,11 @@ function depthsOf(records: readonly RecallRecord[]): RecallScore['depths'] {
     .sort((a, b) => a.depth - b.depth);
 }
 
+function promptTokensOf(records: readonly RecallRecord[]): RecallScore['promptTokens'] {
+  const tokens = records.map((record) => record.promptTokens);
+  return { fewest: Math.min(...tokens), most: Math.max(...tokens) };
+}
+
 function recallScores(records: readonly RecallRecord[]): RecallScore[] {
   const groups = groupBy(records, (record) => `${record.target} ${record.task} ${record.lengthTokens}`);
   return [...groups].flatMap(([name, group]) => {
@@ -89,7 +94,9 @@ function recallScores(records: readonly RecallRecord[]): RecallScore[] {
     );
     if (first === undefined || exactMatch === undefined || answerLogProbability === undefined) return [];
     const { target, task, lengthTokens } = first;
-    return [{ model: target, task, lengthTokens, exactMatch, answerLogProbability, depths: depthsOf(group) }];
+    const promptTokens = promptTokensOf(group);
+    const depths = depthsOf(group);
+    return [{ model: target, task, lengthTokens, promptTokens, exactMatch, answerLogProbability, depths }];
   });
 }
 

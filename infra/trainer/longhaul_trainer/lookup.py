@@ -12,9 +12,9 @@ the very form of the pairs:
 
 Precisely: `{`, newline; the pairs `"key":"value"` joined by comma and newline; newline, `}`, newline; then each
 question's `"key":"value"` followed by a newline. No spaces anywhere. Keys and values are words of `lookup_words.json`,
-each a single token of the bundled tokenizer; no word is both. Keys are distinct within a table; in tables of more pairs
-than there are keys they are two of them joined by `_`. Values are drawn independently and may repeat. A prompt stops
-right before the value: `"length":"`; its answer is the value.
+each a single token of the bundled tokenizer; no word is both. Keys are distinct within a table; where a table needs more
+keys than there are words, all of its keys are two of them joined by `_`. Values are drawn independently and may repeat.
+A prompt stops right before the value: `"length":"`; its answer is the value.
 
 TypeScript (src/curation/lookups.ts) renders the same text; tests/fixtures/lookup.json holds pairs, questions and
 texts that both must reproduce.
@@ -45,21 +45,25 @@ class Segment:
     answer: bool
 
 
-def make_pairs(count: int, rng: random.Random) -> list[Pair]:
-    """`count` pairs with distinct keys, at most the square of the number of words."""
-    return [(_key(number, count), rng.choice(VALUES)) for number in _numbers(count, rng)]
+MOST_KEY_WORDS = 2
+"""Words that a key is joined of, at most."""
 
 
-def _numbers(count: int, rng: random.Random) -> list[int]:
-    words = len(KEYS)
-    return rng.sample(range(words if count <= words else words**2), count)
+def key_count(key_words: int) -> int:
+    """How many keys of so many words there are."""
+    return len(KEYS) ** key_words
 
 
-def _key(number: int, count: int) -> str:
-    if count <= len(KEYS):
-        return KEYS[number]
-    first, second = divmod(number, len(KEYS))
-    return f"{KEYS[first]}_{KEYS[second]}"
+def make_pairs(count: int, rng: random.Random, key_words: int | None = None) -> list[Pair]:
+    """`count` pairs with distinct keys of `key_words` words; by default of as few as give so many keys."""
+    words = key_words or (1 if count <= len(KEYS) else MOST_KEY_WORDS)
+    return [(_key(number, words), rng.choice(VALUES)) for number in rng.sample(range(key_count(words)), count)]
+
+
+def _key(number: int, key_words: int) -> str:
+    """Key `number` of those with so many words."""
+    digits = [number // key_count(place) % len(KEYS) for place in reversed(range(key_words))]
+    return "_".join(KEYS[digit] for digit in digits)
 
 
 def make_questions(pairs: Sequence[Pair], count: int, rng: random.Random) -> list[Pair]:
@@ -91,6 +95,11 @@ def segments(pairs: Sequence[Pair], questions: Sequence[Pair]) -> list[Segment]:
 def prompt(pairs: Sequence[Pair], key: str) -> str:
     """The text before the value of `key`: the table and the question up to the value's opening quote."""
     return f'{render_table(pairs)}"{key}":"'
+
+
+def question(key: str, value: str) -> str:
+    """A question with its answer, as it follows a table."""
+    return f'"{key}":"{value}'
 
 
 def at_depth(pairs: Sequence[Pair], depth: float) -> Pair:

@@ -26,7 +26,7 @@ from .contracts import (
 from .errors import DataFailure
 from .generate import Context, Question, token_losses
 from .model import Precision
-from .recall import Prompt, kv_recall_prompts, needle_prompts, shared_length
+from .recall import Prompt, kv_recall_prompts, needle_prompts, require_filled, shared_length
 from .records import Record, Task
 
 CLOSING_TOKENS = 1
@@ -113,6 +113,7 @@ class RecallUnit:
     def measure(self, subject: Subject, key: str, wanted: set[str], rows: RowReader) -> Iterator[Record]:
         """The context is read once for all of `wanted`."""
         prompts = self._prompts(subject.encoder, rows)
+        require_filled(prompts, self._task.length_tokens)
         shared = shared_length(prompts)
         chosen = [(s, p) for s, p in zip(self.samples, prompts, strict=True) if s in wanted]
         context = Context(subject.model, prompts[0].tokens[:shared], subject.precision)
@@ -131,6 +132,7 @@ class RecallUnit:
                 task=self._task.task,
                 depth=prompt.depth,
                 prompt_tokens=len(prompt.tokens),
+                shortfall=prompt.shortfall,
                 prompt_digest=prompt.digest(),
                 expected=prompt.expected,
                 output=output,

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from . import lookup
+from .contracts import Shortfall
 from .errors import DataFailure, UserFailure
 
+MIN_FILL = 0.97
+"""Share of a task's length that prompt and answer fill at least, or say why not."""
+SAMPLED_PAIRS = 64
+"""Pairs from whose tokens it is guessed how many fit."""
 NEAREST_LINE_TOKENS = 64
 """How far from its depth a needle may lie so that it starts on a line of its own."""
 
@@ -45,6 +50,13 @@ class Prompt:
     tokens: tuple[int, ...]
     answer: tuple[int, ...]
     expected: str
+    shortfall: Shortfall | None = None
+    """Why prompt and answer fill less than MIN_FILL of the length; None where they don't."""
+
+    @property
+    def total(self) -> int:
+        """Tokens of prompt and answer."""
+        return len(self.tokens) + len(self.answer)
 
     def digest(self) -> str:
         """SHA-256 of the tokens as little-endian uint32."""
@@ -61,6 +73,24 @@ def shared_length(prompts: Sequence[Prompt]) -> int:
     return len(first)
 
 
+def _say_why_short(prompts: Sequence[Prompt], length_tokens: int, why: Shortfall) -> list[Prompt]:
+    """The prompts, those that fill too little of the length marked with the reason."""
+    return [replace(prompt, shortfall=why) if prompt.total < MIN_FILL * length_tokens else prompt for prompt in prompts]
+
+
+def require_filled(prompts: Sequence[Prompt], length_tokens: int) -> None:
+    """A score at a length is one at that length: every prompt and answer fill it, or say why they don't.
+
+    Raises UserFailure for one that is longer, or shorter without a reason.
+    """
+    for prompt in prompts:
+        has = f"prompt and answer have {prompt.total} tokens"
+        if prompt.total > length_tokens:
+            raise UserFailure(f"{has}, more than {length_tokens}")
+        if prompt.total < MIN_FILL * length_tokens and prompt.shortfall is None:
+            raise UserFailure(f"{has}, less than {MIN_FILL:.0%} of {length_tokens}, and nothing says why")
+
+
 # --- key-value recall -------------------------------------------------------------------------------------------------
 
 
@@ -69,33 +99,74 @@ def kv_recall_prompts(
 ) -> list[Prompt]:
     """One prompt per depth about one table, as large as fits `length_tokens` with question and answer.
 
-    Raises UserFailure when not even two pairs fit.
+    Its keys have as few words as give enough of them. Raises UserFailure when not even two pairs fit.
     """
     name = f"kv-recall {length_tokens} {seed} {context}"
-    count = _estimated_pairs(encoder, length_tokens, name)
-    while count >= 2:
-        pairs = lookup.make_pairs(count, random.Random(name))
-        prompts = [_table_prompt(encoder, pairs, depth) for depth in depths]
-        excess = max(len(prompt.tokens) + len(prompt.answer) for prompt in prompts) - length_tokens
-        if excess <= 0:
+    for key_words in range(1, lookup.MOST_KEY_WORDS + 1):
+        most = min(lookup.key_count(key_words), length_tokens)
+        tables = _Tables(encoder, depths, lookup.make_pairs(most, random.Random(name), key_words))
+        count = tables.largest(length_tokens)
+        if count == 0:
+            raise UserFailure(f"kv-recall: no table fits {length_tokens} tokens")
+        prompts = tables.prompts(count)
+        if max(prompt.total for prompt in prompts) > length_tokens:  # a question's tokens depend on the text before it
+            prompts = tables.prompts(count - 1)
+        prompts = _say_why_short(prompts, length_tokens, "next-pair-too-long")
+        if count < most or all(prompt.shortfall is None for prompt in prompts):
             return prompts
-        count -= 1 + excess * count // length_tokens
-    raise UserFailure(f"kv-recall: no table fits {length_tokens} tokens")
+    raise UserFailure(f"kv-recall: a table of every key there is leaves much of {length_tokens} tokens empty")
 
 
-def _estimated_pairs(encoder: Encoder, length_tokens: int, name: str) -> int:
-    """How many pairs should fit, from the tokens of single lines: a little more than do, never many fewer.
+@dataclass(frozen=True)
+class _Tables:
+    """Tables of the first few of `pairs`, asked at every depth."""
 
-    Tables of more pairs than there are words have longer keys, and so other lines.
+    encoder: Encoder
+    depths: Sequence[float]
+    pairs: Sequence[lookup.Pair]
+
+    def prompts(self, count: int) -> list[Prompt]:
+        """The questions about the first `count` pairs."""
+        return [_table_prompt(self.encoder, self.pairs[:count], depth) for depth in self.depths]
+
+    def tokens(self, count: int) -> int:
+        """Tokens of the longest question about the first `count` pairs, with its answer."""
+        pairs = self.pairs[:count]
+        asked = (lookup.at_depth(pairs, depth) for depth in self.depths)
+        key, value = max(asked, key=lambda pair: len(self.encoder.encode(lookup.question(*pair))))
+        return len(self.encoder.begin) + len(self.encoder.encode(lookup.prompt(pairs, key) + value))
+
+    def largest(self, length_tokens: int) -> int:
+        """The most pairs, at least two, that fit with question and answer; 0 when there are none."""
+        few, most = 2, len(self.pairs)
+        first, some = self.tokens(few), min(SAMPLED_PAIRS, most)
+        if most < few or first > length_tokens:
+            return 0
+        per_pair = (self.tokens(some) - first) / max(1, some - few)
+
+        def better(count: int, tokens: int) -> int:
+            return max(few, min(most, count + int((length_tokens - tokens) / per_pair)))
+
+        guess = better(few, first)
+        guess = better(guess, self.tokens(guess))
+        return largest_fitting(lambda count: self.tokens(count) <= length_tokens, guess, few, most)
+
+
+def largest_fitting(fits: Callable[[int], bool], guess: int, low: int, most: int) -> int:
+    """The largest count up to `most` that fits, where `low` fits and whatever doesn't fit has none above it that does.
+
+    Searches outwards from `guess`, in steps that double until the answer is enclosed.
     """
-    count = 0
-    for most in (len(lookup.KEYS), max(length_tokens, len(lookup.KEYS) + 1)):
-        pairs = lookup.make_pairs(most, random.Random(name))[:256]
-        tokens = sum(len(encoder.encode(f'"{key}":"{value}",\n')) for key, value in pairs)
-        count = int(1.02 * length_tokens * len(pairs) / tokens) + 2
-        if count <= len(lookup.KEYS):
-            return count
-    return count
+    high, step, count = most + 1, 1, guess
+    while high - low > 1:
+        if not low < count < high:
+            count = (low + high) // 2
+        if fits(count):
+            low, count = count, count + step
+        else:
+            high, count = count, count - step
+        step *= 2
+    return low
 
 
 def _table_prompt(encoder: Encoder, pairs: Sequence[lookup.Pair], depth: float) -> Prompt:
@@ -132,10 +203,11 @@ def needle_prompts(
     if len(text) < room:
         raise DataFailure(f"needle: a row of {len(haystack)} tokens is too short for {length_tokens}")
     body = _hide(encoder, text[:room], needles, depths)
-    return [
+    prompts = [
         Prompt(depth, (*encoder.begin, *body, *asked), answer, value)
         for depth, (_, value), (asked, answer) in zip(depths, pairs, questions, strict=True)
     ]
+    return _say_why_short(prompts, length_tokens, "shorter-question")
 
 
 def _needle_question(encoder: Encoder, pair: lookup.Pair) -> tuple[tuple[int, ...], tuple[int, ...]]:

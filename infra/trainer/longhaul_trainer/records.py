@@ -27,7 +27,7 @@ from .store import Store
 Record = RecallRecord | HeldOutLossRecord
 Task = KvRecallTask | NeedleTask | HeldOutLossTask
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever the same settings would give other prompts or scores: old records then stand for nothing."""
 
 _WRITERS = 4

@@ -6,7 +6,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
 from longhaul_trainer.export import model_files
 from longhaul_trainer.generate import token_losses
 from longhaul_trainer.job import Evaluated, Job
+from longhaul_trainer.recall import Prompt
 from longhaul_trainer.store import Store, sha256_digest
 from longhaul_trainer.tokenizer import save_tokenizer, train_tokenizer
 from protocol_support import RECIPE, claim
@@ -212,6 +213,30 @@ class TestResults:
             if record.task != "held-out-loss":
                 answers[record.target].append(record.answer_log_probability)
         assert answers["base"] != answers["base-theta"]
+
+    def test_every_prompt_fills_its_length_or_says_why(self, world: World) -> None:
+        job = world.job(spec := world.spec())
+        evaluate.run(spec, job)
+        recall = [record for record in world.results(job).records if record.task != "held-out-loss"]
+        assert len(recall) == 2 * 2 * 2 * 3
+        for record in recall:
+            filled = record.prompt_tokens + record.answer_tokens
+            assert filled <= LENGTH
+            assert (filled < 0.97 * LENGTH) == (record.shortfall is not None)
+
+    @pytest.mark.parametrize("task", ["kv_recall_prompts", "needle_prompts"])
+    def test_a_prompt_that_leaves_its_length_empty_is_refused(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, task: str
+    ) -> None:
+        original = getattr(measure, task)
+
+        def shorter(encoder: Any, length: int, *arguments: Any) -> list[Prompt]:
+            return [replace(prompt, shortfall=None) for prompt in original(encoder, length * 3 // 4, *arguments)]
+
+        monkeypatch.setattr(measure, task, shorter)
+        spec = world.spec()
+        with pytest.raises(UserFailure, match=f"less than 97% of {LENGTH}, and nothing says why"):
+            evaluate.run(spec, world.job(spec))
 
     def test_loss_buckets_add_up_to_the_plain_loss(self, world: World) -> None:
         job = world.job(spec := world.spec())

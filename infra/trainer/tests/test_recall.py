@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
+from longhaul_trainer import lookup
 from longhaul_trainer.errors import DataFailure, UserFailure
-from longhaul_trainer.recall import Prompt, kv_recall_prompts, needle_prompts, shared_length
+from longhaul_trainer.measure import TextEncoder
+from longhaul_trainer.recall import (
+    Prompt,
+    kv_recall_prompts,
+    largest_fitting,
+    needle_prompts,
+    require_filled,
+    shared_length,
+)
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 DEPTHS = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
@@ -122,3 +135,100 @@ class TestSharedLength:
 
     def test_ends_where_prompts_differ(self) -> None:
         assert shared_length([Prompt(0, (1, 2, 3, 4), (5,), "x"), Prompt(1, (1, 2, 9, 4), (5,), "y")]) == 2
+
+
+# --- with tokenizers as models have them ------------------------------------------------------------------------------
+
+TOKENIZERS = {
+    "base-tiny": "models/base-tiny/tokenizer.json",
+    "gpt2-style": "test/unit/curation/fixtures/tokenizers/gpt2-style.json",
+    "llama3-style": "test/unit/curation/fixtures/tokenizers/llama3-style.json",
+}
+LENGTHS = [*range(256, 3900, 728), *range(3900, 6101, 200), 4096, 4300, 6144, 8192]
+"""Up to 8,192, dense where tables run out of keys of one word."""
+
+
+@lru_cache
+def real_encoder(name: str) -> TextEncoder:
+    return TextEncoder(Tokenizer.from_file(str(REPOSITORY / TOKENIZERS[name])), begin=0)
+
+
+def fills(prompts: Sequence[Prompt], length: int) -> None:
+    """The promise about every prompt."""
+    for prompt in prompts:
+        total = len(prompt.tokens) + len(prompt.answer)
+        assert total <= length
+        assert total >= 0.97 * length or prompt.shortfall is not None
+        assert prompt.shortfall is None or total < 0.97 * length
+    require_filled(prompts, length)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+class TestRealTokenizers:
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_every_table_fills_its_length_and_none_could_be_longer(self, name: str, length: int) -> None:
+        encoder = real_encoder(name)
+        prompts = kv_recall_prompts(encoder, length, DEPTHS, 42, 0)
+        fills(prompts, length)
+        table = encoder.decode(prompts[0].tokens).split("}\n")[0]
+        keys = re.findall(r'"(\w+)":', table)
+        assert len({key.count("_") for key in keys}) == 1  # one width for all
+        assert len(set(keys)) == len(keys)
+        spare = length - max(prompt.total for prompt in prompts)
+        assert spare < 16 or set(keys) == set(lookup.KEYS)
+
+    @pytest.mark.parametrize("length", LENGTHS)
+    def test_every_needle_prompt_fills_its_length(self, name: str, length: int) -> None:
+        encoder = real_encoder(name)
+        text = encoder.encode("It was a dark and stormy night;\n" * (length // 5))[:length]
+        fills(needle_prompts(encoder, length, DEPTHS, 42, 0, text), length)
+
+
+def test_at_4k_the_shipped_tokenizer_fits_817_pairs() -> None:
+    encoder = real_encoder("base-tiny")
+    for context in range(3):
+        for prompt in kv_recall_prompts(encoder, 4096, DEPTHS, 42, context):
+            assert encoder.decode(prompt.tokens).count(":") == 817 + 1
+            assert len(prompt.tokens) + len(prompt.answer) == 4093
+
+
+class TestShortPrompts:
+    class LongPairs(CharacterEncoder):
+        """Every value takes a hundred tokens: lines are too coarse to fill a short length."""
+
+        def encode(self, text: str) -> list[int]:
+            return CharacterEncoder.encode(self, re.sub(r'(?<=":")(\w)(?=\w*"\n?)', lambda found: found[1] * 100, text))
+
+    def test_say_why(self) -> None:
+        prompts = kv_recall_prompts(self.LongPairs(), 560, DEPTHS, 7, 0)
+        assert {prompt.shortfall for prompt in prompts} == {"next-pair-too-long"}
+        fills(prompts, 560)
+
+    def test_are_refused_without_a_reason_and_beyond_the_length(self) -> None:
+        (prompt,) = kv_recall_prompts(CharacterEncoder(), 1000, [0.5], 7, 0)
+        require_filled([prompt], 1000)
+        with pytest.raises(UserFailure, match="less than 97% of 1100, and nothing says why"):
+            require_filled([prompt], 1100)
+        with pytest.raises(UserFailure, match="more than 900"):
+            require_filled([prompt], 900)
+
+    def test_are_refused_when_there_are_no_more_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lookup, "KEYS", lookup.KEYS[:3])
+        with pytest.raises(UserFailure, match="every key there is leaves much of 1000 tokens empty"):
+            kv_recall_prompts(CharacterEncoder(), 1000, DEPTHS, 7, 0)
+
+
+class TestSearch:
+    @pytest.mark.parametrize("most", [2, 3, 7, 100, 835])
+    def test_finds_the_largest_that_fits_from_any_guess(self, most: int) -> None:
+        for limit in {2, 3, most // 2, most - 1, most} - {0, 1}:
+            for guess in (-5, 0, 2, limit - 3, limit, limit + 1, most, 10 * most):
+                asked: list[int] = []
+
+                def fits(count: int, limit: int = limit, asked: list[int] = asked) -> bool:
+                    asked.append(count)
+                    return count <= limit
+
+                assert largest_fitting(fits, guess, 2, most) == min(limit, most)
+                assert all(2 < count <= most for count in asked)
+                assert len(asked) <= 2 * max(1, most).bit_length() + 2

@@ -3,10 +3,11 @@ import { intervalChart } from '../charts/interval-chart.js';
 import { legend } from '../charts/series.js';
 import { estimateCell, folded, gap, GAP_CELL, section, table, verdictTag } from '../elements.js';
 import { findings } from '../findings.js';
-import { decimal, length, percent, plural, theta } from '../format.js';
+import { decimal, length, percent, plural, theta, tokenRange } from '../format.js';
 import {
   baseOf,
   modelsWithRecall,
+  promptTokensAt,
   RECALL_TASKS,
   recallComparison,
   recallLengths,
@@ -95,9 +96,11 @@ function samplesNote(data: ReportData, task: RecallTask): string {
   const counts = recallLengths(data, task).flatMap((tokens) => {
     const score = data.scores.recall.find((one) => one.task === task && one.lengthTokens === tokens);
     if (score === undefined) return [];
-    return `${plural(score.exactMatch.samples, 'question')} about ${plural(score.exactMatch.clusters, 'context')} at ${length(tokens)}`;
+    const asked = `${plural(score.exactMatch.samples, 'question')} about ${plural(score.exactMatch.clusters, 'context')}`;
+    const range = promptTokensAt(data, task, tokens);
+    return `${asked} at ${length(tokens)}${range === undefined ? '' : `, prompts of ${tokenRange(range)}`}`;
   });
-  return `Per model: ${counts.join(', ')}. Intervals hold ${percent(data.scores.confidence)} of the time; verdicts compare with the base on the same questions.`;
+  return `Per model: ${counts.join('; ')}. Intervals hold ${percent(data.scores.confidence)} of the time; verdicts compare with the base on the same questions.`;
 }
 
 function taskPart(data: ReportData, task: RecallTask, name: string): Content {

@@ -8,6 +8,7 @@ import {
   plural,
   scientific,
   theta,
+  tokenRange,
 } from '../../../src/report/format.js';
 
 describe('numbers for people', () => {
@@ -40,6 +41,10 @@ describe('numbers for people', () => {
 
   it('count things and name instants in UTC', () => {
     expect([plural(1, 'context'), plural(8, 'context')]).toEqual(['1 context', '8 contexts']);
+    expect([tokenRange({ fewest: 4092, most: 4092 }), tokenRange({ fewest: 990, most: 1021 })]).toEqual([
+      '4,092 tokens',
+      '990 to 1,021 tokens',
+    ]);
     expect(instant('2026-11-24T05:34:10.123Z')).toBe('2026-11-24 05:34:10 UTC');
   });
 });

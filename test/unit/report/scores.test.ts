@@ -23,6 +23,7 @@ describe('recall scores', () => {
     const own = recallRecords('stage-2', 1024);
     const right = own.filter(({ exactMatch }) => exactMatch).length;
     expect(score?.exactMatch).toMatchObject({ mean: right / own.length, samples: own.length, clusters: 12 });
+    expect(score?.promptTokens).toEqual({ fewest: 1016, most: 1016 });
     expect(score?.depths.map(({ depth, samples }) => [depth, samples])).toEqual(
       [0, 0.25, 0.5, 0.75, 1].map((depth) => [depth, 12]),
     );

@@ -66,6 +66,7 @@ from .evaluation import (
     LossBucket,
     RecallRecord,
     ResultTarget,
+    Shortfall,
 )
 from .events import (
     CommitEvent,
@@ -200,6 +201,7 @@ __all__ = [
     "Schedule",
     "SecondsByLabel",
     "Shard",
+    "Shortfall",
     "SourceCount",
     "StepEvent",
     "StepWindow",
