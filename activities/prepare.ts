@@ -10,7 +10,13 @@ import type { Recipe } from '../src/domain/recipe-schema.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { rootLayout, runLayout } from '../src/store/layout.js';
-import { publishModel, readModelManifest } from '../src/store/models.js';
+import {
+  modelFiles,
+  publishModel,
+  readModelFile,
+  readModelManifest,
+  weightsProblem,
+} from '../src/store/models.js';
 import { UnsafeStoreError, probeConditionalWrites } from '../src/store/race-probe.js';
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
@@ -91,11 +97,12 @@ async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promi
 
 /** A Hugging Face folder, wherever it is. */
 interface Folder {
+  /** A file that is the model's own. */
   read(name: string): Promise<Uint8Array>;
+  /** Names of the files that are the model's own. */
+  names(): Promise<readonly string[]>;
   /** The folder in the object store, put there if it isn't. */
   store(rootUrl: string): Promise<ModelRef>;
-  /** What `store` finds there and doesn't make. */
-  readonly given: readonly string[];
 }
 
 function baseFolderOf({ store, modelsFolder }: PrepareDependencies, { base: { model } }: Recipe): Folder {
@@ -104,8 +111,8 @@ function baseFolderOf({ store, modelsFolder }: PrepareDependencies, { base: { mo
       const folder = join(modelsFolder, model.name);
       return {
         read: (name) => readFile(join(folder, name)),
+        names: () => modelFiles(folder),
         store: (rootUrl) => publishModel(store, { rootUrl, name: model.name, folder, origin: 'base' }),
-        given: [],
       };
     }
     case 's3':
@@ -118,16 +125,20 @@ function tokenizerFolderOf({ store }: PrepareDependencies, { tokenizer }: Recipe
   return tokenizer.source === 'base' ? null : storedFolder(store, tokenizer.url);
 }
 
+/** A folder in an object store holds what its manifest lists, and nothing else that lies there. */
 function storedFolder(store: ObjectStore, url: string): Folder {
-  const read = async (name: string): Promise<Uint8Array> => (await store.get(`${url}/${name}`)).data;
+  const open = async () => {
+    const { data } = await store.get(`${url}/manifest.json`);
+    const ref = { url, digest: sha256(data) };
+    return { ref, manifest: await readModelManifest(store, ref) };
+  };
   return {
-    read,
-    store: async () => {
-      const ref = { url, digest: sha256(await read('manifest.json')) };
-      await readModelManifest(store, ref);
-      return ref;
+    read: async (name) => {
+      const { ref, manifest } = await open();
+      return readModelFile(store, ref, manifest, name);
     },
-    given: ['manifest.json'],
+    names: async () => (await open()).manifest.files.map((file) => file.path),
+    store: async () => (await open()).ref,
   };
 }
 
@@ -135,24 +146,28 @@ async function checkFolders(base: Folder, tokenizer: Folder | null, recipe: Reci
   const checkVocabulary = async (folder: Folder) =>
     checkTokenizer(await folder.read('tokenizer.json'), recipe);
   return [
-    ...(await problemsIn('base.model', base, async () => [
+    ...(await problemsIn('base.model', async () => [
       ...checkConfig(await base.read('config.json'), recipe),
+      ...(await checkWeights(base)),
       ...(tokenizer === null ? await checkVocabulary(base) : []),
     ])),
-    ...(tokenizer === null
-      ? []
-      : await problemsIn('tokenizer.url', tokenizer, () => checkVocabulary(tokenizer))),
+    ...(tokenizer === null ? [] : await problemsIn('tokenizer.url', () => checkVocabulary(tokenizer))),
   ];
 }
 
+async function checkWeights(base: Folder): Promise<Problem[]> {
+  const problem = await weightsProblem(await base.names(), (name) => base.read(name));
+  return problem === null ? [] : [{ path: 'base.model', message: problem }];
+}
+
 /** What a check finds; a folder that lacks something, or can't be read, is a problem as well. */
-async function problemsIn(path: string, folder: Folder, check: () => Promise<Problem[]>): Promise<Problem[]> {
+async function problemsIn(path: string, check: () => Promise<Problem[]>): Promise<Problem[]> {
   try {
-    for (const name of folder.given) await folder.read(name);
     return await check();
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    if (!missing && !isStoreError(error, 'not-found', 'access-denied', 'wrong-address')) throw error;
+    const refusing = ['not-found', 'access-denied', 'wrong-address', 'invalid-object'] as const;
+    if (!missing && !isStoreError(error, ...refusing)) throw error;
     const accepted =
       'a Hugging Face folder that can be read, with the manifest.json of its files if it is in a store';
     return [{ path, message: error.message, accepted }];

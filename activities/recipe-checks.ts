@@ -7,7 +7,9 @@ import type { DocumentSource, SourceRoots } from '../src/curation/sources/index.
 import { loadTokenizer } from '../src/curation/tokenizer.js';
 import type { Problem } from '../src/domain/problem.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
+import { ropeScalingOf } from '../src/domain/rope.js';
 import type { FileSource } from '../src/domain/sources.js';
+import { walk } from '../src/domain/walk.js';
 import { isStoreError, translateError } from '../src/store/errors.js';
 import { parseUrl } from '../src/store/layout.js';
 import type { ObjectStore } from '../src/store/object-store.js';
@@ -23,7 +25,7 @@ const configSchema = z.looseObject({
   tie_word_embeddings: z.boolean().default(false),
   max_position_embeddings: z.int(),
   rope_theta: z.number().optional(),
-  rope_parameters: z.looseObject({ rope_theta: z.number() }).optional(),
+  rope_parameters: z.looseObject({ rope_theta: z.number().optional() }).nullish(),
 });
 
 /** The bucket of a prefix must be there and readable with the worker's credentials. */
@@ -47,8 +49,9 @@ export async function checkBucket(store: ObjectStore, rootUrl: string): Promise<
   }
 }
 
-/** The model's config must be what the recipe says it is. */
-export function checkConfig(json: Uint8Array, { base }: Recipe): Problem[] {
+/** The model's config must be what the recipe says it is, and its RoPE one that the recipe's bumps reckon with. */
+export function checkConfig(json: Uint8Array, recipe: Recipe): Problem[] {
+  const { base } = recipe;
   const parsed = configSchema.safeParse(parseJson(json));
   if (!parsed.success)
     return [{ path: 'base.model', message: 'its config.json is not that of a Llama model' }];
@@ -65,13 +68,41 @@ export function checkConfig(json: Uint8Array, { base }: Recipe): Problem[] {
     ['ropeTheta', base.ropeTheta, config.rope_parameters?.rope_theta ?? config.rope_theta],
     ['lengthTokens', base.lengthTokens, config.max_position_embeddings],
   ];
-  return compared
+  const differences = compared
     .filter(([, said, is]) => said !== is)
     .map(([path, said, is]) => ({
       path: `base.${path}`,
       message: `the recipe says ${String(said)}, the model’s config.json ${String(is)}`,
       accepted: String(is),
     }));
+  return [...differences, ...checkScaling(config, recipe)];
+}
+
+/** A scaling of RoPE stays where the base stays, and goes only if the recipe says so. */
+function checkScaling(config: unknown, recipe: Recipe): Problem[] {
+  const scaling = ropeScalingOf(config);
+  if (scaling === null || recipe.base.ropeScaling === 'drop') return [];
+  const changes = basesChanged(recipe);
+  if (changes.length === 0) return [];
+  return [
+    {
+      path: 'base.ropeScaling',
+      message: `the model’s config.json scales RoPE (${scaling}), and these change its base, for which dynamic NTK’s suggestion reckons with no scaling: ${changes.join(', ')}`,
+      accepted:
+        '"drop", which takes the scaling out where the base changes, or stages that keep base and length',
+    },
+  ];
+}
+
+/** Paths of what gives a model another RoPE base or length. */
+function basesChanged(recipe: Recipe): string[] {
+  return walk(recipe).flatMap((step) => {
+    if (step.kind === 'rope-bump') return [`stages.${step.stage}.ropeTheta`];
+    if (step.kind !== 'evaluation') return [];
+    return step.targets
+      .filter(({ ropeTheta }) => ropeTheta !== undefined)
+      .map(({ name }) => `evaluations.${step.evaluation}.targets.${name}.ropeTheta`);
+  });
 }
 
 /** The tokenizer must have the recipe's vocabulary, and Llama-3's special tokens. */

@@ -5,6 +5,7 @@ import type {
   DatasetRef,
   Digest,
   EvaluateSpec,
+  EvaluationTarget,
   EvaluationTask,
   ModelRef,
   TrainSpec,
@@ -69,6 +70,7 @@ export function trainSpec(step: TrainingStep, inputs: Inputs): TrainSpec {
     seed: inputs.recipe.seed,
     checkpoints: settings.checkpoints,
     ...numerics(inputs.recipe),
+    ...(inputs.recipe.export === undefined ? {} : { export: inputs.recipe.export }),
   };
 }
 
@@ -80,7 +82,7 @@ export function evaluateSpec(step: EvaluationStep, inputs: Inputs): EvaluateSpec
     targets: step.targets.map(({ name, source, ropeTheta }) => ({
       name,
       model: modelOf(source, inputs),
-      ...(ropeTheta === undefined ? {} : { ropeTheta }),
+      ...(ropeTheta === undefined ? {} : { ropeTheta, ...scaling(inputs.recipe) }),
     })),
     tasks: step.tasks.flatMap(({ name, settings }) => tasksOf(name, settings, inputs)),
   };
@@ -116,6 +118,11 @@ function configOf(step: TrainingStep, inputs: Inputs): ConfigRef {
 function numerics({ execution }: Recipe): Pick<TrainSpec, 'numerics'> {
   const { spikeFactor, spikeWindowSteps } = execution.numerics;
   return spikeFactor === null ? {} : { numerics: { spikeFactor, spikeWindowSteps } };
+}
+
+/** Where the base changes, a scaling of RoPE goes as it does in a bump. */
+function scaling({ base }: Recipe): Pick<EvaluationTarget, 'ropeScaling'> {
+  return base.ropeScaling === undefined ? {} : { ropeScaling: base.ropeScaling };
 }
 
 function modelOf(source: ModelSource, inputs: Inputs): ModelRef {

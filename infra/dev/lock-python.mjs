@@ -26,3 +26,5 @@ function lock(name, constraints) {
 
 lock('requirements', []);
 lock('requirements-dev', ['-c', 'requirements.txt']);
+// What is laid over the environment for one test; the rest of its needs are there already.
+lock('tests/transformers-4.46', ['--no-deps', '--no-annotate']);

@@ -64,9 +64,16 @@ export const partSchema = z.strictObject({
   sha256: digestSchema,
 });
 
+/** A path below a prefix: parts between slashes, none of them empty, "." or "..". */
+const FILE_NAME =
+  /^(?:(?:[^./\\\p{Cc}]|\.[^./\\\p{Cc}]|\.\.[^/\\\p{Cc}])[^/\\\p{Cc}]*)(?:\/(?:[^./\\\p{Cc}]|\.[^./\\\p{Cc}]|\.\.[^/\\\p{Cc}])[^/\\\p{Cc}]*)*$/u;
+
 /** A stored file: its name below the manifest's prefix, its size and the digests of its parts. */
 export const storedFileSchema = z.strictObject({
-  path: z.string().min(1).describe("Name relative to the manifest's prefix"),
+  path: z
+    .string()
+    .regex(FILE_NAME, 'expected a path below the prefix, without "." and ".." in it')
+    .describe("Name relative to the manifest's prefix"),
   bytes: z.int().nonnegative(),
   parts: z.array(partSchema).min(1).describe('In order of offset, covering the file'),
 });

@@ -62,7 +62,7 @@ export const trainSpecSchema = z.strictObject({
     .strictObject({ url: objectUrlSchema, digest: digestSchema })
     .describe('The config.json to train with (RoPE base and max_position_embeddings already set)'),
   tokenizer: modelRefSchema.describe(
-    'Folder with tokenizer.json and tokenizer_config.json, copied into the export',
+    'Folder with tokenizer.json and tokenizer_config.json, taken over into the export with the chat template and the stops of generation_config.json',
   ),
   data: z.strictObject({
     dataset: datasetRefSchema,
@@ -110,6 +110,12 @@ export const trainSpecSchema = z.strictObject({
     })
     .optional()
     .describe('When a loss counts as a spike, which ends the attempt before the update; absent: never'),
+  export: z
+    .strictObject({
+      weights: z.enum(['float32', 'bfloat16']).describe('Element type that the weights are saved in'),
+    })
+    .optional()
+    .describe('How the trained model is published; absent: as float32'),
 });
 export type TrainSpec = z.infer<typeof trainSpecSchema>;
 
@@ -152,8 +158,14 @@ export const evaluationTargetSchema = z.strictObject({
     .positive()
     .optional()
     .describe('Overrides the config: "base, theta changed" baselines'),
+  ropeScaling: z
+    .literal('drop')
+    .optional()
+    .describe('drop: the config’s scaling of RoPE (llama3, yarn, linear, …) is taken out; absent: it stays'),
   maxPositionEmbeddings: z.int().positive().optional(),
 });
+
+export type EvaluationTarget = z.infer<typeof evaluationTargetSchema>;
 
 /** An evaluation job. Each finished sample is one create-only record, so a resumed job repeats none. */
 export const evaluateSpecSchema = z.strictObject({

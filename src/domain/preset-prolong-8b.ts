@@ -138,6 +138,7 @@ export const PROLONG_8B = {
     },
   },
   runtime: { device: 'cuda', precision: 'bfloat16', strict: false, threads: 8 },
+  export: { weights: 'bfloat16' },
   execution: {
     ...DEFAULT_EXECUTION,
     graceSeconds: 120,

@@ -55,6 +55,12 @@ const baseSchema = z
       .describe('Where the weights are'),
     architecture: architectureSchema,
     ropeTheta: z.number().positive().describe('RoPE base the model was trained with (Table 9: 5e5)'),
+    ropeScaling: z
+      .literal('drop')
+      .optional()
+      .describe(
+        'For a model whose config.json scales RoPE besides (llama3, yarn, linear, …): "drop" takes that out wherever the base changes. Absent: such a model keeps its RoPE, and a change of its base is refused',
+      ),
     lengthTokens: lengthSchema.describe(
       'Longest sequence the model was trained on, tokens ("8K" or an integer)',
     ),
@@ -92,6 +98,14 @@ const dataSchema = z
       .describe('Share of unreadable or empty files a source may have; above it, curation fails'),
   })
   .describe('Texts to train and evaluate on');
+
+const exportSchema = z
+  .strictObject({
+    weights: z
+      .enum(['float32', 'bfloat16'])
+      .describe('Element type the weights are saved in; master weights and checkpoints stay float32'),
+  })
+  .describe('How trained models are published');
 
 const mixSchema = z.strictObject({
   domain: nameSchema.describe('A key of data.sources'),
@@ -368,6 +382,9 @@ export const recipeSchema = z
     tasks: z.record(nameSchema, taskSchema).describe('Evaluation tasks by name'),
     evaluations: z.record(nameSchema, evaluationSchema).describe('Evaluations by name'),
     runtime: runtimeSchema,
+    export: exportSchema
+      .optional()
+      .describe('How trained models are published; absent: in float32, bit for bit what was trained'),
     execution: executionSchema,
     cost: costSchema,
   })

@@ -11,8 +11,30 @@ export const ropeBumpSchema = z.strictObject({
   targetLengthTokens: z.int().positive().describe('Longest sequence afterwards: max_position_embeddings'),
   lengthRatio: z.number().positive().describe('Target length by old length'),
   suggestion: z.number().positive().describe('Dynamic NTK’s base for that ratio'),
+  ropeScaling: z
+    .literal('drop')
+    .optional()
+    .describe('drop: a scaling of RoPE in the config is taken out, as the suggestion reckons with none'),
 });
 export type RopeBump = z.infer<typeof ropeBumpSchema>;
+
+const scalingSchema = z.looseObject({ rope_type: z.string().optional(), type: z.string().optional() });
+const scaledConfigSchema = z.looseObject({
+  rope_scaling: scalingSchema.nullish(),
+  rope_parameters: scalingSchema.nullish(),
+});
+
+/**
+ * How a config.json scales RoPE besides its base ("llama3", "yarn", "linear", …), in whichever form `transformers` wrote it; null: it
+ * doesn't, or it is no config.
+ */
+export function ropeScalingOf(config: unknown): string | null {
+  const parsed = scaledConfigSchema.safeParse(config);
+  if (!parsed.success) return null;
+  const places = [parsed.data.rope_scaling, parsed.data.rope_parameters];
+  const types = places.map((place) => place?.rope_type ?? place?.type ?? 'default');
+  return types.find((type) => type !== 'default') ?? null;
+}
 
 /** Width of one attention head, d. */
 export function headWidthOf(architecture: Architecture): number {
@@ -34,6 +56,7 @@ export function ropeBump(change: {
   readonly oldLengthTokens: number;
   readonly sequenceLengthTokens: number;
   readonly headWidth: number;
+  readonly ropeScaling?: 'drop' | undefined;
 }): RopeBump {
   const { oldTheta, newTheta, oldLengthTokens, headWidth } = change;
   const targetLengthTokens = Math.max(oldLengthTokens, change.sequenceLengthTokens);
@@ -46,5 +69,6 @@ export function ropeBump(change: {
     targetLengthTokens,
     lengthRatio,
     suggestion: suggestTheta(oldTheta, lengthRatio, headWidth),
+    ...(change.ropeScaling === undefined ? {} : { ropeScaling: change.ropeScaling }),
   };
 }

@@ -187,6 +187,7 @@ class Walk {
         oldLengthTokens: start.lengthTokens,
         sequenceLengthTokens: stage.sequenceLengthTokens,
         headWidth: headWidthOf(this.#recipe.base.architecture),
+        ropeScaling: this.#recipe.base.ropeScaling,
       }),
     });
     return folder;

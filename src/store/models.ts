@@ -1,9 +1,10 @@
 /** Model folders: Hugging Face files with a `manifest.json` beside them, named by that manifest's digest. */
-import { readdir } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import path from 'node:path';
+import { z } from 'zod';
 import { modelManifestSchema } from '../contracts/index.js';
 import type { ModelManifest, ModelRef } from '../contracts/index.js';
-import { coverageProblem, sha256 } from './digest.js';
+import { coverageProblem, describeBytes, sha256 } from './digest.js';
 import { StoreError } from './errors.js';
 import { rootLayout } from './layout.js';
 import { encodeJson, parseJson } from './object-store.js';
@@ -52,7 +53,7 @@ export async function publishModel(store: ObjectStore, input: PublishModelInput)
 }
 
 /** The model's files in a folder, sorted. @throws StoreError `invalid-object` when it holds no model. */
-async function modelFiles(folder: string): Promise<string[]> {
+export async function modelFiles(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   const names = entries
     .filter((entry) => entry.isFile() && isModelFile(entry.name))
@@ -61,7 +62,40 @@ async function modelFiles(folder: string): Promise<string[]> {
   if (!names.includes('config.json') || !names.some((name) => name.endsWith('.safetensors'))) {
     throw new StoreError('invalid-object', folder, 'is no model: it needs config.json and *.safetensors');
   }
+  const problem = await weightsProblem(names, (name) => readFile(path.join(folder, name)));
+  if (problem !== null) throw new StoreError('invalid-object', folder, problem);
   return names;
+}
+
+const WEIGHTS = 'model.safetensors';
+const WEIGHTS_INDEX = 'model.safetensors.index.json';
+const weightsIndexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+
+/**
+ * What keeps a model's weights from being loaded from its own files alone, null where nothing does: they are in model.safetensors, or
+ * in files of `names` that its index names. What an index names besides is nobody's to read.
+ */
+export async function weightsProblem(
+  names: readonly string[],
+  read: (name: string) => Promise<Uint8Array>,
+): Promise<string | null> {
+  if (names.includes(WEIGHTS)) return null;
+  if (!names.includes(WEIGHTS_INDEX)) return `there is no ${WEIGHTS} and no ${WEIGHTS_INDEX}`;
+  const index = weightsIndexSchema.safeParse(jsonOf(await read(WEIGHTS_INDEX)));
+  const files = index.success ? [...new Set(Object.values(index.data.weight_map))] : [];
+  if (files.length === 0) return `${WEIGHTS_INDEX} has no weight_map from tensors to files`;
+  const others = files.filter((file) => !names.includes(file) || !file.endsWith('.safetensors'));
+  if (others.length === 0) return null;
+  const named = others.slice(0, 5).map((file) => JSON.stringify(file));
+  return `${WEIGHTS_INDEX} names files that are not among the model's own: ${named.join(', ')}`;
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return undefined;
+  }
 }
 
 const MODEL_FILES = new Set([
@@ -85,6 +119,26 @@ export async function readModelManifest(store: ObjectStore, ref: ModelRef): Prom
   const problem = coverageProblem(manifest.files);
   if (problem !== null) throw new StoreError('invalid-object', url, problem);
   return manifest;
+}
+
+/**
+ * One small file of a model, verified against the model's manifest; what that doesn't list is not there.
+ * @throws StoreError `not-found`, `invalid-object`.
+ */
+export async function readModelFile(
+  store: ObjectStore,
+  ref: ModelRef,
+  { files }: ModelManifest,
+  name: string,
+): Promise<Uint8Array> {
+  const url = `${ref.url}/${name}`;
+  const listed = files.find((file) => file.path === name);
+  if (listed === undefined) throw new StoreError('not-found', url, `is not in the model's ${MANIFEST}`);
+  const { data } = await store.get(url);
+  if (JSON.stringify(describeBytes(name, data)) !== JSON.stringify(listed)) {
+    throw new StoreError('invalid-object', url, `is not what the model's ${MANIFEST} says`);
+  }
+  return data;
 }
 
 /** Verifies a model's files: as the store reports them, or byte by byte. @throws StoreError `invalid-object`. */

@@ -74,6 +74,19 @@ describe('a published model is named by what it is', () => {
     expect(await publish()).not.toEqual(ref);
   });
 
+  it.each([
+    ['../model-00001.safetensors'],
+    ['/tmp/model-00001.safetensors'],
+    ['model-00002.safetensors'],
+    ['README.md'],
+  ])('is refused where its index takes weights from %s', async (file) => {
+    await rm(path.join(folder, 'model.safetensors'));
+    await writeFile(path.join(folder, 'model-00001.safetensors'), 'weights');
+    const index = { weight_map: { a: 'model-00001.safetensors', b: file } };
+    await writeFile(path.join(folder, 'model.safetensors.index.json'), JSON.stringify(index));
+    await expect(publish()).rejects.toThrow(`not among the model's own: ${JSON.stringify(file)}`);
+  });
+
   it.each(['config.json', 'model.safetensors'])('is refused without %s', async (name) => {
     await rm(path.join(folder, name));
     await expect(publish()).rejects.toThrow('is no model: it needs config.json and *.safetensors');

@@ -9,7 +9,7 @@ import type { PreparedRun } from '../../activities/prepare.js';
 import { ROOT } from '../../src/cli/environment.js';
 import { digestSchema } from '../../src/contracts/index.js';
 import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
-import { publishModel } from '../../src/store/index.js';
+import { describeBytes, publishModel } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { freshPrefix, useS3Server } from './support.js';
 
@@ -43,6 +43,31 @@ async function prepare(overrides: Readonly<Record<string, unknown>>): Promise<Pr
   return new MockActivityEnvironment().run(prepareRun, input);
 }
 
+/** A model folder at a prefix, with the manifest of its files; `unlisted` lies there besides. */
+async function putFolder(
+  url: string,
+  files: Readonly<Record<string, string | Uint8Array>>,
+  unlisted: Readonly<Record<string, string | Uint8Array>> = {},
+): Promise<void> {
+  for (const [name, data] of Object.entries({ ...files, ...unlisted })) {
+    await store.put(`${url}/${name}`, Buffer.from(data));
+  }
+  const listed = Object.entries(files).map(([name, data]) => describeBytes(name, Buffer.from(data)));
+  const manifest = { schema: 'longhaul.model/1', files: listed, origin: 'a test' };
+  await store.put(`${url}/manifest.json`, Buffer.from(JSON.stringify(manifest)));
+}
+
+/** The bundled model's files, some replaced or (null) left out. */
+async function tinyFiles(changes: Readonly<Record<string, string | null>>) {
+  const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'];
+  const files: Record<string, string | Uint8Array> = {};
+  for (const name of names) files[name] = await readFile(join(modelsFolder, 'base-tiny', name));
+  const changed: Record<string, string | Uint8Array | null> = { ...files, ...changes };
+  return Object.fromEntries(
+    Object.entries(changed).flatMap(([name, data]) => (data === null ? [] : [[name, data]])),
+  );
+}
+
 const refusal = async (overrides: Readonly<Record<string, unknown>>): Promise<string> => {
   const error: unknown = await prepare(overrides).catch((caught: unknown) => caught);
   if (!(error instanceof ApplicationFailure)) throw new Error(`not refused: ${String(error)}`);
@@ -74,8 +99,7 @@ describe('a run takes the tokenizer that its recipe names', () => {
       JSON.parse(await readFile(join(modelsFolder, 'base-tiny', 'tokenizer.json'), 'utf8')),
     );
     const more = { ...whole, added_tokens: [...whole.added_tokens, { id: 2048, content: '<|one-more|>' }] };
-    await store.put(`${url}/manifest.json`, Buffer.from('{}'));
-    await store.put(`${url}/tokenizer.json`, Buffer.from(JSON.stringify(more)));
+    await putFolder(url, { 'tokenizer.json': JSON.stringify(more) });
     expect(await refusal(tokenizerAt(url))).toContain('its tokenizer.json has 2049');
   });
 });
@@ -89,5 +113,73 @@ describe('a base model in the object store', () => {
     const message = await refusal({ base: { model: { source: 's3', url } } });
     expect(message).toContain('base.model: ');
     expect(message).toContain('manifest.json');
+  });
+
+  const basedOn = (url: string, base: object = {}) => ({ base: { model: { source: 's3', url }, ...base } });
+  const index = (file: string) => JSON.stringify({ weight_map: { 'model.norm.weight': file } });
+
+  it('is what its manifest lists, byte for byte', async () => {
+    const url = `${rootUrl}/listed`;
+    await putFolder(url, await tinyFiles({}));
+    expect((await prepare(basedOn(url))).base.url).toBe(url);
+    const config = await readFile(join(modelsFolder, 'base-tiny', 'config.json'), 'utf8');
+    await store.put(`${url}/config.json`, Buffer.from(`${config} `));
+    expect(await refusal(basedOn(url))).toContain("config.json: is not what the model's manifest.json says");
+  });
+
+  it('is refused where a file that is needed is there but not listed', async () => {
+    const url = `${rootUrl}/unlisted`;
+    const { 'tokenizer.json': tokenizer, ...files } = await tinyFiles({});
+    if (tokenizer === undefined) throw new Error('no tokenizer');
+    await putFolder(url, files, { 'tokenizer.json': tokenizer });
+    expect(await refusal(basedOn(url))).toContain("tokenizer.json: is not in the model's manifest.json");
+  });
+
+  it.each([
+    ['../elsewhere/model.safetensors'],
+    ['/etc/model.safetensors'],
+    ['unlisted.safetensors'],
+    ['tokenizer.json'],
+  ])('is refused where its index takes weights from %s', async (file) => {
+    const url = `${rootUrl}/indexed`;
+    const files = await tinyFiles({ 'model.safetensors': null, 'model.safetensors.index.json': index(file) });
+    await putFolder(url, files, { 'unlisted.safetensors': 'weights' });
+    expect(await refusal(basedOn(url))).toContain(
+      `base.model: model.safetensors.index.json names files that are not among the model's own: "${file}"`,
+    );
+  });
+
+  it.each([['{}'], ['not JSON'], ['{"weight_map": {}}']])(
+    'is refused where its index is %s',
+    async (text) => {
+      const url = `${rootUrl}/unreadable`;
+      const files = await tinyFiles({ 'model.safetensors': null, 'model.safetensors.index.json': text });
+      await putFolder(url, files);
+      expect(await refusal(basedOn(url))).toContain('has no weight_map');
+    },
+  );
+
+  describe('that scales its RoPE', () => {
+    const scalings: readonly (readonly [string, object])[] = [
+      ['llama3', { rope_scaling: { rope_type: 'llama3', factor: 8 } }],
+      ['linear', { rope_scaling: { type: 'linear', factor: 2 } }],
+      ['yarn', { rope_parameters: { rope_type: 'yarn', rope_theta: 1e4, factor: 4 } }],
+    ];
+
+    it.each(scalings)(
+      '(%s) is refused where its base changes, unless it drops that',
+      async (type, scaled) => {
+        const url = `${rootUrl}/scaled`;
+        const config = z
+          .looseObject({})
+          .parse(JSON.parse(await readFile(join(modelsFolder, 'base-tiny', 'config.json'), 'utf8')));
+        await putFolder(url, await tinyFiles({ 'config.json': JSON.stringify({ ...config, ...scaled }) }));
+        const message = await refusal(basedOn(url));
+        expect(message).toContain(`base.ropeScaling: the model’s config.json scales RoPE (${type})`);
+        expect(message).toContain('stages.stage-1.ropeTheta');
+        expect(message).toContain('evaluations.base-evaluation.targets.base-at-stage-1-theta.ropeTheta');
+        expect((await prepare(basedOn(url, { ropeScaling: 'drop' }))).base.url).toBe(url);
+      },
+    );
   });
 });

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from .contracts import ContractError, ModelManifest, ModelRef, dump, parse
 from .errors import DataFailure, JobFailure, NotFoundError, UserFailure
 from .resume import manifest_coverage_problem
 from .store import Store, sha256_digest
-from .transfers import Source, download_all, upload_all
+from .transfers import Lazy, download_all, upload_all
 
 
 def read_verified(store: Store, url: str, digest: str, failure: type[JobFailure] = UserFailure) -> bytes:
@@ -39,23 +40,39 @@ def read_contract(store: Store, url: str, digest: str, contract: Any, failure: t
         raise failure(str(error)) from None
 
 
-def fetch_model(store: Store, ref: ModelRef, into: Path) -> Path:
-    """Download a model folder into ``into``, every part verified. Returns ``into``."""
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model on this machine. ``files``: names of what its manifest lists and was verified; nothing else is the model's."""
+
+    path: Path
+    files: frozenset[str]
+
+
+def fetch_model(
+    store: Store, ref: ModelRef, into: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> ModelFolder:
+    """Download a model folder into ``into``, every part verified. ``wanted``: of its files, those whose name it accepts.
+
+    Raises UserFailure where the model is not what its manifest says, StoreError.
+    """
     manifest: ModelManifest = read_contract(store, f"{ref.url}/manifest.json", ref.digest, ModelManifest, UserFailure)
     problem = manifest_coverage_problem(manifest.files)
-    problems = [problem] if problem else download_all(store, ref.url, manifest.files, into)[1]
+    files = [file for file in manifest.files if wanted(file.path)]
+    problems = [problem] if problem else download_all(store, ref.url, files, into)[1]
     if problems:
         raise UserFailure(f"model {ref.url}: {'; '.join(problems)}")
-    return into
+    return ModelFolder(into, frozenset(file.path for file in files))
 
 
-def publish_model(store: Store, url: str, files: Mapping[str, Source], origin: str) -> ModelRef:
+def publish_model(store: Store, url: str, files: Mapping[str, Lazy], origin: str) -> ModelRef:
     """Upload a model folder to the prefix ``url``, its manifest last; publishing the same again is harmless.
 
-    ``files``: contents by name (``config.json``, ``model.safetensors``, …). ``origin``: ``base``, or stage URL and
-    commit.
+    ``files``: contents by name (``config.json``, ``model.safetensors``, …), made and uploaded one after the other, so that
+    memory holds one of them. ``origin``: ``base``, or stage URL and commit.
     """
-    stored = upload_all(store, url, files)
+    stored = []
+    for name, file in sorted(files.items()):
+        stored += upload_all(store, url, {name: file() if callable(file) else file})
     data = dump(ModelManifest(schema_="longhaul.model/1", files=stored, origin=origin))
     store.put(f"{url}/manifest.json", data)
     return ModelRef(url=url, digest=sha256_digest(data))

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from .base import CLIP, ROWS, SEED, config
-from .export import model_files
+from .export import model_files, write_files
 from .model import build_model
 from .state import load_weights, unique_parameters, weights_digest
 
@@ -64,8 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = build_model(config())
     load_weights(arguments.trained / "state", model)
-    for name, data in model_files(model, arguments.trained).items():
-        (arguments.folder / name).write_bytes(data)
+    write_files(arguments.folder, model_files(model, arguments.trained))
     facts = provenance(arguments.trained, arguments.phases, weights_digest(unique_parameters(model)))
     (arguments.folder / "PROVENANCE.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 

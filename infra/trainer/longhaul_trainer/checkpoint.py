@@ -47,10 +47,7 @@ from .head import HeadGuard
 from .layout import StageUrls, commit_id, epoch_of
 from .resume import Restored, stored_problems
 from .store import Store, sha256_digest
-from .transfers import Source, upload_all
-
-Lazy = Source | Callable[[], Source]
-"""Contents of a file, or a function that makes them in the background thread (from tensors already copied)."""
+from .transfers import Lazy, upload_all
 
 
 @dataclass(frozen=True)

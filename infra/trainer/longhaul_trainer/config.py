@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers.models.llama.configuration_llama import LlamaConfig
 
 
@@ -14,10 +15,29 @@ def read_config(data: bytes) -> LlamaConfig:
     Raises ValueError for what is no config of a Llama model, and for dropout, which would make attempts differ.
     """
     values = json.loads(data)
+    if not isinstance(values, dict):
+        raise ValueError("config.json is no JSON object")
     for key, wanted in (("model_type", "llama"), ("attention_dropout", 0.0)):
         if values.get(key, wanted) != wanted:
             raise ValueError(f"config.json: {key} is {values[key]!r}, it must be {wanted!r}")
-    return LlamaConfig(**{key: value for key, value in values.items() if key != "architectures"})
+    try:
+        config = LlamaConfig(**{key: value for key, value in values.items() if key != "architectures"})
+    except (StrictDataclassError, TypeError) as error:
+        raise ValueError(f"config.json: {error}") from None
+    token_list(config.eos_token_id, config.vocab_size, "config.json")
+    return config
+
+
+def token_list(ids: object, vocabulary: int, name: str) -> list[int]:
+    """`eos_token_id` as a list, whichever form it has in the file `name`: one id, several, or none.
+
+    Raises ValueError for anything that is no token of a vocabulary of `vocabulary` tokens.
+    """
+    listed = ids if isinstance(ids, list) else [] if ids is None else [ids]
+    for token in listed:
+        if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < vocabulary:
+            raise ValueError(f"{name}: eos_token_id has {token!r}, which is no token of the {vocabulary}")
+    return listed
 
 
 def rope_theta(config: LlamaConfig) -> float:
@@ -25,8 +45,17 @@ def rope_theta(config: LlamaConfig) -> float:
     return float(config.rope_parameters["rope_theta"])
 
 
-def config_json(config: LlamaConfig) -> dict[str, Any]:
-    """The config.json of a model: RoPE's base where transformers 5 looks for it and where older loaders do."""
+def rope_scaling(config: LlamaConfig) -> dict[str, Any] | None:
+    """How RoPE's frequencies are scaled, as loaders before transformers 5 read it; None: they aren't."""
+    scaling = {key: value for key, value in config.rope_parameters.items() if key != "rope_theta"}
+    return None if scaling.get("rope_type", "default") == "default" else scaling
+
+
+def config_json(config: LlamaConfig, weight_type: str = "float32") -> dict[str, Any]:
+    """The config.json of a model: RoPE's base and scaling where transformers 5 looks for them and where older loaders do.
+
+    `weight_type`: the type its weights are saved in.
+    """
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -49,8 +78,9 @@ def config_json(config: LlamaConfig) -> dict[str, Any]:
         "eos_token_id": config.eos_token_id,
         "pad_token_id": config.pad_token_id,
         "rope_theta": rope_theta(config),
+        "rope_scaling": rope_scaling(config),
         "rope_parameters": dict(config.rope_parameters),
-        "torch_dtype": "float32",
+        "torch_dtype": weight_type,
         "use_cache": True,
     }
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from transformers.models.llama.configuration_llama import LlamaConfig
 
@@ -32,7 +33,7 @@ from .contracts import (
 )
 from .data import Dataset
 from .errors import UserFailure
-from .export import CONFIG, load_model_folder
+from .export import CONFIG
 from .job import Evaluated, Job
 from .measure import Row, RowReader, Subject, TextEncoder, Unit, units_of
 from .model import build_model
@@ -40,6 +41,7 @@ from .numerics import configure, fingerprint
 from .records import Records, Task, record_key, records_of
 from .store import Store, sha256_digest
 from .transfers import download_all
+from .weights import load_model_weights
 
 ROWS_KEPT = 64
 """Rows of datasets kept in memory."""
@@ -154,20 +156,22 @@ def load_subject(spec: EvaluateSpec, target: EvaluationTarget, store: Store) -> 
     """
     device = torch.device(spec.runtime.device)
     with tempfile.TemporaryDirectory(prefix="longhaul-model-") as folder:
-        path = fetch_model(store, target.model, Path(folder))
+        fetched = fetch_model(store, target.model, Path(folder))
         try:
-            config = read_config((path / CONFIG).read_bytes())
+            config = read_config((fetched.path / CONFIG).read_bytes())
             _override(config, target)
             model = build_model(config, device, initialize=False)
-            load_model_folder(path, model)
-            encoder = _read_encoder(path)
-        except (OSError, KeyError, ValueError) as error:
+            load_model_weights(fetched.path, fetched.files, model)
+            encoder = _read_encoder(fetched.path)
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserFailure(f"{target.model.url} is not a model folder: {error}") from error
     return Subject(target.name, model.eval(), encoder, spec.runtime.precision)
 
 
 def _override(config: LlamaConfig, target: EvaluationTarget) -> None:
-    """The target's own RoPE base and length, where it has them: all weights stay as they are."""
+    """The target's own RoPE base, scaling and length, where it has them: all weights stay as they are."""
+    if target.rope_scaling == "drop":
+        config.rope_parameters = {"rope_type": "default", "rope_theta": rope_theta(config)}
     if target.rope_theta is not None:
         config.rope_parameters = {**config.rope_parameters, "rope_theta": target.rope_theta}
     if target.max_position_embeddings is not None:

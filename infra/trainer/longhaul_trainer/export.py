@@ -7,67 +7,71 @@ trainer state: the files of any checkpoint, or the state of the base model's tra
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from .config import config_json, json_bytes, read_config
+from .config import config_json, json_bytes, read_config, token_list
 from .model import build_model
-from .state import WEIGHTS, read_weights, unique_parameters
+from .state import WEIGHTS, read_weights
+from .tokenizer_files import GENERATION, end_of_text, read_object, token_ids, tokenizer_files
+from .transfers import Lazy, Pieces
+from .weights import SHARD_BYTES, WeightType, weight_files
 
 CONFIG = "config.json"
-MODEL = "model.safetensors"
-GENERATION = "generation_config.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+STOPS = ("<|end_of_text|>", "<|eot_id|>")
+"""What Llama-3's texts and turns end with; curation ends every document and every turn of an assistant so."""
 
 
-def generation_config(config: LlamaConfig, end_of_turn: int) -> dict[str, Any]:
-    """Greedy decoding that stops at the end of a text or of a turn."""
+def generation_config(config: LlamaConfig, tokenizer: Path) -> dict[str, Any]:
+    """Greedy decoding that stops at whatever the base model stops at, at the end of a text, and of a turn.
+
+    `tokenizer`: folder with the tokenizer's files, and with the base model's generation_config.json if it has one. Raises
+    ValueError for a stop that is no token of the model.
+    """
+    base = read_object(tokenizer, GENERATION) if (tokenizer / GENERATION).exists() else {}
+    named = [*STOPS, *([text] if (text := end_of_text(tokenizer)) is not None else [])]
+    stops = {
+        *token_list(base.get("eos_token_id"), config.vocab_size, GENERATION),
+        *token_list(config.eos_token_id, config.vocab_size, CONFIG),
+        *token_list(token_ids(tokenizer, named), config.vocab_size, "tokenizer.json"),
+    }
+    settings: dict[str, Any] = {"bos_token_id": config.bos_token_id, "eos_token_id": sorted(stops), "do_sample": False}
+    return {key: value for key, value in settings.items() if value not in (None, [])}
+
+
+def companion_files(config: LlamaConfig, tokenizer: Path, weight_type: WeightType = "float32") -> dict[str, bytes]:
+    """Every file of a model folder but its weights and its manifest, by name. Raises ValueError for what is not usable."""
     return {
-        "bos_token_id": config.bos_token_id,
-        "eos_token_id": [config.eos_token_id, end_of_turn],
-        "do_sample": False,
+        **tokenizer_files(tokenizer, config.max_position_embeddings),
+        CONFIG: json_bytes(config_json(config, weight_type)),
+        GENERATION: json_bytes(generation_config(config, tokenizer)),
     }
 
 
-def weights_bytes(model: LlamaForCausalLM) -> bytes:
-    """model.safetensors: float32, tied weights once (the embedding), marked as PyTorch's."""
-    tensors = {name: p.detach().cpu().contiguous() for name, p in unique_parameters(model).items()}
-    return save(tensors, metadata={"format": "pt"})
-
-
-def end_of_turn_id(tokenizer_folder: Path) -> int:
-    """Id of `<|eot_id|>`. Raises ValueError when the tokenizer has none."""
-    data = json.loads((tokenizer_folder / "tokenizer.json").read_text(encoding="utf-8"))
-    for token in data["added_tokens"]:
-        if token["content"] == "<|eot_id|>":
-            return int(token["id"])
-    raise ValueError(f"{tokenizer_folder}: tokenizer.json has no <|eot_id|>")
-
-
-def model_files(model: LlamaForCausalLM, tokenizer_folder: Path) -> dict[str, bytes]:
+def model_files(
+    model: LlamaForCausalLM, tokenizer: Path, weight_type: WeightType = "float32", shard_bytes: int = SHARD_BYTES
+) -> dict[str, Lazy]:
     """Every file of a model folder but its manifest, by name."""
-    files = {name: (tokenizer_folder / name).read_bytes() for name in TOKENIZER_FILES}
-    files[CONFIG] = json_bytes(config_json(model.config))
-    files[MODEL] = weights_bytes(model)
-    files[GENERATION] = json_bytes(generation_config(model.config, end_of_turn_id(tokenizer_folder)))
+    files = {**companion_files(model.config, tokenizer, weight_type), **weight_files(model, weight_type, shard_bytes)}
     return dict(sorted(files.items()))
 
 
-def load_model_folder(folder: Path, model: LlamaForCausalLM) -> None:
-    """Loads model.safetensors (or its shards, by their index) into `model`. Raises KeyError when names differ."""
-    index = folder / "model.safetensors.index.json"
-    names = [MODEL]
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    tensors = {}
-    for name in names:
-        tensors.update(load_file(folder / name))
-    read_weights(tensors, model)
+def write_files(folder: Path, files: Mapping[str, Lazy]) -> None:
+    """Writes a model folder to disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        contents = file() if callable(file) else file
+        if isinstance(contents, Path):
+            contents = contents.read_bytes()
+        elif isinstance(contents, Pieces):
+            contents = contents.read(0, contents.nbytes)
+        (folder / name).write_bytes(contents)
 
 
 def main() -> None:
@@ -76,13 +80,12 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help=f"folder with {WEIGHTS}")
     parser.add_argument("--config", type=Path, required=True, help="config.json of the model")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with the tokenizer files")
+    parser.add_argument("--weights", choices=("float32", "bfloat16"), default="float32", help="type to save as")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     model = build_model(read_config(arguments.config.read_bytes()))
     read_weights(load_file(arguments.state / WEIGHTS), model)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for name, data in model_files(model, arguments.tokenizer).items():
-        (arguments.output / name).write_bytes(data)
+    write_files(arguments.output, model_files(model, arguments.tokenizer, arguments.weights))
 
 
 if __name__ == "__main__":

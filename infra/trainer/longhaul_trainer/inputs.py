@@ -7,29 +7,32 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from .artifacts import fetch_model, read_verified
+from .artifacts import ModelFolder, fetch_model, read_verified
 from .attempt import AttemptTerms, read_attempt
-from .contracts import InitializeFromCheckpoint, TrainSpec
+from .contracts import InitializeFromCheckpoint, ModelRef, TrainSpec
 from .data import Dataset
 from .errors import UserFailure
 from .job import Job
 from .resume import Restored, Resumption, load_checkpoint
 from .store import Store
+from .tokenizer_files import REQUIRED, is_tokenizer_file
 
 
 @dataclass(frozen=True)
 class Inputs:
     """Verified, and on this machine.
 
-    `config`: bytes of the model's config.json. `restored`: the stage's newest checkpoint; None: nothing was committed
-    yet, and `start` is what the stage starts from, another stage's checkpoint or the folder of a model.
+    `config`: bytes of the model's config.json. `tokenizer`: folder with what an export takes over. `restored`: the stage's
+    newest checkpoint; None: nothing was committed yet, and `start` is what the stage starts from, another stage's checkpoint
+    or a model.
     """
 
     terms: AttemptTerms
     config: bytes
+    tokenizer: Path
     dataset: Dataset
     restored: Restored | None
-    start: Restored | Path | None
+    start: Restored | ModelFolder | None
 
 
 class Fetching:
@@ -73,10 +76,21 @@ def fetch_inputs(spec: TrainSpec, job: Job, folder: Path) -> Inputs:
     )
     restored = search.newest(folder / "resume")
     dataset.fetch_ahead(restored.manifest.data_position.next_sample if restored is not None else 0)
-    return Inputs(terms, config, dataset, restored, None if restored is not None else _start(spec, store, folder))
+    tokenizer = fetch_tokenizer(store, spec.tokenizer, folder / "tokenizer")
+    start = None if restored is not None else _start(spec, store, folder)
+    return Inputs(terms, config, tokenizer, dataset, restored, start)
 
 
-def _start(spec: TrainSpec, store: Store, folder: Path) -> Restored | Path:
+def fetch_tokenizer(store: Store, ref: ModelRef, into: Path) -> Path:
+    """Downloads what an export takes over from a model folder, and nothing else of it. Raises UserFailure, StoreError."""
+    folder = fetch_model(store, ref, into, is_tokenizer_file)
+    missing = [name for name in REQUIRED if name not in folder.files]
+    if missing:
+        raise UserFailure(f"{ref.url} lacks {', '.join(missing)}")
+    return folder.path
+
+
+def _start(spec: TrainSpec, store: Store, folder: Path) -> Restored | ModelFolder:
     start = spec.initialize
     if isinstance(start, InitializeFromCheckpoint):
         return load_checkpoint(store, start.checkpoint, folder / "initial")

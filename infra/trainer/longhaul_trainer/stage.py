@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers.models.llama.configuration_llama import LlamaConfig
 
-from .artifacts import publish_model, read_contract
+from .artifacts import ModelFolder, publish_model
 from .attempt import AttemptTerms
 from .batches import make_micro_batch
 from .checkpoint import CheckpointManager, Snapshot
@@ -22,14 +23,12 @@ from .contracts import (
     HeadCommit,
     InitializeFromCheckpoint,
     InitializeFromModel,
-    ModelManifest,
-    ModelRef,
     StepEvent,
     TrainSpec,
     now,
 )
 from .errors import CheckpointFailure, DataFailure, NumericsFailure, StoreError, UserFailure
-from .export import TOKENIZER_FILES, load_model_folder, model_files
+from .export import companion_files
 from .inputs import Inputs, rows_per_step
 from .interval import SaveSchedule
 from .job import Job, Trained
@@ -51,8 +50,7 @@ from .state import (
     weights_digest,
 )
 from .step import MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
-from .store import Store
-from .transfers import download_all
+from .weights import load_model_weights, weight_files
 
 MICRO_BATCH_TOKENS = 16_384
 """Most tokens of a micro-batch, unless one row has more. It decides how sums are cut, so it is in the fingerprint."""
@@ -81,6 +79,7 @@ class Stage:
         self.manager: CheckpointManager = job.checkpoint_manager(spec, fingerprint=facts)
         self.model = build_model(_fitting_config(spec, inputs), self.device, initialize=False)
         self.model.train()
+        self.companions = _companions(spec, self.model.config, inputs)
         settings = OptimizerSettings(
             beta1=spec.optimizer.beta1,
             beta2=spec.optimizer.beta2,
@@ -94,7 +93,7 @@ class Stage:
                 self._resume(restored)
             case Inputs(start=Restored() as restored):
                 self._begin_from_checkpoint(restored)
-            case Inputs(start=Path() as folder):
+            case Inputs(start=ModelFolder() as folder):
                 self._begin_from_model(folder)
             case _:
                 raise CheckpointFailure("there is nothing to start from")
@@ -122,10 +121,10 @@ class Stage:
             if isinstance(start, InitializeFromCheckpoint) and start.moments == "carry":
                 load_moments(_folder_of(restored), self.model, self.optimizer)
 
-    def _begin_from_model(self, folder: Path) -> None:
+    def _begin_from_model(self, folder: ModelFolder) -> None:
         try:
-            load_model_folder(folder, self.model)
-        except (KeyError, RuntimeError, OSError) as error:
+            load_model_weights(folder.path, folder.files, self.model)
+        except (KeyError, RuntimeError, OSError, ValueError, SafetensorError) as error:
             start = self.spec.initialize
             name = start.model.url if isinstance(start, InitializeFromModel) else "the stage's start"
             raise UserFailure(f"model {name}: {error}") from error
@@ -215,16 +214,18 @@ class Stage:
                     f"steps {before.step + 1} to {window.last} are left out: their rows count as consumed, weights stay"
                 )
             return None
-        return train_step(
-            self.model,
-            self.optimizer,
-            list(self._micro_batches(before.next_sample)),
-            rate,
-            spec.optimizer.clip_norm,
-            spec.runtime.precision,
-            interrupted=lambda: self.job.stop_requested,
-            loss_limit=loss_limit(spec.numerics, before.losses),
-        )
+        micro_batches = list(self._micro_batches(before.next_sample))
+        with naming_rows(before.next_sample, self.rows_per_step):
+            return train_step(
+                self.model,
+                self.optimizer,
+                micro_batches,
+                rate,
+                spec.optimizer.clip_norm,
+                spec.runtime.precision,
+                interrupted=lambda: self.job.stop_requested,
+                loss_limit=loss_limit(spec.numerics, before.losses),
+            )
 
     def _micro_batches(self, first: int) -> Iterator[MicroBatch]:
         """The step's rows, in order, cut into micro-batches."""
@@ -286,11 +287,10 @@ class Stage:
         if commit is None or commit.step != self.spec.data.steps:
             raise CheckpointFailure(f"the last commit is {commit}, not of step {self.spec.data.steps}")
         self.job.phase("export")
-        tokenizer = fetch_tokenizer(self.job.store, self.spec.tokenizer, self.scratch / "tokenizer")
         model = publish_model(
             self.job.store,
             self.job.urls.export(commit.id),
-            model_files(self.model, tokenizer),
+            {**self.companions, **weight_files(self.model, self.spec.weight_type)},
             origin=f"{self.spec.stage_url} {commit.id}",
         )
         losses = self.counters.losses
@@ -324,16 +324,15 @@ def _fitting_config(spec: TrainSpec, inputs: Inputs) -> LlamaConfig:
     return config
 
 
-def fetch_tokenizer(store: Store, ref: ModelRef, into: Path) -> Path:
-    """Downloads the tokenizer files of a model folder, and nothing else of it. Raises UserFailure, StoreError."""
-    manifest: ModelManifest = read_contract(store, f"{ref.url}/manifest.json", ref.digest, ModelManifest, UserFailure)
-    files = [file for file in manifest.files if file.path in TOKENIZER_FILES]
-    if len(files) != len(TOKENIZER_FILES):
-        raise UserFailure(f"{ref.url} lacks {', '.join(set(TOKENIZER_FILES) - {file.path for file in files})}")
-    problems = download_all(store, ref.url, files, into)[1]
-    if problems:
-        raise UserFailure(f"tokenizer {ref.url}: {'; '.join(problems)}")
-    return into
+def _companions(spec: TrainSpec, config: LlamaConfig, inputs: Inputs) -> dict[str, bytes]:
+    """The export's files beside its weights, made before the first step: what is wrong with them isn't found after the last.
+
+    Raises UserFailure.
+    """
+    try:
+        return companion_files(config, inputs.tokenizer, spec.weight_type)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserFailure(f"tokenizer {spec.tokenizer.url}: {error}") from error
 
 
 @contextmanager
@@ -343,6 +342,15 @@ def reading_state(commit: HeadCommit) -> Iterator[None]:
         yield
     except (KeyError, RuntimeError, OSError, TypeError, ValueError) as error:
         raise CheckpointFailure(f"checkpoint {commit.id} doesn't fit this stage: {error}") from error
+
+
+@contextmanager
+def naming_rows(first: int, rows: int) -> Iterator[None]:
+    """What is wrong with a step's data is said of its rows, by their place in the dataset."""
+    try:
+        yield
+    except DataFailure as error:
+        raise DataFailure(f"rows {first} to {first + rows - 1}: {error}") from error
 
 
 def _folder_of(restored: Restored) -> Path:

@@ -66,13 +66,13 @@ def _copy(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
-def tensor_file(tensors: Mapping[str, torch.Tensor]) -> Pieces:
+def tensor_file(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> Pieces:
     """The file that `safetensors.torch.save` makes of contiguous `tensors` on the CPU, byte for byte, in their memory.
 
     A checkpoint of many GB is copied once, when training stands still for it, and not a second time to be uploaded.
     """
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    header: dict[str, dict[str, Any]] = {}
+    header: dict[str, dict[str, Any]] = {} if metadata is None else {"__metadata__": dict(metadata)}
     end = 0
     for name in names:
         start, end = end, end + tensors[name].nbytes

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from itertools import accumulate
@@ -51,6 +51,9 @@ class Pieces:
 
 Source = bytes | bytearray | memoryview | Pieces | Path
 """Contents of a file: in memory, or a local file."""
+
+Lazy = Source | Callable[[], Source]
+"""Contents of a file, or what makes them when they are needed."""
 
 
 def upload_all(store: Store, prefix: str, files: Mapping[str, Source]) -> list[StoredFile]:

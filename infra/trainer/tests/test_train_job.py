@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conftest import S3Server
 from job_support import (
@@ -30,7 +31,7 @@ from job_support import (
     spec_of,
     trained_tokens,
 )
-from longhaul_trainer.artifacts import fetch_model
+from longhaul_trainer.artifacts import fetch_model, publish_model
 from longhaul_trainer.config import read_config
 from longhaul_trainer.contracts import EXIT_CODES
 from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
@@ -95,7 +96,7 @@ class TestTrainedModel:
         assert (outcome.step, outcome.tokens) == (4, 8 * length)
         assert outcome.last_loss < outcome.first_loss
 
-        folder = fetch_model(store, outcome.model, tmp_path / "export")
+        folder = fetch_model(store, outcome.model, tmp_path / "export").path
         plain = AutoModelForCausalLM.from_pretrained(folder).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         text = "def f(x):\n    return 1234\n"
@@ -106,6 +107,20 @@ class TestTrainedModel:
         assert weights_digest(dict(ours.named_parameters())) == outcome.weights_digest
         with torch.no_grad():
             assert torch.equal(plain(tokens).logits, ours.lm_head(hidden_states(ours, tokens)))
+
+
+class TestExport:
+    def test_weights_are_published_in_the_type_the_spec_asks_for(self, stage: StageMaker, tmp_path: Path) -> None:
+        full = stage({"data.steps": 2}).run_inside()
+        run = stage({"data.steps": 2, "export": {"weights": "bfloat16"}})
+        trained = run.run_inside()
+        assert trained.weights_digest == full.weights_digest
+        folder = fetch_model(run.store, trained.model, tmp_path)
+        weights = load_file(folder.path / "model.safetensors")
+        assert run.config_of(trained.model)["torch_dtype"] == "bfloat16"
+        stored = run.tensors(WEIGHTS)
+        for name, tensor in weights.items():
+            assert torch.equal(tensor, stored[name].to(torch.bfloat16)), name
 
 
 class TestStartingPoint:
@@ -187,6 +202,38 @@ class TestRefusal:
         assert (outcome.result, outcome.class_) == ("ended", "numerics")
         assert outcome.step == 0
         assert run.head().commit is None
+
+    def test_rows_without_a_token_to_train_on_end_the_attempt_as_data_before_weights_move(
+        self, stage: StageMaker
+    ) -> None:
+        rows = samples(ROWS * 3, LENGTH, documents=2, masked=True)
+        for row in rows[ROWS : 2 * ROWS]:
+            assert row.mask is not None
+            row.mask[:] = 0
+        run = stage({"objective": "masked-tokens", "data.steps": 3, "checkpoints.everySteps": 1}, rows=rows)
+        with pytest.raises(DataFailure, match=r"rows 4 to 7: none of the step's tokens is trained on"):
+            run.run_inside()
+        assert run.commit().step == 1
+        run.terms = {"skipSteps": [{"first": 2, "last": 2}]}
+        assert run.run_inside().commit.step == 3
+
+    @pytest.mark.parametrize(
+        ("name", "text", "problem"),
+        [
+            ("generation_config.json", '{"eos_token_id": [[1, 3], 4]}', "eos_token_id"),
+            ("generation_config.json", "no JSON", "generation_config.json is no JSON"),
+            ("tokenizer_config.json", '{"chat_template": 1}', "chat_template"),
+        ],
+    )
+    def test_what_no_export_can_be_made_of_is_refused_before_the_first_step(
+        self, name: str, text: str, problem: str, stage: StageMaker, tmp_path: Path
+    ) -> None:
+        run = stage()
+        files = {file: (TOKENIZER / file).read_bytes() for file in ("tokenizer.json", "tokenizer_config.json")}
+        model = publish_model(run.store, f"{run.urls.url}-tokenizer", {**files, name: text.encode()}, "base")
+        run.change({"tokenizer": model.model_dump(mode="json")})
+        with pytest.raises(UserFailure, match=problem):
+            run.load_inside(tmp_path)
 
     def test_another_dataset_manifest_on_resume_is_refused(self, stage: StageMaker) -> None:
         run = stage({"data.steps": 2})

@@ -233,7 +233,7 @@ describe('every problem is reported at once', () => {
     expect(formatProblems(problemsOf({ seed: -1, sead: 1, preset: 'tiny' }))).toMatchInlineSnapshot(`
       "The recipe was refused, nothing was launched: 2 problems
       - seed: too small: expected number to be >=0 — accepted: Seed of data order and evaluation samples
-      - sead: unknown key — accepted: $schema, preset, name, seed, store, base, tokenizer, data, stages, tasks, evaluations, runtime, execution, cost"
+      - sead: unknown key — accepted: $schema, preset, name, seed, store, base, tokenizer, data, stages, tasks, evaluations, runtime, export, execution, cost"
     `);
   });
 });

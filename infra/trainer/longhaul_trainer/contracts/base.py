@@ -7,7 +7,16 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    field_validator,
+    model_serializer,
+)
 from pydantic import ValidationError as _PydanticValidationError
 from pydantic.alias_generators import to_camel
 
@@ -41,6 +50,19 @@ def absent_not_null(value: object) -> object:
     return value
 
 
+class Sparse(Contract):
+    """A contract with keys that may be left out: those whose default is None, which is not written, nor read as null."""
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _absent_not_null(cls, value: object) -> object:
+        return absent_not_null(value)
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
 def _instant(value: str) -> str:
     if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value, re.ASCII) is None:
         raise ValueError("expected ISO 8601 in UTC with milliseconds")
@@ -56,6 +78,14 @@ Instant = Annotated[str, AfterValidator(_instant)]
 """ISO 8601, UTC, milliseconds."""
 CommitId = Annotated[str, Field(pattern=r"^[0-9]{8}-[0-9]{4,}-[0-9a-f]{8}$")]
 """``<step>-<epoch>-<nonce>``."""
+FileName = Annotated[
+    str,
+    Field(
+        pattern=r"^(?:(?:[^./\\\p{Cc}]|\.[^./\\\p{Cc}]|\.\.[^/\\\p{Cc}])[^/\\\p{Cc}]*)"
+        r"(?:/(?:[^./\\\p{Cc}]|\.[^./\\\p{Cc}]|\.\.[^/\\\p{Cc}])[^/\\\p{Cc}]*)*$"
+    ),
+]
+"""A path below a prefix: parts between slashes, none of them empty, ``.`` or ``..``."""
 Text = Annotated[str, Field(min_length=1)]
 Natural = Annotated[int, Field(ge=0, le=_SAFE)]
 Positive = Annotated[int, Field(gt=0, le=_SAFE)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import CommitId, Contract, Digest, Natural, ObjectUrl, Text
+from .base import CommitId, Contract, Digest, FileName, Natural, ObjectUrl
 
 PART_BYTES = 64 * 1024 * 1024
 """Part size for hashing and transfer, bytes."""
@@ -45,7 +45,7 @@ class Part(Contract):
 class StoredFile(Contract):
     """A stored file: name below the manifest's prefix, size, digests of its parts in order of offset."""
 
-    path: Text
+    path: FileName
     bytes: Natural
     parts: Annotated[list[Part], Field(min_length=1)]
 

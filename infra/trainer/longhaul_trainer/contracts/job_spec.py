@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, field_validator, model_serializer
+from pydantic import Discriminator, Field, Tag
 
-from .base import (
-    Contract,
-    Digest,
-    Fraction,
-    Natural,
-    NonNegative,
-    ObjectUrl,
-    Positive,
-    PositiveNumber,
-    Text,
-    absent_not_null,
-)
+from .base import Contract, Digest, Fraction, Natural, NonNegative, ObjectUrl, Positive, PositiveNumber, Sparse, Text
 from .common import CheckpointRef, DatasetRef, ModelRef
 
 
@@ -126,8 +115,15 @@ class Numerics(Contract):
     spike_window_steps: Positive
 
 
-class TrainSpec(_JobSpec):
-    """A training job: continued training or SFT. ``numerics`` is left out of the JSON when None: no loss is a spike."""
+class Export(Contract):
+    """How the trained model is published: the element type of its weights."""
+
+    weights: Literal["float32", "bfloat16"]
+
+
+class TrainSpec(_JobSpec, Sparse):
+    """A training job: continued training or SFT. Without ``numerics`` no loss is a spike; without ``export`` weights are
+    published as float32."""
 
     kind: Literal["train"]
     initialize: Initialize
@@ -140,18 +136,12 @@ class TrainSpec(_JobSpec):
     seed: Natural
     checkpoints: CheckpointPolicy
     numerics: Numerics | None = None
+    export: Export | None = None
 
-    @field_validator("numerics", mode="before")
-    @classmethod
-    def _absent_not_null(cls, value: object) -> object:
-        return absent_not_null(value)
-
-    @model_serializer(mode="wrap")
-    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        if self.numerics is None:
-            del written["numerics"]
-        return written
+    @property
+    def weight_type(self) -> Literal["float32", "bfloat16"]:
+        """Element type of the exported weights."""
+        return "float32" if self.export is None else self.export.weights
 
 
 class _RecallTask(Contract):
@@ -187,22 +177,14 @@ class HeldOutLossTask(Contract):
 EvaluationTask = Annotated[KvRecallTask | NeedleTask | HeldOutLossTask, Field(discriminator="task")]
 
 
-class EvaluationTarget(Contract):
-    """A model to evaluate, maybe with its RoPE base changed. The two overrides are left out of the JSON when None."""
+class EvaluationTarget(Sparse):
+    """A model to evaluate, maybe with its RoPE changed: another base, its scaling dropped, another length."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     model: ModelRef
     rope_theta: PositiveNumber | None = None
+    rope_scaling: Literal["drop"] | None = None
     max_position_embeddings: Positive | None = None
-
-    @field_validator("rope_theta", "max_position_embeddings", mode="before")
-    @classmethod
-    def _absent_not_null(cls, value: object) -> object:
-        return absent_not_null(value)
-
-    @model_serializer(mode="wrap")
-    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in handler(self).items() if value is not None}
 
 
 class EvaluateSpec(_JobSpec):
