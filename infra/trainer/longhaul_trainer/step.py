@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from .attention import DocumentLayout
 from .contracts import Numerics
-from .errors import NumericsFailure
+from .errors import DataFailure, NumericsFailure
 from .loss import IGNORE, cross_entropy_sum
 from .model import Precision, compute_type, hidden_states
 from .optim import set_learning_rate
@@ -59,10 +59,14 @@ def next_token_labels(
 
 
 def loss_limit(numerics: Numerics | None, losses: Sequence[float]) -> float:
-    """The loss above which the next step is a spike, judged by the `losses` before it; infinite until there are enough."""
-    if numerics is None or len(losses) < numerics.spike_window_steps:
+    """The loss above which the next step is a spike, judged by the `losses` before it; infinite until there are enough.
+
+    Losses of 0 judge nothing: they are of steps that had nothing to learn, and would make a spike of any other.
+    """
+    known = [loss for loss in losses if loss > 0]
+    if numerics is None or len(known) < numerics.spike_window_steps:
         return math.inf
-    return numerics.spike_factor * median(losses[-numerics.spike_window_steps :])
+    return numerics.spike_factor * median(known[-numerics.spike_window_steps :])
 
 
 def train_step(
@@ -78,11 +82,14 @@ def train_step(
     """Takes one optimizer step with learning rate `rate`.
 
     The loss is the sum over all micro-batches' valid tokens divided by their number, so it doesn't depend on how the
-    global batch is cut up. Raises StepInterrupted, or NumericsFailure for numbers that are not finite and for a loss
-    above `loss_limit`; either way nothing has changed.
+    global batch is cut up. Raises StepInterrupted, DataFailure where no token has a label (decay alone would move the
+    weights then), or NumericsFailure for numbers that are not finite and for a loss above `loss_limit`; in any case
+    nothing has changed.
     """
     optimizer.zero_grad()
     valid = sum(int((batch.labels != IGNORE).sum()) for batch in micro_batches)
+    if valid == 0:
+        raise DataFailure("none of the step's tokens is trained on: each is masked out or the first of its document")
     total = 0.0
     for batch in micro_batches:
         if interrupted():
@@ -90,7 +97,7 @@ def train_step(
             raise StepInterrupted
         with compute_type(precision, batch.tokens.device):
             states = hidden_states(model, batch.tokens, batch.documents)
-        loss = cross_entropy_sum(states, model.lm_head.weight, batch.labels) / max(valid, 1)
+        loss = cross_entropy_sum(states, model.lm_head.weight, batch.labels) / valid
         loss.backward()
         total += float(loss.detach())
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))

@@ -12,11 +12,12 @@ import torch
 from torch.nn import functional as F
 
 from longhaul_trainer import loss as loss_module
-from longhaul_trainer.errors import NumericsFailure
+from longhaul_trainer.contracts import Numerics
+from longhaul_trainer.errors import DataFailure, NumericsFailure
 from longhaul_trainer.loss import IGNORE, cross_entropy_sum
 from longhaul_trainer.optim import OptimizerSettings, Schedule, adamw, learning_rate
 from longhaul_trainer.state import weights_digest
-from longhaul_trainer.step import StepInterrupted, train_step
+from longhaul_trainer.step import StepInterrupted, loss_limit, train_step
 from trainer_support import batch, small_model
 
 FIXTURE = Path(__file__).with_name("fixtures") / "schedule.json"
@@ -102,6 +103,27 @@ class TestSchedule:
         assert learning_rate(Schedule(1e-3, 1e-4, 0, 1000), 0) == 1e-3
 
 
+class TestSpikes:
+    limits = Numerics(spike_factor=2.0, spike_window_steps=3)
+
+    @pytest.mark.parametrize(
+        ("losses", "limit"),
+        [
+            ([], math.inf),
+            ([4.0, 4.0], math.inf),
+            ([9.0, 4.0, 3.0, 2.0], 6.0),
+            ([0.0, 0.0, 0.0], math.inf),
+            ([0.0] * 50, math.inf),
+            ([4.0, 0.0, 3.0, 0.0, 2.0, 0.0], 6.0),
+        ],
+    )
+    def test_the_limit_is_judged_by_losses_of_steps_that_learned(self, losses: list[float], limit: float) -> None:
+        assert loss_limit(self.limits, losses) == limit
+
+    def test_without_settings_nothing_is_a_spike(self) -> None:
+        assert loss_limit(None, [1.0] * 10) == math.inf
+
+
 class TestOptimizer:
     def test_norms_are_not_decayed(self) -> None:
         optimizer = adamw(small_model().named_parameters(), OptimizerSettings(weight_decay=0.1))
@@ -118,6 +140,32 @@ class TestOptimizer:
             train_step(model, optimizer, [batch(*rows(2))], 1e-3, 1.0)
         assert weights_digest(dict(model.named_parameters())) == before
         assert not optimizer.state
+
+    def test_a_step_without_a_token_to_train_on_changes_nothing(self) -> None:
+        """Of an AdamW step with gradients of zero, decay and the moments' momentum would be left."""
+        model = small_model()
+        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        tokens, bounds = rows(2)
+        train_step(model, optimizer, [batch(tokens, bounds)], 1e-3, 1.0)
+        before = weights_digest(dict(model.named_parameters()))
+        steps = {float(state["step"]) for state in optimizer.state.values()}
+        empty = batch(tokens, bounds, torch.zeros_like(tokens))
+        with pytest.raises(DataFailure, match="none of the step's tokens is trained on"):
+            train_step(model, optimizer, [empty, empty], 1e-3, 1.0)
+        assert weights_digest(dict(model.named_parameters())) == before
+        assert {float(state["step"]) for state in optimizer.state.values()} == steps == {1.0}
+
+    def test_an_empty_micro_batch_among_others_is_no_matter(self) -> None:
+        tokens, bounds = rows(2)
+        results = []
+        for batches in (
+            [batch(tokens, bounds)],
+            [batch(tokens, bounds), batch(tokens, bounds, torch.zeros_like(tokens))],
+        ):
+            model = small_model()
+            optimizer = adamw(model.named_parameters(), OptimizerSettings())
+            results.append(train_step(model, optimizer, batches, 1e-3, 1.0))
+        assert results[0] == results[1]
 
     def test_a_stop_between_micro_batches_discards_the_accumulation(self) -> None:
         model = small_model()
