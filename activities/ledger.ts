@@ -1,10 +1,11 @@
 /** The run's ledger: one chain, written only from here. */
+import { checkChain } from '../src/domain/ledger-chain.js';
 import { runIdOf } from '../src/domain/ledger.js';
 import type { EntryOf, LedgerEntry } from '../src/domain/ledger.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { openedObjects, sealedObjects } from '../src/store/anchors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
-import { appendRecord, readTip } from '../src/store/ledger.js';
+import { appendRecord, readChain, readTip } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { recordReset } from './reset-record.js';
 
@@ -18,6 +19,13 @@ export interface AppendInput {
   /** How far the chain goes as far as the workflow knows. */
   readonly after: LedgerTip;
   readonly entry: LedgerEntry;
+}
+
+/** An operator's action that a run's ledger has. */
+export interface RecordedAction {
+  readonly updateId: string;
+  /** Number of the record of when it was done. */
+  readonly record: number;
 }
 
 /** What the activities of this file need. */
@@ -39,6 +47,17 @@ export function createLedgerActivities({ store }: LedgerDependencies) {
       const after = isFirst ? known : await recordReset(store, { chainUrl: ledger, id, after: known });
       const { index, digest } = await appendRecord(store, ledger, { id, after, entry: sealed });
       return { records: index, tip: digest };
+    },
+
+    /** Every action of operators that the ledger has, each once: after a reset Temporal applies updates again. */
+    async recordedActions({ runUrl }: { readonly runUrl: string }): Promise<RecordedAction[]> {
+      const { links } = checkChain(await readChain(store, runLayout(runUrl).ledger));
+      return links.flatMap(({ index, record }) => {
+        const entry = record?.entry;
+        if (entry?.type !== 'action' || entry.updateId === undefined || entry.repeats !== undefined)
+          return [];
+        return [{ updateId: entry.updateId, record: index }];
+      });
     },
   };
 }

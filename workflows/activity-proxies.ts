@@ -21,6 +21,7 @@ export const { appendToLedger } = proxyLocalActivities<LedgerActivities>({
   startToCloseTimeout: '30s',
   retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '30s' },
 });
+export const { recordedActions } = proxyActivities<LedgerActivities>(storeOptions);
 /** Stops jobs, which takes their grace: nothing of it waits for the store. */
 export const { stopStageJobs } = proxyActivities<AttemptActivities>(storeOptions);
 /** Reads everything a run has left, however long that takes. */

@@ -2,7 +2,13 @@
  * What operators have asked of a run: its updates with their validators, and what follows for the walk. Handlers check, note,
  * record and answer; they never wait for a stage.
  */
-import { ApplicationFailure, CancellationScope, condition, setHandler } from '@temporalio/workflow';
+import {
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  currentUpdateInfo,
+  setHandler,
+} from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
 import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
 import type { JsonObject } from '../src/domain/json.js';
@@ -64,6 +70,8 @@ export class OperatorDesk {
   #aborted: Abortion | null = null;
   readonly #closedGates: Set<string>;
   readonly #decisions = new Map<string, Decision>();
+  /** What a reset would have done again, in sentences. */
+  readonly #repeated: string[] = [];
 
   constructor(
     recipe: Recipe,
@@ -173,7 +181,11 @@ export class OperatorDesk {
     setHandler(
       update,
       async (input: OperatorInput<A>) => {
-        const answer = await apply(input);
+        const updateId = currentUpdateInfo()?.id;
+        const repeats = updateId === undefined ? null : await this.ledger.recordOf(updateId);
+        const answer = repeats === null ? await apply(input) : repeatedText(action, repeats);
+        if (repeats !== null) this.#repeated.push(answer);
+        this.board.warn('repeated updates', this.#repeated);
         const { actor, reason, ...detail } = input;
         await this.ledger.append({
           type: 'action',
@@ -182,6 +194,8 @@ export class OperatorDesk {
           actorKind: 'asserted',
           reason,
           detail: asJson(detail),
+          ...(updateId === undefined ? {} : { updateId }),
+          ...(repeats === null ? {} : { repeats }),
         });
         return answer;
       },
@@ -313,6 +327,11 @@ export function startOf({ from, force }: OperatorInput<'retryStage'>): NonNullab
 /** What the board shows of a stage that was left out. */
 export function skipNote({ actor, reason }: OperatorInput<'skipStage'>): string {
   return `skipped by ${actor}: ${reason}`;
+}
+
+/** What is said of an update that was applied again by a reset. */
+function repeatedText(action: OperatorAction, record: number): string {
+  return `${action} was not done again after the reset: it was done before it (record ${record} of the ledger). Ask again if it is wanted.`;
 }
 
 function asJson(detail: object): JsonObject {

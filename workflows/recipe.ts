@@ -148,7 +148,7 @@ class RecipeRun {
       },
     );
     const dropped = new DroppedMessages(() =>
-      this.#board.warn(dropped.warning === null ? [] : [dropped.warning]),
+      this.#board.warn('messages', dropped.warning === null ? [] : [dropped.warning]),
     );
     onSignal(
       stageProgressSignal,

@@ -25,6 +25,7 @@ export type StageChange = Partial<Omit<StageStatus, 'folder' | 'title' | 'kind'>
 export class RunBoard {
   #status: RunStatus;
   #published = '';
+  readonly #warnings = new Map<string, readonly string[]>();
 
   constructor(
     outline: Pick<RunStatus, 'run' | 'preset' | 'runUrl' | 'recipeDigest'>,
@@ -90,9 +91,10 @@ export class RunBoard {
     this.#publish();
   }
 
-  /** What stops nothing and should be known; replaces what was said before. */
-  warn(warnings: readonly string[]): void {
-    this.#status = { ...this.#status, warnings: [...warnings] };
+  /** What people should know although nothing has failed, about one matter; it replaces what was said about it before. */
+  warn(about: string, warnings: readonly string[]): void {
+    this.#warnings.set(about, warnings);
+    this.#status = { ...this.#status, warnings: [...this.#warnings.values()].flat() };
     this.#publish();
   }
 

@@ -214,9 +214,10 @@ function runMark(state: string): string {
   return state === 'completed' ? '✓' : '✗';
 }
 
-function actionText({ action, actor, actorKind, reason, detail }: EntryOf<'action'>): string {
+function actionText({ action, actor, actorKind, reason, detail, repeats }: EntryOf<'action'>): string {
   const said = Object.keys(detail).length === 0 ? '' : ` ${JSON.stringify(detail)}`;
-  return `${action}${said} by ${actor} (${actorKind}): ${reason}`;
+  const again = repeats === undefined ? '' : `not done again after the reset, see record ${repeats}: `;
+  return `${again}${action}${said} by ${actor} (${actorKind}): ${reason}`;
 }
 
 function resultText({ result, why, artifacts }: EntryOf<'stage-ended'>): string {

@@ -122,6 +122,16 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     actorKind: z.enum(['asserted', 'authenticated']).describe('Whether somebody vouches for the name'),
     reason: text,
     detail: z.record(z.string(), z.unknown()).describe('What else the operator said'),
+    updateId: text
+      .optional()
+      .describe('Id of the Temporal update that asked for it; older records have none'),
+    repeats: z
+      .int()
+      .positive()
+      .optional()
+      .describe(
+        'Record of the same update: Temporal applied it again after a reset, and it was not done again. Absent: it was done now',
+      ),
   }),
   z.strictObject({ type: z.literal('run-ended'), state: text, why: z.string() }),
   z.strictObject({

@@ -125,10 +125,15 @@ describe('an activity that is cancelled while the store is down ends as cancelle
   if (dataset === undefined) throw new Error('the preset curates nothing');
 
   type Activities = ReturnType<typeof createActivities>;
-  /** Of every activity that a run can cancel: the janitor's belong to no run, records and the stop of jobs are never cancelled. */
+  /** Of every activity that a run can cancel: the janitor's belong to no run, what has to do with records and the stop of jobs is never cancelled. */
   type Cancellable = Exclude<
     keyof Activities,
-    'stopOrphans' | 'recordCutRuns' | 'abortStaleUploads' | 'appendToLedger' | 'stopStageJobs'
+    | 'stopOrphans'
+    | 'recordCutRuns'
+    | 'abortStaleUploads'
+    | 'appendToLedger'
+    | 'recordedActions'
+    | 'stopStageJobs'
   >;
   const calls: Readonly<Record<Cancellable, () => Promise<unknown>>> = {
     prepareRun: () =>

@@ -8,7 +8,7 @@ import type {
   FinishedOutcome,
   RunAttemptInput,
 } from '../../activities/attempt-types.js';
-import type { AppendInput } from '../../activities/ledger.js';
+import type { AppendInput, RecordedAction } from '../../activities/ledger.js';
 import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
 import type { PreparedRun, PrepareInput } from '../../activities/prepare.js';
 import type { WrittenReport } from '../../activities/report.js';
@@ -143,6 +143,7 @@ export class FakeActivities {
         await this.beforeRecord(input.entry);
         return this.appendToLedger(input);
       },
+      recordedActions: (of: { readonly runUrl: string }) => Promise.resolve(this.recordedActions(of)),
       writeReport: (input: ReportRequest) => Promise.resolve(this.writeReport(input)),
     };
   }
@@ -199,6 +200,15 @@ export class FakeActivities {
   private appendToLedger({ entry, after }: AppendInput): LedgerTip {
     this.ledger.push(entry);
     return { records: after.records + 1, tip: fakeDigest([after.tip, entry]) };
+  }
+
+  private recordedActions({ runUrl }: { readonly runUrl: string }): RecordedAction[] {
+    this.calls.push(`look for actions below ${runUrl}`);
+    return this.ledger.flatMap((entry, index) =>
+      entry.type === 'action' && entry.updateId !== undefined && entry.repeats === undefined
+        ? [{ updateId: entry.updateId, record: index + 1 }]
+        : [],
+    );
   }
 
   private writeReport(request: ReportRequest): WrittenReport {

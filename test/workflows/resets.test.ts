@@ -1,0 +1,113 @@
+import type { WorkflowHandle } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { OperatorAction } from '../../src/domain/operator-actions.js';
+import { TINY_SMOKE } from '../../src/domain/presets.js';
+import type { RunStatus } from '../../src/domain/status.js';
+import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { statusQuery } from '../../workflows/messages.js';
+import type { recipe } from '../../workflows/recipe.js';
+import { FakeActivities } from '../support/fake-activities.js';
+import { startServer, withWorker } from '../support/workflow-environment.js';
+
+let environment: TestWorkflowEnvironment;
+
+beforeAll(async () => {
+  environment = await startServer();
+}, 120_000);
+
+afterAll(async () => {
+  await environment.teardown();
+});
+
+const who = { actor: 'kim@example.org', reason: 'a test' };
+const STAGE = '04-stage-1';
+
+type Run = WorkflowHandle<typeof recipe>;
+
+function start(input: object): Promise<Run> {
+  return environment.client.workflow.start('recipe', {
+    taskQueue: TASK_QUEUE,
+    workflowId: `r-${randomUUID()}`,
+    args: [input],
+  });
+}
+
+async function until(handle: Run, wanted: (status: RunStatus) => boolean): Promise<RunStatus> {
+  for (;;) {
+    const status = await handle.query(statusQuery);
+    if (wanted(status)) return status;
+    await sleep(50);
+  }
+}
+
+const ask = (handle: Run, action: OperatorAction, more: object = {}): Promise<string> =>
+  handle.executeUpdate<string, [object]>(action, { args: [{ ...who, ...more }] });
+
+/** Resets a run to one of its completed workflow tasks, by its place among them, as the UI does. */
+async function reset(handle: Run, task: number): Promise<Run> {
+  const { events } = await handle.fetchHistory();
+  const tasks = (events ?? []).filter((event) => Boolean(event.workflowTaskCompletedEventAttributes));
+  const { runId } = await handle.describe();
+  await environment.client.workflowService.resetWorkflowExecution({
+    namespace: environment.namespace ?? 'default',
+    workflowExecution: { workflowId: handle.workflowId, runId },
+    workflowTaskFinishEventId: tasks.at(task)?.eventId ?? null,
+    reason: who.reason,
+    requestId: randomUUID(),
+  });
+  return environment.client.workflow.getHandle<typeof recipe>(handle.workflowId);
+}
+
+const actionsIn = ({ ledger }: FakeActivities) =>
+  ledger.flatMap((entry) => (entry.type === 'action' ? [[entry.action, entry.repeats ?? null]] : []));
+
+describe('what operators did before a reset is not done again by it, and the ledger says so', () => {
+  it('an approval opens its gate once: after the reset it is asked for again', async () => {
+    const fakes = new FakeActivities();
+    await withWorker(environment, fakes.activities, async () => {
+      let handle = await start({ ...TINY_SMOKE, execution: { approvals: ['stage-1'] } });
+      await until(handle, ({ state }) => state === 'waiting');
+      await ask(handle, 'approve', { stage: 'stage-1' });
+      await handle.result();
+      const attempts = fakes.attempts.length;
+      handle = await reset(handle, 0);
+      const waiting = await until(
+        handle,
+        ({ state, warnings }) => state === 'waiting' && warnings.length > 0,
+      );
+      expect(waiting.warnings.join()).toMatch(/approve was not done again after the reset.*record \d+/);
+      expect(fakes.attempts.slice(attempts).some(({ folder }) => folder === STAGE)).toBe(false);
+      await ask(handle, 'approve', { stage: 'stage-1' });
+      await handle.result();
+      const [first, again, asked] = actionsIn(fakes);
+      expect(first).toEqual(['approve', null]);
+      expect(again).toEqual(['approve', expect.any(Number)]);
+      expect(asked).toEqual(['approve', null]);
+    });
+  });
+
+  it('neither a pause nor a budget nor an abort comes back', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-stopped', 'until-stopped']);
+    await withWorker(environment, fakes.activities, async () => {
+      let handle = await start(TINY_SMOKE);
+      await until(handle, () => fakes.attempts.some(({ folder }) => folder === STAGE));
+      await ask(handle, 'setBudget', { class: 'hang', relaunches: 9 });
+      await ask(handle, 'pause');
+      await until(handle, ({ state }) => state === 'paused');
+      await ask(handle, 'resume');
+      await until(handle, () => fakes.attempts.filter(({ folder }) => folder === STAGE).length === 2);
+      await ask(handle, 'abort');
+      await handle.result().catch(() => undefined);
+      handle = await reset(handle, 0);
+      await handle.result();
+      expect((await handle.query(statusQuery)).state).toBe('completed');
+      const repeated = actionsIn(fakes).slice(4);
+      expect(repeated.every(([, record]) => record !== null)).toBe(true);
+      expect(repeated.map(([action]) => action)).toContain('abort');
+    });
+  });
+});
