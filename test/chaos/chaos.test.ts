@@ -3,6 +3,7 @@
  * undisturbed one, having consumed every sample once, with nothing left behind.
  */
 import { afterAll, beforeAll } from 'vitest';
+import { TEST_MS } from '../support/patience.js';
 import { ChaosStack } from './support/chaos-stack.js';
 import { damageScenarios } from './damage.js';
 import { drillScenarios } from './drill.js';
@@ -25,11 +26,11 @@ beforeAll(async () => {
   console.log(`CHAOS_SEED=${seed}`);
   stack = await ChaosStack.start();
   await stack.runUndisturbed();
-}, 120_000);
+}, TEST_MS);
 
 afterAll(async () => {
   await stack?.stop();
-}, 60_000);
+}, TEST_MS);
 
 trainerScenarios(theStack, seed);
 damageScenarios(theStack);

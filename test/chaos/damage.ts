@@ -1,5 +1,4 @@
-/** What happens to bytes and to numbers: damaged checkpoints, damaged data, broken losses, and memory that runs out. */
-import { execa } from 'execa';
+/** What happens to bytes and to numbers: damaged checkpoints, damaged data, and broken losses. */
 import { open, readdir, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,12 +6,12 @@ import { describe, expect, it } from 'vitest';
 import type { HeadCommit } from '../../src/contracts/index.js';
 import { readQuarantine } from '../../src/store/checkpoints.js';
 import { commitsOf } from '../../src/store/head.js';
+import { TEST_MS } from '../support/patience.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';
-import { addressSpaceBytes, trainerOf } from './support/processes.js';
 import { CHAOS_RECIPE } from './support/recipe.js';
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: TEST_MS };
 
 /** What is done to a file of a checkpoint. */
 const DAMAGES = {
@@ -69,19 +68,6 @@ export function damageScenarios(stack: () => ChaosStack): void {
       await flipBit(join(newest, shard));
       await run.failed();
       expect(await run.endings()).toEqual(['data']);
-    });
-
-    it('memory that runs out: accounted for, and gone on from the newest checkpoint', LIMIT, async () => {
-      const run = await stack().run('oom');
-      const { epoch } = await run.job();
-      await run.committed(2);
-      const trainer = trainerOf(run.runUrl);
-      if (trainer === undefined) throw new Error('no trainer runs');
-      // No more address space than it has at this moment.
-      await execa('prlimit', ['--pid', String(trainer.pid), `--as=${addressSpaceBytes(trainer.pid)}`]);
-      expect(await run.outcome(epoch)).toMatchObject({ result: 'ended', class: 'out-of-memory' });
-      await run.completed();
-      expect(await run.flaws()).toEqual([]);
     });
   });
 }

@@ -7,10 +7,11 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { drillReportSchema, drillUrls } from '../../src/drill/report.js';
 import { rootLayout } from '../../src/store/layout.js';
+import { TEST_MS } from '../support/patience.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { CHAOS_RECIPE } from './support/recipe.js';
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: TEST_MS };
 const CLI = fileURLToPath(new URL('../../bin/longhaul.mjs', import.meta.url));
 
 /** Runs `longhaul drill` on a recipe, in the environment of the stack. */

@@ -3,12 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RunState, RunStatus } from '../../src/domain/status.js';
+import { TEST_MS } from '../support/patience.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { processesOfRun } from './support/processes.js';
 import { CHAOS_RECIPE, CHAOS_STAGE, CHAOS_STEPS } from './support/recipe.js';
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: TEST_MS };
 const who = { actor: 'kim@example.org', reason: 'a test' };
 const PARKING = { execution: { ...CHAOS_RECIPE.execution, onFailure: 'park' } };
 
@@ -33,12 +34,14 @@ export function operatorScenarios(stack: () => ChaosStack): void {
   describe.concurrent('operators act on a run, and lose nothing by it', () => {
     it('pause saves a checkpoint and stops the job; resume goes on at the very step', LIMIT, async () => {
       const run = await stack().run('pause');
-      const { epoch } = await run.job();
+      const release = run.holdAfter(2);
+      const job = await run.job();
       await run.committed(2);
-      await update(run, 'pause');
+      await run.toldToStop(job, () => update(run, 'pause'));
+      release();
       await inState(run, 'paused');
       expect(processesOfRun(run.runUrl)).toEqual([]);
-      const stopped = await run.outcome(epoch);
+      const stopped = await run.outcome(job.epoch);
       expect((await run.head()).commit?.step).toBe(stopped.step);
       await update(run, 'resume');
       await run.completed();
@@ -87,9 +90,12 @@ export function operatorScenarios(stack: () => ChaosStack): void {
 
     it('an activity paused from the UI saves and stops, and the ledger says so', LIMIT, async () => {
       const run = await stack().run('activity-paused');
-      await run.job();
+      // Its watcher hears of a pause with its next heartbeat: by then, twelve steps may be over.
+      const release = run.holdAfter(2);
+      const job = await run.job();
       await run.committed(2);
-      await pauseActivity(stack(), run, true);
+      await run.toldToStop(job, () => pauseActivity(stack(), run, true));
+      release();
       await jobsGone(run);
       await pauseActivity(stack(), run, false);
       await run.completed();

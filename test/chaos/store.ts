@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Fault } from '../support/faulty-proxy.js';
+import { TEST_MS } from '../support/patience.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: TEST_MS };
 /** How long the trouble lasts: the dozen steps would all be done in half of it. */
 const TROUBLE_MS = 4000;
 

@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { uniform } from '../../src/drill/schedule.js';
 import type { SeenRequest } from '../support/faulty-proxy.js';
+import { TEST_MS } from '../support/patience.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { trainerOf } from './support/processes.js';
 import { CHAOS_RECIPE } from './support/recipe.js';
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: TEST_MS };
 
 /** Scenarios; they disturb nobody but their own run, so they run beside one another. */
 export function trainerScenarios(stack: () => ChaosStack, seed: number): void {

@@ -7,15 +7,17 @@ import { describe, expect, it } from 'vitest';
 import { registerSearchAttributes } from '../../infra/dev/stack/temporal.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { startLyingS3 } from '../support/lying-s3.js';
+import { RUNS_MS, TEST_MS } from '../support/patience.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { messagesOf } from './support/chaos-run.js';
-import { fullDisk } from './support/full-disk.js';
+import { fullMachine } from './support/full-machine.js';
+import type { Resource } from './support/full-machine.js';
 import { trainerOf } from './support/processes.js';
 import { CHAOS_RECIPE, CHAOS_STEPS } from './support/recipe.js';
 
-const LIMIT = { timeout: 120_000 };
+const LIMIT = { timeout: TEST_MS };
 /** Failed attempts are repeated after waits. */
-const PATIENT = { timeout: 240_000 };
+const PATIENT = { timeout: RUNS_MS };
 /** Longer than the heartbeat timeout of a watched attempt. */
 const MISSED_MS = 7000;
 
@@ -107,27 +109,34 @@ export function workerScenarios(stack: () => ChaosStack): void {
     });
   });
 
-  describe('a trainer without room for its files', () => {
-    it('says so and is tried again: with room, the run goes on to the same weights', PATIENT, async () => {
-      stack().live.killWorkers();
-      const disk = await fullDisk(stack().live.config.trainerPython);
-      const worker = stack().worker(disk.environment);
-      const run = await stack().run('disk-full');
-      const { epoch } = await run.head().then(() => run.job());
-      const outcome = await run.outcome(epoch);
-      expect(outcome).toMatchObject({
-        result: 'ended',
+  describe('a trainer whose machine is full', () => {
+    const told: Readonly<Record<Resource, object>> = {
+      disk: {
         class: 'infrastructure',
         message: expect.stringContaining('No space left on device') as string,
-      });
-      await disk.free();
-      await run.completed();
-      expect((await run.endings()).at(-1)).toBe('done');
-      expect(await run.flaws()).toEqual([]);
-      signal(worker, 'SIGKILL');
-      stack().worker();
-      await disk.remove();
-    });
+      },
+      memory: { class: 'out-of-memory' },
+    };
+    for (const resource of ['disk', 'memory'] as const)
+      it(
+        `says so of its ${resource}, and is tried again: with room, the run goes on to the same weights`,
+        PATIENT,
+        async () => {
+          stack().live.killWorkers();
+          const machine = await fullMachine(stack().live.config.trainerPython, resource);
+          const worker = stack().worker(machine.environment);
+          const run = await stack().run(`full-${resource}`);
+          const { epoch } = await run.head().then(() => run.job());
+          expect(await run.outcome(epoch)).toMatchObject({ result: 'ended', ...told[resource] });
+          await machine.free();
+          await run.completed();
+          expect((await run.endings()).at(-1)).toBe('done');
+          expect(await run.flaws()).toEqual([]);
+          signal(worker, 'SIGKILL');
+          stack().worker();
+          await machine.remove();
+        },
+      );
   });
 
   describe('one prefix, two namespaces of Temporal', () => {

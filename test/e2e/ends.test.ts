@@ -11,7 +11,6 @@ import { processesOfRun } from '../chaos/support/processes.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
 import { LiveStack } from '../support/live-stack.js';
 
-const LIMIT = { timeout: 180_000 };
 /** The shortest there may be. */
 const LEASE_SECONDS = 10;
 
@@ -19,11 +18,11 @@ let live: LiveStack;
 
 beforeAll(async () => {
   live = await LiveStack.start();
-}, 120_000);
+});
 
 afterAll(async () => {
   await live.stop();
-}, 120_000);
+});
 
 /** A run whose real trainer is at work, with steps left for longer than any test waits. */
 class Training {
@@ -86,7 +85,7 @@ class Training {
 const over = (handle: WorkflowHandle) => handle.result().catch(() => undefined);
 
 describe('a run that is ended leaves no job behind', () => {
-  it('cancelled: the job has saved and is gone when the run closes', LIMIT, async () => {
+  it('cancelled: the job has saved and is gone when the run closes', async () => {
     live.worker();
     const run = await Training.begin('cancelled');
     await run.handle.cancel();
@@ -98,7 +97,7 @@ describe('a run that is ended leaves no job behind', () => {
     expect(await run.uploadsLeft()).toEqual([]);
   });
 
-  it('aborted by an operator: the same, and the ledger says who and why', LIMIT, async () => {
+  it('aborted by an operator: the same, and the ledger says who and why', async () => {
     const run = await Training.begin('aborted');
     await run.handle.executeUpdate('abort', { args: [{ actor: 'kim', reason: 'wrong data' }] });
     await over(run.handle);
@@ -108,35 +107,27 @@ describe('a run that is ended leaves no job behind', () => {
     expect(await run.uploadsLeft()).toEqual([]);
   });
 
-  it(
-    'terminated while a worker is up: gone, as soon as the worker’s next heartbeat is refused',
-    LIMIT,
-    async () => {
-      const run = await Training.begin('terminated');
-      await run.handle.terminate('the budget is spent');
-      await run.gone();
-      while ((await run.recorded()).attempts.length === 0) await sleep(100);
-      expect((await run.recorded()).attempts).toMatchObject([{ epoch: 1 }]);
-    },
-  );
+  it('terminated while a worker is up: gone, as soon as the worker’s next heartbeat is refused', async () => {
+    const run = await Training.begin('terminated');
+    await run.handle.terminate('the budget is spent');
+    await run.gone();
+    while ((await run.recorded()).attempts.length === 0) await sleep(100);
+    expect((await run.recorded()).attempts).toMatchObject([{ epoch: 1 }]);
+  });
 
-  it(
-    'terminated while no worker is up: gone when its lease has run out, and recorded by the next worker’s janitor',
-    LIMIT,
-    async () => {
-      const run = await Training.begin('terminated-alone');
-      live.killWorkers();
-      await run.handle.terminate('the budget is spent');
-      await run.gone();
-      expect((await run.recorded()).attempts).toEqual([]);
-      live.worker();
-      while ((await run.recorded()).run.length === 0) await sleep(200);
-      const { run: ends, attempts } = await run.recorded();
-      expect(attempts).toMatchObject([{ epoch: 1, class: 'cancelled' }]);
-      expect(ends).toMatchObject([
-        { state: 'terminated', why: expect.stringContaining('the budget is spent') as string },
-      ]);
-      expect(await run.uploadsLeft()).toEqual([]);
-    },
-  );
+  it('terminated while no worker is up: gone when its lease has run out, and recorded by the next worker’s janitor', async () => {
+    const run = await Training.begin('terminated-alone');
+    live.killWorkers();
+    await run.handle.terminate('the budget is spent');
+    await run.gone();
+    expect((await run.recorded()).attempts).toEqual([]);
+    live.worker();
+    while ((await run.recorded()).run.length === 0) await sleep(200);
+    const { run: ends, attempts } = await run.recorded();
+    expect(attempts).toMatchObject([{ epoch: 1, class: 'cancelled' }]);
+    expect(ends).toMatchObject([
+      { state: 'terminated', why: expect.stringContaining('the budget is spent') as string },
+    ]);
+    expect(await run.uploadsLeft()).toEqual([]);
+  });
 });

@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { LocalBackend } from '../../src/backends/local.js';
 import { workflowLink } from '../../src/cli/links.js';
 import { headSchema } from '../../src/contracts/index.js';
@@ -9,12 +9,13 @@ import type { RunStatus } from '../../src/domain/status.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { rootLayout, runLayout, stageLayout } from '../../src/store/layout.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
-import { startBrowser } from '../support/browser.js';
+import { openPage, startBrowser } from '../support/browser.js';
 import { LiveStack } from '../support/live-stack.js';
+import { PATIENCE_MS } from '../support/patience.js';
+import { story } from '../support/story.js';
 
-const MINUTES = 60_000;
 const RUN = 'parked-at-three';
-const POLL = { timeout: MINUTES, interval: 200 };
+const POLL = { timeout: PATIENCE_MS, interval: 200 };
 
 /** Longer than anybody waits, and without a single preemption allowed. */
 const RECIPE = {
@@ -31,12 +32,12 @@ beforeAll(async () => {
   [live, browser] = await Promise.all([LiveStack.start(), startBrowser()]);
   backend = new LocalBackend(join(live.config.dataDir, 'jobs'));
   live.worker();
-}, 3 * MINUTES);
+});
 
 afterAll(async () => {
   await browser.close();
   await live.stop();
-}, 2 * MINUTES);
+});
 
 const statusOf = () => live.client.workflow.getHandle(RUN).query<RunStatus>('status');
 const expectState = (state: string) =>
@@ -74,40 +75,35 @@ async function sendUpdate(page: Page, name: string, input: unknown): Promise<voi
 }
 
 describe('an operator finds a stage parked at 3 a.m.', () => {
-  it(
-    'sees in the UI what failed, in which class, and what can be done',
-    { timeout: 3 * MINUTES },
-    async () => {
-      await live.client.workflow.start('recipe', { workflowId: RUN, taskQueue: TASK_QUEUE, args: [RECIPE] });
-      await preempt();
-      await expectState('parked');
-      const page = await browser.newPage({ viewport: { width: 1400, height: 1500 } });
-      const { runId } = await live.client.workflow.getHandle(RUN).describe();
-      await page.goto(workflowLink(live.config, RUN, runId));
-      await page.getByText('User Metadata').first().click();
-      // The UI shows markdown in a frame of its own.
-      const details = page.locator('iframe').first().contentFrame();
-      for (const text of [
-        `${CHAOS_STAGE} is parked: preempted`,
-        'Newest checkpoint',
-        'retryStage: attempts it again',
-      ])
-        await details
-          .getByText(text)
-          .first()
-          .waitFor({ timeout: MINUTES / 2 });
-      await page.close();
-    },
-  );
+  const then = story();
 
-  it('sees the same in the terminal', async () => {
+  then('sees in the UI what failed, in which class, and what can be done', async () => {
+    await live.client.workflow.start('recipe', { workflowId: RUN, taskQueue: TASK_QUEUE, args: [RECIPE] });
+    await preempt();
+    await expectState('parked');
+    const page = await openPage(browser);
+    const { runId } = await live.client.workflow.getHandle(RUN).describe();
+    await page.goto(workflowLink(live.config, RUN, runId));
+    await page.getByText('User Metadata').first().click();
+    // The UI shows markdown in a frame of its own.
+    const details = page.locator('iframe').first().contentFrame();
+    for (const text of [
+      `${CHAOS_STAGE} is parked: preempted`,
+      'Newest checkpoint',
+      'retryStage: attempts it again',
+    ])
+      await details.getByText(text).first().waitFor();
+    await page.close();
+  });
+
+  then('sees the same in the terminal', async () => {
     const { all, exitCode } = await longhaul('status', RUN);
     expect(exitCode).toBe(0);
     for (const text of ['parked', 'preempted', 'longhaul retry']) expect(all).toContain(text);
   });
 
-  it('retries the stage from the UI, and the run goes on', { timeout: 3 * MINUTES }, async () => {
-    const page = await browser.newPage({ viewport: { width: 1400, height: 1500 } });
+  then('retries the stage from the UI, and the run goes on', async () => {
+    const page = await openPage(browser);
     const { runId } = await live.client.workflow.getHandle(RUN).describe();
     await page.goto(workflowLink(live.config, RUN, runId));
     const before = await committedStep();
@@ -117,13 +113,13 @@ describe('an operator finds a stage parked at 3 a.m.', () => {
     await page.close();
   });
 
-  it('is told by the command line why an action makes no sense', async () => {
+  then('is told by the command line why an action makes no sense', async () => {
     const { all, exitCode } = await longhaul('resume', RUN, '--actor', 'kim', '--reason', 'a test');
     expect(exitCode).not.toBe(0);
     expect(all).toContain('not paused');
   });
 
-  it('pauses, resumes and aborts from the command line', { timeout: 3 * MINUTES }, async () => {
+  then('pauses, resumes and aborts from the command line', async () => {
     const act = async (action: string) => {
       const { all, exitCode } = await longhaul(action, RUN, '--actor', 'kim', '--reason', 'a test');
       expect({ action, exitCode, all }).toMatchObject({ exitCode: 0 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { findResult } from '../../activities/stage-result.js';
 import { startFormLink, workflowLink } from '../../src/cli/links.js';
 import { TINY_SMOKE } from '../../src/domain/presets.js';
@@ -13,10 +13,11 @@ import type { RunStatus } from '../../src/domain/status.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { downloadModel } from '../../src/store/models.js';
 import type { RecipeResult } from '../../workflows/recipe.js';
-import { startBrowser } from '../support/browser.js';
+import { openPage, startBrowser } from '../support/browser.js';
 import { LiveStack } from '../support/live-stack.js';
+import { PATIENCE_MS, RUNS_MS } from '../support/patience.js';
+import { story } from '../support/story.js';
 
-const MINUTES = 60_000;
 const RUN = 'from-the-ui';
 const OTHER = 'survivor';
 
@@ -28,13 +29,13 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'longhaul-e2e-models-'));
   [live, browser] = await Promise.all([LiveStack.start(), startBrowser()]);
   live.worker();
-}, 3 * MINUTES);
+});
 
 afterAll(async () => {
   await browser.close();
   await live.stop();
   await rm(folder, { recursive: true, force: true });
-}, 2 * MINUTES);
+});
 
 /** Fills the UI's start form with a recipe and submits it. */
 async function startFromUi(page: Page, run: string, recipe: unknown): Promise<void> {
@@ -73,44 +74,47 @@ function messagesOf(error: Error): string {
   return error.cause instanceof Error ? `${error.message}\n${messagesOf(error.cause)}` : error.message;
 }
 
-describe('a run is started from the Temporal UI', () => {
-  it('completes the recipe that its start form was filled with', { timeout: 10 * MINUTES }, async () => {
-    const page = await browser.newPage();
-    await startFromUi(page, RUN, TINY_SMOKE);
-    await expect
-      .poll(
-        () =>
-          live.client.workflow
-            .getHandle(RUN)
-            .describe()
-            .then(({ status }) => status.name)
-            .catch(() => ''),
-        { timeout: MINUTES },
-      )
-      .toBe('RUNNING');
-    await resultOf(RUN);
-    const status = await statusOf(RUN);
-    expect(status.state).toBe('completed');
-    expect(status.stages.map(({ state }) => state)).toEqual(status.stages.map(() => 'done'));
-    await page.close();
-  });
+/** They all need the run that the first of them completes. */
+const then = story('first');
 
-  it(
-    'shows the stages on the page of the run, and where it stands in its search attributes',
-    { timeout: 2 * MINUTES },
+describe('a run is started from the Temporal UI', () => {
+  then(
+    'completes the recipe that its start form was filled with',
     async () => {
-      const page = await browser.newPage({ viewport: { width: 1400, height: 1200 } });
-      const { runId } = await live.client.workflow.getHandle(RUN).describe();
-      await page.goto(workflowLink(live.config, RUN, runId));
-      await page.getByText('Stage 1, 1K').first().waitFor({ timeout: MINUTES });
+      const page = await openPage(browser);
+      await startFromUi(page, RUN, TINY_SMOKE);
+      await expect
+        .poll(
+          () =>
+            live.client.workflow
+              .getHandle(RUN)
+              .describe()
+              .then(({ status }) => status.name)
+              .catch(() => ''),
+          { timeout: PATIENCE_MS },
+        )
+        .toBe('RUNNING');
+      await resultOf(RUN);
+      const status = await statusOf(RUN);
+      expect(status.state).toBe('completed');
+      expect(status.stages.map(({ state }) => state)).toEqual(status.stages.map(() => 'done'));
       await page.close();
-      const { typedSearchAttributes } = await live.client.workflow.getHandle(RUN).describe();
-      expect(JSON.stringify(typedSearchAttributes)).toContain('completed');
     },
+    RUNS_MS,
   );
 
-  it('shows every problem of a bad recipe in the failure of the run', { timeout: 2 * MINUTES }, async () => {
-    const page = await browser.newPage({ viewport: { width: 1400, height: 1200 } });
+  then('shows the stages on the page of the run, and where it stands in its search attributes', async () => {
+    const page = await openPage(browser);
+    const { runId } = await live.client.workflow.getHandle(RUN).describe();
+    await page.goto(workflowLink(live.config, RUN, runId));
+    await page.getByText('Stage 1, 1K').first().waitFor();
+    await page.close();
+    const { typedSearchAttributes } = await live.client.workflow.getHandle(RUN).describe();
+    expect(JSON.stringify(typedSearchAttributes)).toContain('completed');
+  });
+
+  then('shows every problem of a bad recipe in the failure of the run', async () => {
+    const page = await openPage(browser);
     await startFromUi(page, 'bad', {
       preset: 'tiny',
       colour: 'blue',
@@ -124,53 +128,48 @@ describe('a run is started from the Temporal UI', () => {
             .describe()
             .then(({ status }) => status.name)
             .catch(() => ''),
-        { timeout: MINUTES },
+        { timeout: PATIENCE_MS },
       )
       .toBe('FAILED');
     await page.goto(workflowLink(live.config, 'bad', (await handle.describe()).runId));
-    for (const path of ['colour', 'stages.stage-1.ropeTheta'])
-      await page.getByText(path).first().waitFor({ timeout: MINUTES });
+    for (const path of ['colour', 'stages.stage-1.ropeTheta']) await page.getByText(path).first().waitFor();
     await page.close();
   });
 });
 
 describe('a run leaves what it promises', () => {
-  it('writes a report', async () => {
+  then('writes a report', async () => {
     const { reportUrl } = await resultOf(RUN);
     const page = new TextDecoder().decode((await live.store.get(reportUrl ?? '')).data);
     expect(page).toContain('<html');
     expect(page).toContain('Stage 1');
   });
 
-  it(
-    'exports weights that plain transformers loads, with the bumped RoPE base',
-    { timeout: 3 * MINUTES },
-    async () => {
-      const { models } = await resultOf(RUN);
-      const model = models['sft'];
-      if (model === undefined) throw new Error('no SFT model');
-      const local = join(folder, 'sft');
-      await downloadModel(live.store, model, local);
-      const script = join(folder, 'load.py');
-      await writeFile(
-        script,
-        [
-          'import sys, json, torch',
-          'from transformers import AutoModelForCausalLM, AutoTokenizer',
-          'model = AutoModelForCausalLM.from_pretrained(sys.argv[1])',
-          'tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])',
-          'ids = tokenizer("It is a truth", return_tensors="pt").input_ids',
-          'out = model.generate(ids, max_new_tokens=5, do_sample=False)',
-          'theta = model.config.rope_parameters["rope_theta"]',
-          'print(json.dumps({"theta": theta, "length": model.config.max_position_embeddings, "new": out.shape[1] - ids.shape[1]}))',
-        ].join('\n'),
-      );
-      const { stdout } = await execa(live.config.trainerPython, [script, local]);
-      expect(JSON.parse(stdout.split('\n').at(-1) ?? '')).toEqual({ theta: 6.4e5, length: 4096, new: 5 });
-    },
-  );
+  then('exports weights that plain transformers loads, with the bumped RoPE base', async () => {
+    const { models } = await resultOf(RUN);
+    const model = models['sft'];
+    if (model === undefined) throw new Error('no SFT model');
+    const local = join(folder, 'sft');
+    await downloadModel(live.store, model, local);
+    const script = join(folder, 'load.py');
+    await writeFile(
+      script,
+      [
+        'import sys, json, torch',
+        'from transformers import AutoModelForCausalLM, AutoTokenizer',
+        'model = AutoModelForCausalLM.from_pretrained(sys.argv[1])',
+        'tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])',
+        'ids = tokenizer("It is a truth", return_tensors="pt").input_ids',
+        'out = model.generate(ids, max_new_tokens=5, do_sample=False)',
+        'theta = model.config.rope_parameters["rope_theta"]',
+        'print(json.dumps({"theta": theta, "length": model.config.max_position_embeddings, "new": out.shape[1] - ids.shape[1]}))',
+      ].join('\n'),
+    );
+    const { stdout } = await execa(live.config.trainerPython, [script, local]);
+    expect(JSON.parse(stdout.split('\n').at(-1) ?? '')).toEqual({ theta: 6.4e5, length: 4096, new: 5 });
+  });
 
-  it('keeps its histories small: under 500 events and 1 MB, all workflows together', async () => {
+  then('keeps its histories small: under 500 events and 1 MB, all workflows together', async () => {
     let events = 0;
     let bytes = 0;
     const query = `WorkflowId = "${RUN}" OR WorkflowId STARTS_WITH "${RUN}/"`;
@@ -183,7 +182,7 @@ describe('a run leaves what it promises', () => {
     expect(bytes).toBeLessThan(1_000_000);
   });
 
-  it('logs no credentials', async () => {
+  then('logs no credentials', async () => {
     const secret = process.env['AWS_SECRET_ACCESS_KEY'] ?? '';
     expect(secret).not.toBe('');
     expect(await live.log()).not.toContain(secret);
@@ -191,9 +190,8 @@ describe('a run leaves what it promises', () => {
 });
 
 describe('no committed step is lost', () => {
-  it(
+  then(
     'ends in the same weights when the worker is killed while a stage trains',
-    { timeout: 10 * MINUTES },
     async () => {
       await live.client.workflow.start('recipe', {
         workflowId: OTHER,
@@ -206,7 +204,7 @@ describe('no committed step is lost', () => {
             statusOf(OTHER)
               .then(({ stages }) => stages.find(({ folder: name }) => isFolderOf(name, 'stage-1'))?.state)
               .catch(() => ''),
-          { timeout: 5 * MINUTES, interval: 500 },
+          { timeout: PATIENCE_MS, interval: 500 },
         )
         .toBe('running');
       await sleep(1_000);
@@ -217,9 +215,10 @@ describe('no committed step is lost', () => {
         expect(await weightsDigestOf(OTHER, stage)).toBe(await weightsDigestOf(RUN, stage));
       }
     },
+    RUNS_MS,
   );
 
-  it('refuses another recipe under the name of a run', { timeout: MINUTES }, async () => {
+  then('refuses another recipe under the name of a run', async () => {
     const handle = await live.client.workflow.start('recipe', {
       workflowId: RUN,
       taskQueue: TASK_QUEUE,

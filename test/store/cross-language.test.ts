@@ -20,7 +20,6 @@ import type { ObjectStore } from '../../src/store/index.js';
 import { claim, commitCheckpoint, flipBit, startStage, useS3Server } from './support.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const PATIENCE_MS = 240_000;
 
 const server = useS3Server();
 let store: ObjectStore;
@@ -100,7 +99,7 @@ async function untilStepsOf(epoch: Epoch): Promise<void> {
   }
 }
 
-describe('what a trainer writes the control plane reads', { timeout: PATIENCE_MS }, () => {
+describe('what a trainer writes the control plane reads', () => {
   it('commits, events, log and outcome of a finished attempt', async () => {
     const epoch = await claim(store, stageUrl);
     const { exitCode } = await startTrainer('finish', epoch);
@@ -127,7 +126,7 @@ describe('what a trainer writes the control plane reads', { timeout: PATIENCE_MS
   });
 });
 
-describe('what the control plane writes a trainer reads', { timeout: PATIENCE_MS }, () => {
+describe('what the control plane writes a trainer reads', () => {
   it('a claim and a checkpoint, from which it goes on', async () => {
     const resumed = await commitCheckpoint(store, stageUrl, await claim(store, stageUrl), 1);
     const { exitCode } = await startTrainer('finish', await claim(store, stageUrl));

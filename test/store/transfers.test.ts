@@ -56,7 +56,7 @@ async function uploadsBelow(url: string): Promise<PendingUpload[]> {
   return found;
 }
 
-describe('large files travel in the manifest’s own parts', { timeout: 240_000 }, () => {
+describe('large files travel in the manifest’s own parts', () => {
   it('up, known to the store by the parts’ digests, and down again', async () => {
     const file = await largeFile();
     const described = await describeFile('large', file);

@@ -1,7 +1,8 @@
 /** A real Chromium, headless, with a fresh profile. */
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
+import { PATIENCE_MS } from './patience.js';
 
 const CANDIDATES = [
   process.env['LONGHAUL_CHROMIUM'],
@@ -20,6 +21,15 @@ export async function startBrowser(): Promise<Browser> {
   }
   return chromium.launch({
     executablePath,
+    timeout: PATIENCE_MS,
     args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'],
   });
+}
+
+/** A page, tall enough to show a run as a whole, which waits for what is to come as long as a busy machine takes. */
+export async function openPage(browser: Browser): Promise<Page> {
+  const page = await browser.newPage({ viewport: { width: 1400, height: 1500 } });
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.setDefaultNavigationTimeout(PATIENCE_MS);
+  return page;
 }

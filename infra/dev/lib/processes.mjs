@@ -7,7 +7,7 @@ import path from 'node:path';
 
 /**
  * @typedef {object} Finished
- * @property {number} code Exit code; 127 when the program could not be started, 124 when it ran past its time
+ * @property {number} code Exit code; 127 when the program could not be started, 124 when it was ended for printing nothing
  * @property {string} output What it printed, standard error included, at most its last 64 KiB
  */
 
@@ -18,8 +18,8 @@ const KEEP_BYTES = 64 * 1024;
  *
  * @param {string} file
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile?: string, timeoutMs?: number }} [options]
- *   logFile also receives all of the output
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile?: string, silenceMs?: number }} [options]
+ *   logFile also receives all of the output; a program that prints nothing for `silenceMs` is ended
  * @returns {Promise<Finished>}
  */
 export async function run(file, args, options = {}) {
@@ -27,21 +27,22 @@ export async function run(file, args, options = {}) {
   try {
     return await new Promise((resolve) => {
       let output = '';
-      let timedOut = false;
+      let fellSilent = false;
       const child = spawn(file, args, {
         cwd: options.cwd,
         env: options.env ?? process.env,
         stdio: ['ignore', 'pipe', 'pipe'],
       });
       const timer =
-        options.timeoutMs === undefined
+        options.silenceMs === undefined
           ? undefined
           : setTimeout(() => {
-              timedOut = true;
+              fellSilent = true;
               child.kill('SIGKILL');
-            }, options.timeoutMs);
+            }, options.silenceMs);
       /** @param {Buffer} chunk */
       const keep = (chunk) => {
+        timer?.refresh();
         output = (output + chunk.toString('utf8')).slice(-KEEP_BYTES);
         log?.write(chunk).catch(() => {});
       };
@@ -53,7 +54,7 @@ export async function run(file, args, options = {}) {
       });
       child.once('close', (code) => {
         clearTimeout(timer);
-        resolve({ code: timedOut ? 124 : (code ?? 1), output });
+        resolve({ code: fellSilent ? 124 : (code ?? 1), output });
       });
     });
   } finally {

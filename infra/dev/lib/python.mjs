@@ -58,7 +58,7 @@ const short = (version) => version.replace(/\.0$/, '');
  * @returns {Promise<Interpreter | undefined>}
  */
 async function probe(file) {
-  const { code, output } = await run(file, ['-c', PROBE], { timeoutMs: PROBE_MS });
+  const { code, output } = await run(file, ['-c', PROBE], { silenceMs: PROBE_MS });
   if (code !== 0) return undefined;
   try {
     const facts = JSON.parse(output);
@@ -288,7 +288,7 @@ async function checkOwnEnvironment({ trainerDir, env, stateDir }) {
     '    except m.PackageNotFoundError: pass',
     'print(json.dumps(found))',
   ].join('\n');
-  const { code, output } = await run(python, ['-c', script, ...pinned.keys()], { timeoutMs: PROBE_MS });
+  const { code, output } = await run(python, ['-c', script, ...pinned.keys()], { silenceMs: PROBE_MS });
   if (code !== 0) throw new Error(`LONGHAUL_VENV: ${python} does not run: ${lastLines(output, 1)}`);
   const found = new Map(Object.entries(JSON.parse(output)));
   const problems = [...pinned].flatMap(([name, version]) => {

@@ -1,5 +1,6 @@
 // @ts-check
 /** What test runners wrote, as counts and failures. A runner that ran nothing has failed. */
+import { stripVTControlCharacters } from 'node:util';
 import { isRecord } from './files.mjs';
 
 /**
@@ -12,27 +13,34 @@ import { isRecord } from './files.mjs';
 const MESSAGE_LINES = 14;
 
 /**
- * Result of `vitest --reporter=json`. Skipped and unfinished tests count as failed: a promise that is not tested is
- * not kept.
+ * Result of `vitest --reporter=json`. Tests that were not run count as failed, those of a file as one: a promise that is not
+ * tested is not kept, and what kept them from running is said once. The report does not have the error of a `beforeAll`; what
+ * vitest printed does.
  *
  * @param {unknown} report
+ * @param {string} [output] What vitest printed
  * @returns {Result}
  */
-export function vitestResult(report) {
+export function vitestResult(report, output = '') {
   if (!isRecord(report) || !Array.isArray(report['testResults'])) return failedAs('vitest wrote no report');
   let passed = 0;
   /** @type {string[]} */
   const failures = [];
   for (const file of report['testResults'].filter(isRecord)) {
     const tests = Array.isArray(file['assertionResults']) ? file['assertionResults'].filter(isRecord) : [];
-    for (const test of tests) {
-      if (test['status'] === 'passed') passed += 1;
-      else failures.push(failureText(`${test['fullName']}`, `${test['status']}`, messagesOf(test)));
-    }
-    // A file that could not be loaded has a message and no tests.
-    const failedTests = tests.some((test) => test['status'] === 'failed');
-    if (file['status'] === 'failed' && !failedTests) {
-      failures.push(failureText(`${file['name']}`, 'failed', `${file['message'] ?? ''}`));
+    const failed = tests.filter((test) => test['status'] === 'failed');
+    const notRun = tests.filter((test) => test['status'] !== 'failed' && test['status'] !== 'passed');
+    passed += tests.length - failed.length - notRun.length;
+    for (const test of failed) failures.push(failureText(`${test['fullName']}`, messagesOf(test)));
+    if (notRun.length > 0) {
+      const names = notRun.map((test) => `- ${test['fullName']}`);
+      const why = [brokenSuites(output), `${file['message'] ?? ''}`].filter((text) => text !== '');
+      failures.push(
+        [`${file['name']}: ${notRun.length} not run`, ...why.map(shortened), ...names].join('\n'),
+      );
+    } else if (file['status'] === 'failed' && failed.length === 0) {
+      // A file that could not be loaded has a message and no tests.
+      failures.push(failureText(`${file['name']}`, `${file['message'] ?? ''}`));
     }
   }
   return nonEmpty({ passed, failed: failures.length, failures });
@@ -45,14 +53,24 @@ function messagesOf(test) {
 }
 
 /**
+ * What vitest printed of suites whose `beforeAll` failed; empty when there is none.
+ *
+ * @param {string} output
+ */
+function brokenSuites(output) {
+  const [, section = ''] =
+    /Failed Suites \d+ ⎯*\n([\s\S]*?)\n⎯{3}/.exec(stripVTControlCharacters(output)) ?? [];
+  return section.trim();
+}
+
+/** @param {string} message */
+const shortened = (message) => message.split('\n').slice(0, MESSAGE_LINES).join('\n').trimEnd();
+
+/**
  * @param {string} name
- * @param {string} status
  * @param {string} message
  */
-function failureText(name, status, message) {
-  const heading = status === 'failed' ? name : `${name} (${status})`;
-  return [heading, ...message.split('\n').slice(0, MESSAGE_LINES)].join('\n').trimEnd();
-}
+const failureText = (name, message) => `${name}\n${shortened(message)}`.trimEnd();
 
 /**
  * Result of a JUnit XML report as pytest writes it.
@@ -72,13 +90,15 @@ export function junitResult(xml) {
     const bad = /<(failure|error|skipped)\b([^>]*?)(?:\/>|>([\s\S]*?)<\/\1>)/.exec(body);
     if (bad === null) passed += 1;
     else
-      failures.push(failureText(name, statusOf(bad[1]), unescapeXml(attributeOf(bad[2] ?? '', 'message'))));
+      failures.push(
+        failureText(`${name}${statusOf(bad[1])}`, unescapeXml(attributeOf(bad[2] ?? '', 'message'))),
+      );
   }
   return nonEmpty({ passed, failed: failures.length, failures });
 }
 
 /** @param {string | undefined} element */
-const statusOf = (element) => (element === 'failure' ? 'failed' : (element ?? 'failed'));
+const statusOf = (element) => (element === 'failure' ? '' : ` (${element})`);
 
 /**
  * @param {string} attributes

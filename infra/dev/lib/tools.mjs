@@ -123,7 +123,7 @@ async function record(tool, file, how) {
  * @param {string} file
  */
 async function versionOf(tool, file) {
-  const { output } = await run(file, ['--version'], { timeoutMs: VERSION_CHECK_MS });
+  const { output } = await run(file, ['--version'], { silenceMs: VERSION_CHECK_MS });
   return tool.versionPattern.exec(output)?.[1];
 }
 
@@ -216,7 +216,7 @@ async function download(url, file, tool, around) {
 async function fromSource(tool, target, around) {
   const go = await which('go', around.searchPath);
   if (go === undefined) throw new Error('Go: not installed');
-  const version = await run(go, ['env', 'GOVERSION'], { timeoutMs: VERSION_CHECK_MS });
+  const version = await run(go, ['env', 'GOVERSION'], { silenceMs: VERSION_CHECK_MS });
   if (!isAtLeast(version.output, MINIMUM.go)) {
     throw new Error(`Go: ${version.output.trim() || 'no version'} is older than ${MINIMUM.go}`);
   }

@@ -20,7 +20,7 @@ import { readChain } from '../../../src/store/ledger.js';
 import { pendingUploads } from '../../../src/store/stale-uploads.js';
 import type { ChaosStack } from './chaos-stack.js';
 import { CHAOS_STAGE } from './recipe.js';
-import { processesOfRun } from './processes.js';
+import { awaitsSigterm, processesOfRun } from './processes.js';
 
 const LOOK_MS = 20;
 
@@ -108,6 +108,29 @@ export class ChaosRun {
       const { state } = await this.stack.backend.observe(name);
       return state === 'running' ? { name, epoch } : null;
     });
+  }
+
+  /**
+   * Lets the job get no further than to this commit, until the returned function is called: what strikes it then finds it at
+   * work, however late that comes on a busy machine.
+   */
+  holdAfter(step: number): () => void {
+    const files = new RegExp(`/${this.name}/stages/[^/]+/checkpoints/0*(\\d+)-`);
+    return this.stack.disturbStore(({ method, path }) => {
+      const of = files.exec(path)?.[1];
+      return method === 'PUT' && of !== undefined && Number(of) > step ? 'hang' : 'pass';
+    });
+  }
+
+  /** Stops the job where it is, does something that makes its watcher send it a SIGTERM, and lets it go on with that. */
+  async toldToStop(job: ChaosJob, order: () => Promise<unknown>): Promise<void> {
+    await this.stack.backend.signal(job.name, 'SIGSTOP');
+    await order();
+    await this.until(async () => {
+      await sleep(LOOK_MS);
+      return processesOfRun(this.runUrl).some(({ pid }) => awaitsSigterm(pid)) || null;
+    });
+    await this.stack.backend.signal(job.name, 'SIGCONT');
   }
 
   /** The outcome an attempt left, once it has. */

@@ -1,5 +1,6 @@
 /** Processes of this machine by the run they work for. Linux shows other processes' environments, nothing else does. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 
 /** A process that works for a run. */
 export interface RunProcess {
@@ -29,11 +30,10 @@ export function trainerOf(runUrl: string): RunProcess | undefined {
   );
 }
 
-/** Address space of a process, bytes. */
-export function addressSpaceBytes(pid: number): number {
-  const kibibytes = /^VmSize:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`))?.[1];
-  if (kibibytes === undefined) throw new Error(`process ${pid} is gone`);
-  return Number(kibibytes) * 1024;
+/** Whether a process that stands still has been sent a SIGTERM, which waits for it to go on. */
+export function awaitsSigterm(pid: number): boolean {
+  const pending = /^ShdPnd:\s+([0-9a-f]+)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? '0';
+  return ((BigInt(`0x${pending}`) >> BigInt(constants.signals.SIGTERM - 1)) & 1n) === 1n;
 }
 
 /** Fields of /proc/<pid>/stat after the command: state, parent, group, …; none when the process is gone. */

@@ -6,18 +6,17 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const LONGHAUL = fileURLToPath(new URL('../../../bin/longhaul.mjs', import.meta.url));
-const LIMIT = { timeout: 60_000 };
 
 /** The command line as a user runs it, where no server is needed. */
 const longhaul = (...args: string[]) => execa(process.execPath, [LONGHAUL, ...args], { reject: false });
 
 describe('a recipe that can’t be read is refused in one sentence', () => {
-  it('where there is no such file', LIMIT, async () => {
+  it('where there is no such file', async () => {
     const { exitCode, stderr } = await longhaul('plan', 'nowhere.json');
     expect({ exitCode, stderr }).toEqual({ exitCode: 1, stderr: 'There is no file nowhere.json.' });
   });
 
-  it('where the file holds no JSON', LIMIT, async () => {
+  it('where the file holds no JSON', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'longhaul-recipe-'));
     try {
       const file = join(folder, 'recipe.json');
@@ -32,7 +31,7 @@ describe('a recipe that can’t be read is refused in one sentence', () => {
 });
 
 describe('an option that takes one of a few words', () => {
-  it('names them when it gets another', LIMIT, async () => {
+  it('names them when it gets another', async () => {
     const given = ['--class', 'hangs', '--relaunches', '1', '--reason', 'a test'];
     const { exitCode, stderr } = await longhaul('budget', 'a-run', ...given);
     expect(exitCode).toBe(1);
@@ -41,7 +40,7 @@ describe('an option that takes one of a few words', () => {
 });
 
 describe('output into a pipe that nobody reads to the end', () => {
-  it('ends without an error', LIMIT, async () => {
+  it('ends without an error', async () => {
     const running = longhaul('plan', '--preset', 'tiny');
     running.stdout.destroy();
     const { exitCode, stderr } = await running;

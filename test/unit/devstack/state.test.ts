@@ -104,14 +104,40 @@ describe('the Python lock file', () => {
 });
 
 describe('results of test runners', () => {
+  const report = (...statuses: readonly string[]) => {
+    const assertionResults = statuses.map((status, index) => ({
+      fullName: `test ${String(index)}`,
+      status,
+      failureMessages: status === 'failed' ? ['expected 1'] : [],
+    }));
+    const status = statuses.every((one) => one === 'passed') ? 'passed' : 'failed';
+    return { testResults: [{ name: 'x.test.ts', status, message: '', assertionResults }] };
+  };
+
   it('count what passed, and show what failed', () => {
-    const assertionResults = [
-      { fullName: 'a', status: 'passed' },
-      { fullName: 'b', status: 'failed', failureMessages: ['expected 1'] },
-      { fullName: 'c', status: 'skipped' },
-    ];
-    const result = vitestResult({ testResults: [{ name: 'x.test.ts', status: 'failed', assertionResults }] });
-    expect(result).toEqual({ passed: 1, failed: 2, failures: ['b\nexpected 1', 'c (skipped)'] });
+    expect(vitestResult(report('passed', 'failed'))).toEqual({
+      passed: 1,
+      failed: 1,
+      failures: ['test 1\nexpected 1'],
+    });
+  });
+
+  it('count what did not run as one failure more, whatever kept it from running', () => {
+    expect(vitestResult(report('failed', 'skipped', 'pending'))).toEqual({
+      passed: 0,
+      failed: 2,
+      failures: ['test 0\nexpected 1', 'x.test.ts: 2 not run\n- test 1\n- test 2'],
+    });
+  });
+
+  it('say once what a suite failed for that ran no test', () => {
+    const output =
+      '\u001b[31m⎯⎯\u001b[39m Failed Suites 1 ⎯⎯⎯\n\n FAIL  x.test.ts\nError: no server\n\n⎯⎯⎯⎯⎯[1/1]⎯\n';
+    expect(vitestResult(report('skipped', 'skipped'), output)).toEqual({
+      passed: 0,
+      failed: 1,
+      failures: ['x.test.ts: 2 not run\nFAIL  x.test.ts\nError: no server\n- test 0\n- test 1'],
+    });
   });
 
   it('count a file that could not be loaded', () => {
