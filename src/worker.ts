@@ -14,6 +14,7 @@ import { TASK_QUEUE } from './domain/task-queues.js';
 import { ObjectStore } from './store/object-store.js';
 import { temporalConnectionOptions } from './temporal/connection.js';
 import { createLogger, temporalLogger } from './telemetry.js';
+import { endWithStarter, WITH_STARTER } from './with-starter.js';
 import { workflowBundle } from './workflow-bundle.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -98,4 +99,7 @@ function sitePackages(python: string): string {
   return join(lib, version ?? 'python3', 'site-packages');
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await runWorker(loadConfig());
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv.includes(WITH_STARTER)) endWithStarter();
+  await runWorker(loadConfig());
+}

@@ -19,11 +19,14 @@ export interface EmbeddedWorker {
 }
 
 /** Starts the worker in a session of its own: a Ctrl-C in the terminal must reach it last, not first. */
-export function startEmbeddedWorker(logDir: string): EmbeddedWorker {
+export function startEmbeddedWorker(dataDir: string, logDir: string): EmbeddedWorker {
   mkdirSync(logDir, { recursive: true });
   const logFile = path.join(logDir, 'worker.log');
   const log = openSync(logFile, 'w');
-  const child = spawnWorker({ stdio: ['ignore', log, log], env: process.env, detached: true });
+  const child = spawnWorker({
+    ...{ stdout: log, stderr: log },
+    ...{ env: process.env, detached: true, ofStack: dataDir },
+  });
   closeSync(log);
   let stopping = false;
   const exited = new Promise<string>((resolve) => {

@@ -77,9 +77,10 @@ export async function setUp({ env = process.env } = {}) {
     const { problems, python } = await checkPrerequisites(env);
     if (problems.length > 0 || python === undefined)
       throw new SetUpError(asList('Please install first', problems));
-    const unlock = await takeLock(path.join(STATE_DIR, 'setup.lock'), (holder) =>
-      reporter.note(`waiting for the set-up that process ${holder} is doing (${STATE_DIR}/setup.lock)`),
-    );
+    const unlock = await takeLock(path.join(STATE_DIR, 'setup.lock'), {
+      onWait: (holder) =>
+        reporter.note(`waiting for the set-up that process ${holder} is doing (${STATE_DIR}/setup.lock)`),
+    });
     try {
       await makeEverything(reporter, python, env);
     } finally {

@@ -12,8 +12,9 @@ import { loadCredentials } from './stack/credentials.js';
 import type { S3Credentials } from './stack/credentials.js';
 import { asStackError, prepareFolder, StackError } from './stack/folder.js';
 import { onFreePorts } from './stack/free-ports.js';
+import { endJobs, endWorkers } from './stack/leftovers.js';
 import { LOOPBACK } from './stack/ports.js';
-import { adoptS3, adoptTemporal, runningServers } from './stack/running.js';
+import { adoptS3, adoptTemporal, endOf, runningServers } from './stack/running.js';
 import type { RunningServers } from './stack/running.js';
 import { createBucket, REGION, startS3 } from './stack/s3.js';
 import { identify, isRunning, stopProcess } from './stack/server-process.js';
@@ -41,10 +42,16 @@ export interface StackOptions {
   readonly logDir?: string;
   /** Ports to try first; a taken one is replaced. 0 means any free one. */
   readonly ports?: Partial<StackPorts>;
+  /** Gives up the start; servers that were started meanwhile are stopped. */
+  readonly signal?: AbortSignal;
+  /** Told what the start waits for, and what an earlier one has left, in sentences. */
+  readonly onNote?: (sentence: string) => void;
 }
 
 /** A running stack. */
 export interface Stack {
+  /** Real path of the folder of everything that the servers keep. */
+  readonly dataDir: string;
   /** host:port of the Temporal frontend. */
   readonly temporalAddress: string;
   readonly namespace: string;
@@ -59,10 +66,13 @@ export interface Stack {
   readonly ownedBy: number | undefined;
   /** Servers that were running already. */
   readonly adopted: readonly ('temporal' | 's3')[];
-  /** Resolves with a sentence when a server ends that this process started and did not stop. */
+  /** Resolves with a sentence when a server ends that this process did not stop, or the process that owns them. */
   readonly broken: Promise<string>;
-  /** Stops the servers, unless another living process owns them. Safe to call twice. */
-  stop(): Promise<void>;
+  /**
+   * Ends what runs yet of jobs, then the servers, unless another living process owns them. Jobs may save for so many seconds; none
+   * by default. Safe to call twice.
+   */
+  stop(options?: { readonly jobSeconds?: number }): Promise<void>;
 }
 
 /**
@@ -78,9 +88,12 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     logDir,
   };
   try {
-    const unlock = await takeLock(lockOf(places.dataDir));
+    const unlock = await takeLock(lockOf(places.dataDir), {
+      ...options,
+      onWait: (pid) => options.onNote?.(`Process ${String(pid)} starts or stops the servers here: waiting …`),
+    });
     try {
-      return await startLocked(places, options.ports ?? {});
+      return await startLocked(places, options);
     } finally {
       await unlock();
     }
@@ -91,18 +104,33 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 const lockOf = (dataDir: string): string => path.join(dataDir, 'stack.lock');
 
-async function startLocked(places: Places, wanted: Partial<StackPorts>): Promise<Stack> {
+async function startLocked(places: Places, options: StackOptions): Promise<Stack> {
   const { dataDir } = places;
+  const { ports: wanted = {}, signal } = options;
   const credentials = await loadCredentials(dataDir);
   const before = await readState(dataDir);
   const running = await runningServers(dataDir);
   const owner = await ownerOf(before, running);
   // Whoever comes after this process, should it be killed now, finds that it was the owner.
   await writeState(dataDir, { owner: owner.identity, ports: before?.ports ?? NO_PORTS });
-  const servers = await runServers(places, credentials, running, { wanted, last: before?.ports ?? NO_PORTS });
+  if (!owner.isOther) {
+    await endWorkers(dataDir, (pid) =>
+      options.onNote?.(`Ending worker ${String(pid)}, which an earlier start has left …`),
+    );
+  }
+  const servers = await runServers(places, credentials, running, {
+    wanted,
+    last: before?.ports ?? NO_PORTS,
+    signal,
+  });
   await writeState(dataDir, { owner: owner.identity, ports: servers.ports });
   const stack = toStack(servers, credentials, owner, dataDir);
-  await prepare(stack, credentials);
+  try {
+    await prepare(stack, credentials);
+  } catch (error) {
+    if (!owner.isOther) await stopServers(servers, dataDir);
+    throw error;
+  }
   return stack;
 }
 
@@ -170,13 +198,14 @@ interface PortChoice {
   readonly wanted: Partial<StackPorts>;
   /** What they were last time: links in a browser keep working. */
   readonly last: StackPorts;
+  readonly signal: AbortSignal | undefined;
 }
 
 async function runServers(
   places: Places,
   credentials: S3Credentials,
   running: RunningServers,
-  { wanted, last }: PortChoice,
+  { wanted, last, signal }: PortChoice,
 ): Promise<Servers> {
   const [temporal, s3] = await Promise.all([adoptTemporal(running.temporal), adoptS3(running.s3)]);
   const taken = new Set(Object.values({ ...temporal?.ports, ...s3?.ports }));
@@ -184,12 +213,15 @@ async function runServers(
   const startedTemporal = async () =>
     onFreePorts(taken, async (choose) => {
       const ports = { temporal: await choose(candidates('temporal')), ui: await choose(candidates('ui')) };
-      return { ports, ...(await startTemporal({ ...places, port: ports.temporal, uiPort: ports.ui })) };
+      return {
+        ports,
+        ...(await startTemporal({ ...places, port: ports.temporal, uiPort: ports.ui, signal })),
+      };
     });
   const startedS3 = async () =>
     onFreePorts(taken, async (choose) => {
       const ports = { s3: await choose(candidates('s3')) };
-      return { ports, ...(await startS3({ ...places, port: ports.s3, credentials })) };
+      return { ports, ...(await startS3({ ...places, port: ports.s3, credentials, signal })) };
     });
   const both = await bothOrNeither(
     temporal === undefined ? asServer(startedTemporal(), false) : asServer(Promise.resolve(temporal), true),
@@ -246,11 +278,20 @@ function toStack(servers: Servers, credentials: S3Credentials, owner: Owner, dat
   const { ports, temporal, s3 } = servers;
   const addresses = addressesOf(ports);
   let stopping: Promise<void> | undefined;
-  const stopBoth = async (): Promise<void> => {
-    await Promise.all([stopProcess(temporal.identity), stopProcess(s3.identity)]);
-    await writeState(dataDir, { owner: null, ports });
+  const stopEverything = async (jobSeconds: number): Promise<void> => {
+    if (owner.isOther && (await isRunning(owner.identity))) return;
+    const unlock = await takeLock(lockOf(dataDir));
+    try {
+      await endJobs(dataDir, jobSeconds);
+      await stopServers(servers, dataDir);
+    } finally {
+      await unlock();
+    }
   };
+  const ends = [temporal.ended, s3.ended];
+  if (owner.isOther) ends.push(endOf('the npm start that ran servers and worker here', owner.identity));
   return {
+    dataDir,
     ...addresses,
     namespace: NAMESPACE,
     region: REGION,
@@ -259,35 +300,35 @@ function toStack(servers: Servers, credentials: S3Credentials, owner: Owner, dat
     ownedBy: owner.isOther ? owner.identity.pid : undefined,
     adopted: (['temporal', 's3'] as const).filter((name) => servers[name].adopted),
     broken: new Promise((resolve) => {
-      for (const { ended } of [temporal, s3]) {
+      for (const ended of ends) {
         void ended.then((sentence) => {
           if (stopping === undefined) resolve(sentence);
         });
       }
     }),
-    stop: async () => {
-      if (owner.isOther) return;
-      stopping ??= stopBoth();
+    stop: async ({ jobSeconds = 0 } = {}) => {
+      stopping ??= stopEverything(jobSeconds);
       await stopping;
     },
   };
 }
 
-/** What has to be in the servers; all of it may be there already. A stack that can't be prepared is stopped. */
+/** Stops both, and remembers that nobody runs them. */
+async function stopServers({ temporal, s3, ports }: Servers, dataDir: string): Promise<void> {
+  await Promise.all([stopProcess(temporal.identity), stopProcess(s3.identity)]);
+  await writeState(dataDir, { owner: null, ports });
+}
+
+/** What has to be in the servers; all of it may be there already. */
 async function prepare(stack: Stack, credentials: S3Credentials): Promise<void> {
+  const connection = await Connection.connect({ address: stack.temporalAddress });
   try {
-    const connection = await Connection.connect({ address: stack.temporalAddress });
-    try {
-      await Promise.all([
-        registerSearchAttributes(connection, stack.namespace),
-        keepClosedRuns(connection, stack.namespace),
-        createBucket({ endpoint: stack.s3Endpoint, region: REGION, bucket: stack.bucket, credentials }),
-      ]);
-    } finally {
-      await connection.close();
-    }
-  } catch (error) {
-    await stack.stop();
-    throw error;
+    await Promise.all([
+      registerSearchAttributes(connection, stack.namespace),
+      keepClosedRuns(connection, stack.namespace),
+      createBucket({ endpoint: stack.s3Endpoint, region: REGION, bucket: stack.bucket, credentials }),
+    ]);
+  } finally {
+    await connection.close();
   }
 }

@@ -19,6 +19,7 @@ import { bold, dim } from './lib/terminal.mjs';
 import { ROOT, STATE_DIR } from './setup.mjs';
 import { startStack } from './stack.js';
 import type { Stack } from './stack.js';
+import { StackError } from './stack/folder.js';
 
 /** What the user asked for, and what set-up made. */
 export interface StartOptions {
@@ -33,54 +34,69 @@ export interface StartOptions {
   readonly binDir: string;
   /** The trainer's Python. */
   readonly python: string;
+  /** Folder of everything that runs make and keep; that of set-up by default. */
+  readonly stateDir?: string;
 }
 
 const write = (line: string): void => console.log(line);
 
+/** How long jobs that no worker has stopped may take to save. */
+const JOB_SECONDS = 30;
+
 /** Does everything and returns the exit code: 0 only for a completed run, or for `--no-run` ended by Ctrl-C. */
 export async function startEverything(options: StartOptions): Promise<number> {
+  const stateDir = options.stateDir ?? STATE_DIR;
   const interrupt = listenForInterrupts();
   try {
     const given = await readRecipe({ file: options.recipeFile, preset: options.preset });
     const stack = await startStack({
-      dataDir: path.join(STATE_DIR, 'data'),
+      dataDir: path.join(stateDir, 'data'),
       binDir: options.binDir,
-      logDir: path.join(STATE_DIR, 'logs'),
+      logDir: path.join(stateDir, 'logs'),
+      signal: interrupt.signal,
+      onNote: (sentence) => write(dim(sentence)),
     });
     try {
-      return await withStack(stack, given, options, interrupt);
+      return await withStack(stack, given, { ...options, stateDir }, interrupt);
     } finally {
       await stack.stop();
     }
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
+    if (interrupt.failure !== undefined) throw interrupt.failure;
+    if (interrupt.signal.aborted && error instanceof Error && error.name === 'AbortError') return EXIT.failed;
+    if (!(error instanceof UserError || error instanceof StackError)) throw error;
     console.error(error.message);
     return EXIT.failed;
   }
 }
 
+type Placed = StartOptions & { readonly stateDir: string };
+
 async function withStack(
   stack: Stack,
   given: GivenRecipe,
-  options: StartOptions,
+  options: Placed,
   interrupt: Interrupt,
 ): Promise<number> {
   Object.assign(process.env, stack.environment, {
     LONGHAUL_TRAINER_PYTHON: options.python,
-    LONGHAUL_DATA_DIR: path.join(STATE_DIR, 'data'),
+    LONGHAUL_DATA_DIR: path.join(options.stateDir, 'data'),
     // Nobody else would go on with the jobs of a worker that is closed with its terminal.
     LONGHAUL_ON_SHUTDOWN: 'stop',
   });
   const config = loadConfig(process.env, ROOT);
   announce(stack, config);
-  const worker = stack.ownedBy === undefined ? startEmbeddedWorker(path.join(STATE_DIR, 'logs')) : undefined;
+  const worker =
+    stack.ownedBy === undefined
+      ? startEmbeddedWorker(stack.dataDir, path.join(options.stateDir, 'logs'))
+      : undefined;
   if (worker === undefined)
     write(dim(`Process ${String(stack.ownedBy)} runs the servers and a worker here already.`));
   interrupt.onSecond(() => worker?.kill());
   // The connection closes last: servers that end under a call of it would make that call try again.
   const stopAll = async (): Promise<void> => {
     if (worker !== undefined) await stopWorker(worker);
-    await stack.stop();
+    await stack.stop({ jobSeconds: interrupt.isUrgent ? 0 : JOB_SECONDS });
   };
   try {
     return await withClient(config, (client) =>
@@ -112,7 +128,7 @@ async function runAndWait(
   client: Client,
   config: Config,
   given: GivenRecipe,
-  options: StartOptions,
+  options: Placed,
   { stack, worker, interrupt }: Running,
 ): Promise<number> {
   const broken = Promise.race([stack.broken, worker?.ended ?? new Promise<never>(() => undefined)]).then(
@@ -126,7 +142,7 @@ async function runAndWait(
     await Promise.race([broken, interrupt.first]);
     return EXIT.completed;
   }
-  const code = await Promise.race([broken, followCurrent(client, config, given, options.isNew, interrupt)]);
+  const code = await Promise.race([broken, followCurrent(client, config, given, options, interrupt)]);
   if (!options.keep || interrupt.signal.aborted) return code;
   write(`\nThe Temporal UI stays up at ${stack.uiUrl}. Ctrl-C stops it.`);
   await Promise.race([broken, interrupt.first]);
@@ -137,10 +153,10 @@ async function followCurrent(
   client: Client,
   config: Config,
   given: GivenRecipe,
-  isNew: boolean,
+  { isNew, stateDir }: Placed,
   interrupt: Interrupt,
 ): Promise<number> {
-  const current = await currentRun(client, given, { stateDir: STATE_DIR, isNew, now: new Date() });
+  const current = await currentRun(client, given, { stateDir, isNew, now: new Date() });
   write(bold(`\nRun ${current.run}`));
   write(`  ${current.how}`);
   write(`  ${workflowLink(config, current.run, current.runId)}\n`);
@@ -160,29 +176,57 @@ async function stopWorker(worker: EmbeddedWorker): Promise<void> {
 }
 
 interface Interrupt {
-  /** Fires at the first SIGINT, SIGTERM or SIGHUP. */
+  /** Fires at the first SIGINT, SIGTERM, SIGHUP or SIGQUIT, or when something unforeseen fails. */
   readonly signal: AbortSignal;
   /** Resolves at the same moment. */
   readonly first: Promise<void>;
+  /** What failed unforeseen, and made everything stop. */
+  readonly failure: Error | undefined;
+  /** Whether there was a second one. */
+  readonly isUrgent: boolean;
   /** What a second one does. */
   onSecond(action: () => void): void;
 }
 
+/** A terminal sends Ctrl-C to all of its processes, and npm passes it on besides: what comes within so long is the same one. */
+const SAME_MS = 500;
+
 function listenForInterrupts(): Interrupt {
   const controller = new AbortController();
+  let firstAt = 0;
+  let failure: Error | undefined;
+  let isUrgent = false;
   let second = (): void => undefined;
   const first = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.on(signal, () => {
-        if (controller.signal.aborted) second();
-        controller.abort();
-        resolve();
-      });
-    }
+    controller.signal.addEventListener('abort', () => resolve());
   });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
+    process.on(signal, () => {
+      if (!controller.signal.aborted) {
+        firstAt = performance.now();
+        controller.abort();
+      } else if (performance.now() - firstAt > SAME_MS) {
+        isUrgent = true;
+        second();
+      }
+    });
+  }
+  // Whatever fails, what was started is stopped first.
+  process.on('uncaughtException', (error) => {
+    failure ??= error;
+    controller.abort();
+  });
+  // A terminal that was closed takes no more output.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   return {
     signal: controller.signal,
     first,
+    get failure() {
+      return failure;
+    },
+    get isUrgent() {
+      return isUrgent;
+    },
     onSecond: (action) => {
       second = action;
     },

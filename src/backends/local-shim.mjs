@@ -2,7 +2,7 @@
  * Watches one local job: starts it, forwards SIGTERM, kills it after its grace, and writes down how it ended. It
  * outlives the worker that started it, because a new worker cannot wait for another process's child.
  *
- * Usage: node local-shim.mjs, and on standard input, up to its end, an order: JSON {folder, environment}. So a worker can start
+ * Usage: node local-shim.mjs FOLDER, the folder of all jobs, by which it is known, and on standard input, up to its end, an order: JSON {folder, environment}. So a worker can start
  * a shim before there is a job, and the job need not wait for Node; a shim whose worker is gone gets no order, and leaves.
  * The folder holds job.json {command, graceSeconds}. Writes started.json (created exclusively: of two shims of one job, the
  * second leaves), ended.json and log.txt; its own errors go to shim.txt.

@@ -17,16 +17,19 @@ export interface ShimOrder {
 export class Shims {
   #reserve: ChildProcess | null = null;
 
+  /** @param folder of the jobs; a shim is found again by it, and by nothing else before it has claimed a job */
+  constructor(private readonly folder: string) {}
+
   /** Lets a shim start a job. @throws when no shim can be started. */
   async order(order: ShimOrder): Promise<void> {
     const text = JSON.stringify(order);
     const reserve = this.#take();
     // A reserve may have been killed a moment ago.
     const taken = reserve !== null && (await given(reserve, text));
-    if (!taken && !(await given(await spawned(start()), text))) {
+    if (!taken && !(await given(await spawned(start(this.folder)), text))) {
       throw new Error('a shim ended before it was told which job to start');
     }
-    this.#reserve ??= start();
+    this.#reserve ??= start(this.folder);
   }
 
   /** The reserve, unless it has ended. */
@@ -39,12 +42,20 @@ export class Shims {
 }
 
 /** A shim without an order. It leaves when this process ends, and keeps this process from ending as little as its job does. */
-function start(): ChildProcess {
-  const shim = spawn(process.execPath, [SHIM], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+function start(folder: string): ChildProcess {
+  const shim = spawn(process.execPath, [SHIM, folder], {
+    detached: true,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   shim.on('error', () => undefined);
   shim.stdin.on('error', () => undefined);
   shim.unref();
   return shim;
+}
+
+/** Whether a process is a shim of the jobs in that folder, by its command line. */
+export function isShimOf(command: string, folder: string): boolean {
+  return command.endsWith(` ${SHIM} ${folder}`);
 }
 
 /** Gives a shim its order. False: it did not take it. */

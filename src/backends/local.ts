@@ -28,9 +28,11 @@ const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 
 /** Runs jobs on this machine, with their state below `folder`. */
 export class LocalBackend implements Backend, SignalsJobs {
-  readonly #shims = new Shims();
+  readonly #shims: Shims;
 
-  constructor(private readonly folder: string) {}
+  constructor(private readonly folder: string) {
+    this.#shims = new Shims(folder);
+  }
 
   async submit(request: JobRequest): Promise<Submission> {
     const folder = this.jobFolder(request.name);

@@ -21,7 +21,8 @@ export class OwnWorker implements DrillWorker {
 
 function start(): ChildProcess {
   return spawnWorker({
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdout: 'ignore',
+    stderr: 'inherit',
     // Another worker goes on with its jobs at once.
     env: { ...process.env, LONGHAUL_ON_SHUTDOWN: 'detach', LONGHAUL_LOG_LEVEL: 'error' },
     detached: true,

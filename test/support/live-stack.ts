@@ -39,7 +39,8 @@ export class LiveStack {
   worker(environment: Readonly<Record<string, string>> = {}): ChildProcess {
     const log = openSync(join(this.folder, 'worker.log'), 'a');
     const worker = spawnWorker({
-      stdio: ['ignore', log, log],
+      stdout: log,
+      stderr: log,
       env: { ...process.env, LONGHAUL_ON_SHUTDOWN: 'stop', ...environment },
       detached: true,
     });

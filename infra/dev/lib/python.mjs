@@ -18,7 +18,7 @@ const PROBE = [
 /** Names looked for on PATH, the one the project is developed with first. */
 const NAMES = ['python3.11', 'python3.12', 'python3.13', 'python3', 'python'];
 
-const PROBE_MS = 15_000;
+const PROBE_MS = 120_000;
 
 /**
  * The first Python that is new enough. `LONGHAUL_PYTHON` names one instead, which then has to be.

@@ -28,7 +28,7 @@ import { isAtLeast } from './versions.mjs';
  * @property {(text: string) => void} [note] Told what is about to be downloaded or built
  */
 
-const VERSION_CHECK_MS = 30_000;
+const VERSION_CHECK_MS = 120_000;
 
 /** A tool could be had by none of the ways. */
 export class ToolError extends Error {

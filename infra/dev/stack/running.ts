@@ -90,8 +90,8 @@ async function answersInTime(identity: ProcessIdentity, answers: () => Promise<b
   return false;
 }
 
-/** Resolves when a process that is not this one's child has ended. Keeps nobody waiting for it. */
-async function endOf(name: string, identity: ProcessIdentity): Promise<string> {
-  while (await isRunning(identity)) await sleep(WATCH_MS, undefined, { ref: false });
+/** Resolves when a process that is not this one's child has ended. */
+export async function endOf(name: string, identity: ProcessIdentity): Promise<string> {
+  while (await isRunning(identity)) await sleep(WATCH_MS);
   return `${name}, process ${String(identity.pid)}, has ended`;
 }

@@ -24,6 +24,7 @@ export async function startS3(options: {
   readonly logDir: string;
   readonly port: number;
   readonly credentials: S3Credentials;
+  readonly signal?: AbortSignal | undefined;
 }): Promise<StartedServer> {
   const folder = folderOf(options.dataDir);
   await mkdir(folder, { recursive: true });
@@ -39,6 +40,7 @@ export async function startS3(options: {
     },
     logFile: path.join(options.logDir, 'versitygw.log'),
     seconds: READY_SECONDS,
+    signal: options.signal,
     isReady: async (pid) =>
       (await listeningPorts(pid)).has(options.port) &&
       isS3Ready(`http://${LOOPBACK}:${String(options.port)}`),

@@ -3,12 +3,11 @@
  * nothing else, so that a recycled process id never gets a signal meant for a server of ours.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, renameSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readSync, renameSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
-import { isAlive } from '../lib/lock.mjs';
-import { run } from '../lib/processes.mjs';
+import { startOf } from '../lib/process-identity.mjs';
 import { messageOf } from '../../../src/domain/text.js';
 
 /** A process by its id and the moment it started, as the system words it. */
@@ -25,31 +24,13 @@ const LOG_LOOK_BYTES = 1024 * 1024;
 
 /** Identity of a running process; undefined when there is none with that id. */
 export async function identify(pid: number): Promise<ProcessIdentity | undefined> {
-  const startedAt = process.platform === 'linux' ? startOnLinux(pid) : await startFromPs(pid);
+  const startedAt = await startOf(pid);
   return startedAt === undefined ? undefined : { pid, startedAt };
 }
 
 /** Whether that very process still runs. */
 export async function isRunning(identity: ProcessIdentity): Promise<boolean> {
-  if (!isAlive(identity.pid)) return false;
-  return (await identify(identity.pid))?.startedAt === identity.startedAt;
-}
-
-/** Start time in clock ticks since boot: field 22, counted after the name, which may hold spaces and brackets. */
-function startOnLinux(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    // A zombie has ended; it only waits for its parent to notice.
-    return fields[0] === 'Z' ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
-async function startFromPs(pid: number): Promise<string | undefined> {
-  const { code, output } = await run('ps', ['-o', 'lstart=', '-p', String(pid)]);
-  return code === 0 && output.trim() !== '' ? output.trim() : undefined;
+  return (await startOf(identity.pid)) === identity.startedAt;
 }
 
 /** A server that was just started. */
@@ -76,6 +57,8 @@ export interface ServerOptions {
   readonly seconds: number;
   /** Whether that very process answers: on a port of its own choice, another one may. */
   readonly isReady: (pid: number) => Promise<boolean>;
+  /** Gives up the wait; the server is stopped. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -92,6 +75,7 @@ export async function startServer(options: ServerOptions): Promise<StartedServer
     await waitUntil(options.name, () => options.isReady(server.identity.pid), {
       seconds: options.seconds,
       ended: server.ended,
+      signal: options.signal,
     });
     return server;
   } catch (error) {
@@ -176,7 +160,11 @@ export async function stopProcess(identity: ProcessIdentity, graceSeconds = 10):
 export async function waitUntil(
   what: string,
   check: () => Promise<boolean>,
-  options: { readonly seconds: number; readonly ended?: Promise<string> },
+  options: {
+    readonly seconds: number;
+    readonly ended?: Promise<string>;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<void> {
   let end: string | undefined;
   void options.ended?.then((sentence) => {
@@ -184,6 +172,7 @@ export async function waitUntil(
   });
   const deadline = performance.now() + options.seconds * 1000;
   while (!(await check())) {
+    options.signal?.throwIfAborted();
     if (end !== undefined) throw new Error(end);
     if (performance.now() > deadline)
       throw new Error(`${what} did not answer within ${String(options.seconds)} s`);

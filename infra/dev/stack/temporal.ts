@@ -33,6 +33,7 @@ export async function startTemporal(options: {
   readonly logDir: string;
   readonly port: number;
   readonly uiPort: number;
+  readonly signal?: AbortSignal | undefined;
 }): Promise<StartedServer> {
   if (options.dataDir !== null) await forgetHalfMade(options.dataDir);
   const server = await startServer({
@@ -46,6 +47,7 @@ export async function startTemporal(options: {
     env: withoutTemporalSettings(process.env),
     logFile: path.join(options.logDir, 'temporal.log'),
     seconds: READY_SECONDS,
+    signal: options.signal,
     isReady: async (pid) => {
       const ports = await listeningPorts(pid);
       if (!ports.has(options.port) || !ports.has(options.uiPort)) return false;

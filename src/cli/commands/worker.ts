@@ -10,7 +10,7 @@ export function addWorkerCommand(program: Command): void {
     .description('Run a worker; Ctrl-C lets it hand over what it does and ends it')
     .action(async () => {
       await cliConfig();
-      const worker = spawnWorker({ stdio: 'inherit', env: process.env });
+      const worker = spawnWorker({ stdout: 'inherit', stderr: 'inherit', env: process.env });
       // A terminal sends Ctrl-C to the worker too; this process only waits for it. SIGTERM comes here alone.
       process.on('SIGINT', () => undefined);
       process.on('SIGTERM', () => worker.kill('SIGTERM'));
