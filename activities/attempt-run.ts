@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../src/contracts/index.js';
 import type { Digest, Epoch, Outcome } from '../src/contracts/index.js';
-import { classifyEnd } from '../src/domain/attempt-end.js';
+import { classifyEnd, lastWords } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
 import type { LedgerEntry } from '../src/domain/ledger.js';
@@ -201,7 +201,8 @@ export class AttemptRun {
       evaluated: done?.result === 'evaluated',
       events: job.eventDigests,
     });
-    const verdict = verdictOf(outcome, end);
+    const logTail = await this.deps.backend.logs(job.name, LOG_LINES);
+    const verdict = verdictOf(outcome, end, logTail);
     const figures = figuresOf(claim, outcome, job.facts, end);
     await this.#record('ended', {
       type: 'attempt-ended',
@@ -228,7 +229,7 @@ export class AttemptRun {
       ...figures,
       progressed: commits.length > 0 || job.facts.samples > 0,
       checkpoints: commitsOf(head).map(({ id }) => id),
-      logTail: await this.deps.backend.logs(job.name, LOG_LINES),
+      logTail,
       watchdog: job.watchdog.learned,
       ledger: this.#ledger,
     };
@@ -318,9 +319,15 @@ function epochIn(url: string, checkpointsUrl: string): number {
 }
 
 /** Why the attempt ended without a result. What the observer did comes first: it knows why it stopped the job. */
-function verdictOf(outcome: Outcome | null, end: JobEnd): EndVerdict {
+function verdictOf(outcome: Outcome | null, end: JobEnd, logTail: readonly string[]): EndVerdict {
   const { stop, ended } = end;
-  if (stop?.kind === 'hang') return { class: 'hang', message: stop.why, signature: `hang|${stop.phase}` };
+  if (stop?.kind === 'hang') {
+    // A job that stood still because the store refused it says so in its own end.
+    const said = (outcome?.result === 'ended' ? outcome.message : lastWords(logTail)) ?? '';
+    const tellsMore = said !== '' && !/^stopped by SIG\w+$/.test(said);
+    const message = tellsMore ? `${stop.why}. What the job said in the end: ${said}` : stop.why;
+    return { class: 'hang', message, signature: `hang|${stop.phase}` };
+  }
   if (stop?.why === 'cancelled') {
     return { class: 'cancelled', message: 'the job was stopped as asked', signature: 'cancelled' };
   }
@@ -329,7 +336,7 @@ function verdictOf(outcome: Outcome | null, end: JobEnd): EndVerdict {
     // Only a job that reads an expired lease says this by itself.
     return { class: 'infrastructure', message: own.message, signature: 'lease' };
   }
-  return classifyEnd({ ...ended, outcome: own, exitCodes: EXIT_CODES });
+  return classifyEnd({ ...ended, outcome: own, logTail, exitCodes: EXIT_CODES });
 }
 
 /** What a reader of the ledger should know beside the class. */

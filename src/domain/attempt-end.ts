@@ -22,6 +22,8 @@ export interface EndEvidence {
   readonly outcome: EndedOutcome | null;
   /** null: nobody saw the job end. */
   readonly exitCode: number | null;
+  /** Lines of the job's log, newest last: what a trainer that could write no outcome said in the end stands there. */
+  readonly logTail?: readonly string[] | undefined;
   /** Exit code of each class that the trainer's wrapper maps its outcome to. */
   readonly exitCodes: Readonly<Record<FailureClass, number>>;
 }
@@ -60,8 +62,35 @@ export function classifyEnd(evidence: EndEvidence): EndVerdict {
     return { class: 'infrastructure', message, signature: 'gone' };
   }
   const known = FAILURE_CLASSES.find((one) => evidence.exitCodes[one] === exitCode);
-  const message = `the job ended with exit code ${exitCode} and left no outcome`;
-  return { class: known ?? 'unknown', message, signature: `exit:${exitCode}` };
+  const words = lastWords(evidence.logTail ?? []);
+  const message = `the job ended with exit code ${exitCode} and left no outcome${words === null ? '' : `: ${words}`}`;
+  return {
+    class: known ?? 'unknown',
+    message,
+    signature: `exit:${exitCode}${isOfClock(words) ? CLOCK : ''}`,
+  };
+}
+
+/** How the trainer's wrapper marks what it says itself. */
+const OWN_WORDS = 'longhaul: ';
+const LONGEST_WORDS = 1000;
+
+/** What the trainer's wrapper said last, null: nothing. */
+export function lastWords(logTail: readonly string[]): string | null {
+  const line = logTail.findLast((one) => one.startsWith(OWN_WORDS));
+  return line === undefined ? null : line.slice(OWN_WORDS.length).slice(0, LONGEST_WORDS);
+}
+
+/** End of the signature of a job that a wrong clock has ended, beside the name of the trainer's own exception for it. */
+const CLOCK = '|clock';
+
+function isOfClock(words: string | null): boolean {
+  return words !== null && /\b(RequestTimeTooSkewed|RequestExpired)\b/.test(words);
+}
+
+/** Whether a failure with this signature is for certain its node's: one is enough to avoid it. */
+export function isCertainlyOfNode(signature: string): boolean {
+  return signature.endsWith(CLOCK) || /\bClockError\b/.test(signature);
 }
 
 /** A loss that breaks at another step is another failure: what broke it before was left out. */

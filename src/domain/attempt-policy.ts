@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { FAILURE_CLASSES } from './failure-class.js';
+import { isCertainlyOfNode } from './attempt-end.js';
 import type { FailureClass } from './failure-class.js';
 
 /** How one attempt ended, as far as the policy cares. */
@@ -100,14 +101,16 @@ export function allowanceProblem(used: CommitAllowance, allowed: CommitAllowance
 
 /** Failures that may be a node's fault. */
 const OF_THE_NODE: ReadonlySet<FailureClass> = new Set(['infrastructure', 'hang', 'unknown']);
-/** So many of them, and a node is avoided. */
+/** So many of them, and a node is avoided; one is enough that can be nothing else's fault. */
 const FAILURES_OF_A_BAD_NODE = 2;
 
 /** Nodes on which attempts have failed too often to try them again. */
 export function nodesToAvoid(attempts: readonly AttemptRecord[]): string[] {
   const failures = new Map<string, number>();
-  for (const { node, class: failureClass } of attempts) {
-    if (node !== null && OF_THE_NODE.has(failureClass)) failures.set(node, (failures.get(node) ?? 0) + 1);
+  for (const { node, class: failureClass, signature } of attempts) {
+    if (node === null || !OF_THE_NODE.has(failureClass)) continue;
+    const weight = isCertainlyOfNode(signature) ? FAILURES_OF_A_BAD_NODE : 1;
+    failures.set(node, (failures.get(node) ?? 0) + weight);
   }
   return [...failures].filter(([, count]) => count >= FAILURES_OF_A_BAD_NODE).map(([node]) => node);
 }

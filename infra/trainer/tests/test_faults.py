@@ -308,7 +308,7 @@ def without_outage(s3_server: S3Server) -> str:
 
 
 class TestAnOutageOfTheStore:
-    @pytest.mark.parametrize("trouble", [RESET, 503, 500])
+    @pytest.mark.parametrize("trouble", [RESET, 503, 500, 403])
     def test_is_ridden_out_training_goes_on_and_commits_when_it_is_over(
         self, stage: StageMaker, proxy: Proxy, without_outage: str, trouble: Verdict
     ) -> None:

@@ -46,11 +46,21 @@ describe('why a job ended is decided by the best evidence there is', () => {
     expect(classifyEnd(evidence({ exitCode: null })).class).toBe('infrastructure');
   });
 
+  it('tells what a trainer said last that could write no outcome', () => {
+    const logTail = ['longhaul: s3://b/HEAD: …; trying again', 'step 1', `longhaul: ${SKEWED}`, 'bye'];
+    const { class: failureClass, message } = classifyEnd(evidence({ exitCode: 70, logTail }));
+    expect(failureClass).toBe('infrastructure');
+    expect(message).toBe(`the job ended with exit code 70 and left no outcome: ${SKEWED}`);
+    expect(classifyEnd(evidence({ exitCode: 70, logTail: ['step 1'] })).message).toMatch(/no outcome$/);
+  });
+
   it('reads every class back from the exit code that the wrapper gives it', () => {
     for (const one of FAILURE_CLASSES)
       expect(classifyEnd(evidence({ exitCode: EXIT_CODES[one] })).class).toBe(one);
   });
 });
+
+const SKEWED = 'the outcome could not be written: s3://b/o: the store answered 403 RequestTimeTooSkewed';
 
 function attempts(...list: readonly (readonly [FailureClass, string, boolean?])[]): AttemptRecord[] {
   return list.map(([one, signature, progressed], index) => ({
@@ -147,6 +157,23 @@ describe('a node that fails twice is avoided', () => {
       on('c', 'unknown'),
     ];
     expect(nodesToAvoid(records)).toEqual(['a']);
+  });
+
+  it('avoids a node with a wrong clock at once, whether its trainer could say so in an outcome or not', () => {
+    const outcome = {
+      class: 'infrastructure',
+      message: SKEWED,
+      exception: 'longhaul_trainer.errors.ClockError',
+      frames: ['store.py:get'],
+      step: 3,
+    } as const;
+    const ends = [
+      classifyEnd(evidence({ outcome })),
+      classifyEnd(evidence({ exitCode: 70, logTail: [`longhaul: ${SKEWED}`] })),
+    ];
+    for (const { class: failureClass, signature } of ends) {
+      expect(nodesToAvoid([{ ...on('a', failureClass), signature }])).toEqual(['a']);
+    }
   });
 
   it('still knows of a bad node after progress elsewhere, when older records are dropped', () => {
