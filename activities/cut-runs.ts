@@ -1,7 +1,12 @@
-/** Runs that were terminated, or timed out: no code of theirs could record it, so the janitor does. */
+/**
+ * Runs that ended without a word in their ledger: terminated or timed out, where no code of theirs could record it, or failed or
+ * cancelled while the store took no records. The janitor records it.
+ */
 import type { Context } from '@temporalio/activity';
+import type { WorkflowHandle } from '@temporalio/client';
 import { checkChain } from '../src/domain/ledger-chain.js';
 import type { ChainLink } from '../src/domain/ledger-chain.js';
+import { FAILURE_CHARACTERS, withinLimit } from '../src/domain/text.js';
 import { rootLayout, runLayout } from '../src/store/layout.js';
 import { appendRecord, readChain } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
@@ -27,7 +32,7 @@ export class CutRunSweep {
   /** Looks below every root for the ledgers of runs that were cut; returns the runs whose end was recorded. */
   async run(roots: ReadonlySet<string>): Promise<string[]> {
     const since = new Date(Date.now() - LOOK_BACK_MS).toISOString();
-    const query = `WorkflowType = 'recipe' AND ExecutionStatus IN ('Terminated', 'TimedOut') AND CloseTime > '${since}'`;
+    const query = `WorkflowType = 'recipe' AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed', 'Canceled') AND CloseTime > '${since}'`;
     const recorded: string[] = [];
     for await (const { workflowId: run, runId } of this.context.client.workflow.list({ query })) {
       this.context.heartbeat();
@@ -51,7 +56,7 @@ export class CutRunSweep {
       const chainUrl = runLayout(runUrl).ledger;
       const { links, tip } = checkChain(await readChain(this.store, chainUrl));
       if (!isOpen(links, cut.runId)) continue;
-      const why = await this.#whyCut(cut);
+      const { state, why } = await this.#whyCut(cut);
       const { namespace } = this.context.info;
       const id = `${namespace}/${cut.run}/${cut.runId}#cut`;
       for (const folder of openStages(links)) {
@@ -65,27 +70,50 @@ export class CutRunSweep {
         });
         await appendRecord(this.store, chainUrl, { id: `${id}-${folder}`, after: tip, entry });
       }
-      const entry = { type: 'run-ended', state: 'terminated', why } as const;
-      await appendRecord(this.store, chainUrl, { id, after: tip, entry });
+      await appendRecord(this.store, chainUrl, { id, after: tip, entry: { type: 'run-ended', state, why } });
       return true;
     }
     return false;
   }
 
-  /** Who ended it and why, in Temporal's words. */
-  async #whyCut({ run, runId }: CutRun): Promise<string> {
+  /** How it ended, and who ended it and why, in Temporal's words. */
+  async #whyCut({ run, runId }: CutRun): Promise<{ readonly state: string; readonly why: string }> {
     const { namespace } = this.context.info;
     const { history } = await this.context.client.workflowService.getWorkflowExecutionHistoryReverse({
       namespace,
       execution: { workflowId: run, runId },
       maximumPageSize: 1,
     });
-    const attributes = history?.events?.[0]?.workflowExecutionTerminatedEventAttributes;
-    if (attributes === null || attributes === undefined) return 'timed out; recorded by the janitor';
-    const reason = attributes.reason ?? '';
-    const said = reason === '' ? 'without a reason' : `with the reason ${JSON.stringify(reason)}`;
-    return `terminated by ${attributes.identity ?? 'somebody'} ${said}; recorded by the janitor`;
+    return endIn(history?.events?.[0] ?? {});
   }
+}
+
+type LastEvent = Pick<
+  NonNullable<NonNullable<Awaited<ReturnType<WorkflowHandle['fetchHistory']>>['events']>[number]>,
+  | 'workflowExecutionTerminatedEventAttributes'
+  | 'workflowExecutionFailedEventAttributes'
+  | 'workflowExecutionCanceledEventAttributes'
+>;
+
+function endIn(event: LastEvent): { readonly state: string; readonly why: string } {
+  const by = 'recorded by the janitor';
+  const {
+    workflowExecutionTerminatedEventAttributes: terminated,
+    workflowExecutionFailedEventAttributes: failed,
+    workflowExecutionCanceledEventAttributes: cancelled,
+  } = event;
+  if (terminated) {
+    const reason = terminated.reason ?? '';
+    const said = reason === '' ? 'without a reason' : `with the reason ${JSON.stringify(reason)}`;
+    return { state: 'terminated', why: `terminated by ${terminated.identity ?? 'somebody'} ${said}; ${by}` };
+  }
+  if (failed) {
+    const aborted = failed.failure?.applicationFailureInfo?.type === 'cancelled';
+    const message = withinLimit(failed.failure?.message ?? '', FAILURE_CHARACTERS);
+    return { state: aborted ? 'cancelled' : 'failed', why: `${message}; ${by}` };
+  }
+  if (cancelled) return { state: 'cancelled', why: `cancelled; ${by}` };
+  return { state: 'terminated', why: `timed out; ${by}` };
 }
 
 const LIFE: ReadonlySet<string | undefined> = new Set(['run-opened', 'run-reset', 'run-ended']);

@@ -1,17 +1,26 @@
 /** What an activity's trouble means to its workflow: it is tried again, or, where waiting changes nothing, a failure of its class. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
+import { TemporalFailure } from '@temporalio/common';
 import { AssertionError } from 'node:assert';
 import { z } from 'zod';
 import type { FailureClass } from '../src/domain/failure-class.js';
+import { FAILURE_CHARACTERS, wellFormed, withinLimit } from '../src/domain/text.js';
 import { STORE_ANSWERS } from '../src/store/answers.js';
 import { isStoreError } from '../src/store/errors.js';
 import type { StoreError } from '../src/store/errors.js';
+import { causesOf, isKnownToPass } from './known-to-pass.js';
+import { PassedTries } from './passed-tries.js';
 
 /**
  * Tries after which trouble counts as lasting that might be one worker's, or of the moment: credentials that are just being
- * renewed, a worker of another version. By then, as the workflows set their retries, ten seconds and more have passed.
+ * renewed, a worker of another version. By then, as the workflows set their retries, ten seconds and more have passed. Tries that
+ * ended with what is known to pass don't count, as far as this worker has made them: an outage leaves none of them used up.
  */
 const LASTING_TRIES = 8;
+const passed = new PassedTries();
+
+/** Most characters of a message or a stack that Temporal is given: room for every problem of a recipe that is told. */
+const LONGEST_TEXT = 20_000;
 
 /** A class, and what an operator can do about it. */
 interface Refusal {
@@ -22,34 +31,52 @@ interface Refusal {
 }
 
 /**
- * Does an activity's work. Outages of the store, and whatever else passes, are thrown as they are, to be retried.
+ * Does an activity's work. Only what is known to pass, an outage of the store or of Temporal, is tried again without end; anything
+ * else a few times, and then it is final, so that it is seen. What is thrown is bounded, and valid text.
  * @throws ApplicationFailure, not to be retried, of a failure class, when another try would end in the same way: its
  * message says what is wrong and what can be done.
  */
 export async function refusing<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await work();
+    const result = await work();
+    passed.forget(Context.current().info);
+    return result;
   } catch (error) {
-    throw asFailure(error);
+    throw bounded(asFailure(error));
   }
 }
 
-function asFailure(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const refusal = refusalOf(error);
+function asFailure(thrown: unknown): Error {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const { info, log } = Context.current();
-  if (refusal === null || (!refusal.certain && info.attempt < LASTING_TRIES)) return error;
-  const message = `${nameOf(error)}${error.message}. What can be done: ${refusal.remedy}`;
+  const refusal = refusalOf(error);
+  if (refusal === null) {
+    passed.add(info);
+    return error;
+  }
+  if (!refusal.certain && info.attempt - passed.of(info) < LASTING_TRIES) return error;
+  passed.forget(info);
+  const what = withinLimit(`${nameOf(error)}${error.message}`, FAILURE_CHARACTERS);
   log.error('this activity cannot go on', { class: refusal.class, stack: error.stack ?? '' });
   // Without the cause: people are shown the innermost message, and this one says more.
+  const message = `${what}. What can be done: ${refusal.remedy}`;
   return ApplicationFailure.create({ type: refusal.class, nonRetryable: true, message });
 }
 
+/** What is to be said of an error in the end; null: it is known to pass, or says itself what it is. */
 function refusalOf(error: Error): Refusal | null {
   if (isStoreError(error)) return refusalOfStore(error);
-  if (!isMistake(error)) return null;
-  const remedy =
-    "this is a mistake in Longhaul, not in the run; the worker's log has the place: mend or replace the worker, then retry";
+  if (error instanceof TemporalFailure || isKnownToPass(error)) return null;
+  if (isMistake(error)) {
+    const remedy =
+      "this is a mistake in Longhaul, not in the run; the worker's log has the place: mend or replace the worker, then retry";
+    return { class: 'unknown', remedy, certain: false };
+  }
+  if (isOfTheMachine(error)) {
+    const remedy = "see to the worker's machine: its disk, files, memory and their limits; then retry";
+    return { class: 'infrastructure', remedy, certain: false };
+  }
+  const remedy = "the worker's log has the place: mend what it names, then retry";
   return { class: 'unknown', remedy, certain: false };
 }
 
@@ -69,14 +96,27 @@ function refusalOfObject(url: string, restore: string): Pick<Refusal, 'class' | 
   return { class: 'store', remedy: restore };
 }
 
-/**
- * Whether the program itself is wrong. Not meant: what the AWS SDK throws over an answer that it can't read, and what carries a
- * cause, as a failed connection does.
- */
+/** Whether the program itself is wrong. */
 function isMistake(error: Error): boolean {
-  if (error.cause !== undefined || '$metadata' in error || '$response' in error) return false;
   const kinds = [TypeError, RangeError, ReferenceError, SyntaxError, AssertionError, z.ZodError];
   return kinds.some((kind) => error instanceof kind);
+}
+
+/** Whether the operating system has refused something, by its own code. */
+function isOfTheMachine(error: Error): boolean {
+  return 'syscall' in error && 'code' in error && typeof error.code === 'string';
+}
+
+/** The error itself, or what can be told of one that says too much: Temporal would not take it, and lose the answer. */
+function bounded(error: Error): Error {
+  const texts = causesOf(error).flatMap(({ message, stack }) => [message, stack ?? '']);
+  if (texts.every((text) => text.length <= LONGEST_TEXT && text === wellFormed(text))) return error;
+  const isFailure = error instanceof ApplicationFailure;
+  return ApplicationFailure.create({
+    type: isFailure ? (error.type ?? error.name) : error.name,
+    nonRetryable: isFailure && error.nonRetryable === true,
+    message: withinLimit(error.message, LONGEST_TEXT),
+  });
 }
 
 function nameOf(error: Error): string {

@@ -9,6 +9,7 @@ import { decodeLabels } from '../src/domain/job-labels.js';
 import { readLease } from '../src/store/lease.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { abortUploads, pendingUploads } from '../src/store/stale-uploads.js';
+import { refusing } from './failures.js';
 import { CutRunSweep } from './cut-runs.js';
 import { OrphanSweep } from './orphans.js';
 
@@ -29,33 +30,34 @@ export function createJanitorActivities({ store, backend, rootUrl }: JanitorDepe
   const settledRuns = new Set<string>();
   return {
     /** Stops running jobs whose workflow is closed, or whose stage another attempt has taken over. */
-    async stopOrphans(): Promise<FoundOrphan[]> {
-      return new OrphanSweep(Context.current(), store, backend, settledJobs).run();
-    },
+    stopOrphans: (): Promise<FoundOrphan[]> =>
+      refusing(() => new OrphanSweep(Context.current(), store, backend, settledJobs).run()),
 
     /** Records the ends of runs that could not do so themselves; returns their names. */
-    async recordCutRuns(): Promise<string[]> {
-      const { roots } = await stagesOf(backend);
-      const sweep = new CutRunSweep(Context.current(), store, settledRuns);
-      return sweep.run(new Set([rootUrl, ...roots]));
-    },
+    recordCutRuns: (): Promise<string[]> =>
+      refusing(async () => {
+        const { roots } = await stagesOf(backend);
+        const sweep = new CutRunSweep(Context.current(), store, settledRuns);
+        return sweep.run(new Set([rootUrl, ...roots]));
+      }),
 
     /** Aborts multipart uploads below stages without a live attempt that are older than so many seconds; returns their URLs. */
-    async abortStaleUploads({ minAgeSeconds }: { readonly minAgeSeconds: number }): Promise<string[]> {
-      const { running, roots } = await stagesOf(backend);
-      const before = Date.now() - minAgeSeconds * 1000;
-      const aborted: string[] = [];
-      for (const root of new Set([rootUrl, ...roots])) {
-        const live = await liveStages(store, `${root}/runs`, running);
-        const stale = await abortUploads(store, `${root}/runs`, ({ url, startedAt }) => {
-          const stage = stageOf(url);
-          return stage !== null && !live.has(stage) && startedAt.getTime() <= before;
-        });
-        aborted.push(...stale.map(({ url }) => url));
-        Context.current().heartbeat();
-      }
-      return aborted;
-    },
+    abortStaleUploads: ({ minAgeSeconds }: { readonly minAgeSeconds: number }): Promise<string[]> =>
+      refusing(async () => {
+        const { running, roots } = await stagesOf(backend);
+        const before = Date.now() - minAgeSeconds * 1000;
+        const aborted: string[] = [];
+        for (const root of new Set([rootUrl, ...roots])) {
+          const live = await liveStages(store, `${root}/runs`, running);
+          const stale = await abortUploads(store, `${root}/runs`, ({ url, startedAt }) => {
+            const stage = stageOf(url);
+            return stage !== null && !live.has(stage) && startedAt.getTime() <= before;
+          });
+          aborted.push(...stale.map(({ url }) => url));
+          Context.current().heartbeat();
+        }
+        return aborted;
+      }),
   };
 }
 

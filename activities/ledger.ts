@@ -7,6 +7,8 @@ import { openedObjects, sealedObjects } from '../src/store/anchors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { appendRecord, readChain, readTip } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
+import { refusing } from './failures.js';
+import { heartbeating } from './heartbeating.js';
 import { recordReset } from './reset-record.js';
 
 /** A record to append. */
@@ -39,27 +41,37 @@ export type LedgerActivities = ReturnType<typeof createLedgerActivities>;
 /** Creates the activities. */
 export function createLedgerActivities({ store }: LedgerDependencies) {
   return {
-    /** Appends a record to the run's chain, the first one after a reset behind a record of that; safe to repeat and to race. */
-    async appendToLedger({ runUrl, firstRunId, id, after: known, entry }: AppendInput): Promise<LedgerTip> {
-      const sealed = await withDigests(store, runUrl, entry);
-      const { ledger } = runLayout(runUrl);
-      const isFirst = runIdOf(id) === firstRunId;
-      const after = isFirst ? known : await recordReset(store, { chainUrl: ledger, id, after: known });
-      const { index, digest } = await appendRecord(store, ledger, { id, after, entry: sealed });
-      return { records: index, tip: digest };
-    },
+    /**
+     * Appends a record to the run's chain, the first one after a reset behind a record of that; safe to repeat and to race.
+     * @throws as `refusing` does.
+     */
+    appendToLedger: (input: AppendInput): Promise<LedgerTip> => refusing(() => appendToRun(store, input)),
 
     /** Every action of operators that the ledger has, each once: after a reset Temporal applies updates again. */
-    async recordedActions({ runUrl }: { readonly runUrl: string }): Promise<RecordedAction[]> {
-      const { links } = checkChain(await readChain(store, runLayout(runUrl).ledger));
-      return links.flatMap(({ index, record }) => {
-        const entry = record?.entry;
-        if (entry?.type !== 'action' || entry.updateId === undefined || entry.repeats !== undefined)
-          return [];
-        return [{ updateId: entry.updateId, record: index }];
-      });
-    },
+    recordedActions: ({ runUrl }: { readonly runUrl: string }): Promise<RecordedAction[]> =>
+      heartbeating(() => actionsIn(store, runUrl)),
   };
+}
+
+async function actionsIn(store: ObjectStore, runUrl: string): Promise<RecordedAction[]> {
+  const { links } = checkChain(await readChain(store, runLayout(runUrl).ledger));
+  return links.flatMap(({ index, record }) => {
+    const entry = record?.entry;
+    if (entry?.type !== 'action' || entry.updateId === undefined || entry.repeats !== undefined) return [];
+    return [{ updateId: entry.updateId, record: index }];
+  });
+}
+
+async function appendToRun(
+  store: ObjectStore,
+  { runUrl, firstRunId, id, after: known, entry }: AppendInput,
+): Promise<LedgerTip> {
+  const sealed = await withDigests(store, runUrl, entry);
+  const { ledger } = runLayout(runUrl);
+  const isFirst = runIdOf(id) === firstRunId;
+  const after = isFirst ? known : await recordReset(store, { chainUrl: ledger, id, after: known });
+  const { index, digest } = await appendRecord(store, ledger, { id, after, entry: sealed });
+  return { records: index, tip: digest };
 }
 
 /** The record with the digests of what it seals, which nobody but the store has. */

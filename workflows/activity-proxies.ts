@@ -16,10 +16,18 @@ const storeOptions = {
 
 export const { prepareRun } = proxyActivities<PrepareActivities>(storeOptions);
 export const { bumpRopeBase } = proxyActivities<RopeBumpActivities>(storeOptions);
-/** One small conditional write: local, because it is as quick as a workflow task and costs the history one event. */
+/**
+ * One small conditional write: local, because it is as quick as a workflow task and costs the history one event. A few quick tries:
+ * one that lasts keeps its workflow task alive, at several events a minute.
+ */
 export const { appendToLedger } = proxyLocalActivities<LedgerActivities>({
-  startToCloseTimeout: '30s',
-  retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumInterval: '30s' },
+  startToCloseTimeout: '10s',
+  retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumAttempts: 3 },
+});
+/** The same where that was in vain: tried by the server, which costs no events, and shows what each try has said. */
+export const { appendToLedger: appendToLedgerLater } = proxyActivities<LedgerActivities>({
+  startToCloseTimeout: '1 minute',
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
 });
 export const { recordedActions } = proxyActivities<LedgerActivities>(storeOptions);
 /** Stops jobs, which takes their grace: nothing of it waits for the store. */

@@ -182,7 +182,7 @@ export class OperatorDesk {
       update,
       async (input: OperatorInput<A>) => {
         const updateId = currentUpdateInfo()?.id;
-        const repeats = updateId === undefined ? null : await this.ledger.recordOf(updateId);
+        const repeats = updateId === undefined ? null : await this.#recordOf(action, updateId);
         const answer = repeats === null ? await apply(input) : repeatedText(action, repeats);
         if (repeats !== null) this.#repeated.push(answer);
         this.board.warn('repeated updates', this.#repeated);
@@ -210,6 +210,16 @@ export class OperatorDesk {
       },
     );
   };
+
+  /** Where the store refuses to tell, an abort is done all the same: it may be the only way left to end the run. */
+  async #recordOf(action: OperatorAction, updateId: string): Promise<number | null> {
+    try {
+      return await this.ledger.recordOf(updateId);
+    } catch (error) {
+      if (action !== 'abort') throw error;
+      return null;
+    }
+  }
 
   /** Asked again while it is under way, a pause stays that of whoever asked first. */
   async #pause({ actor, reason }: OperatorInput<'pause'>): Promise<string> {
@@ -265,6 +275,7 @@ export class OperatorDesk {
   /** Whoever asked first has ended the run. */
   #abort({ actor, reason }: OperatorInput<'abort'>): string {
     this.#aborted ??= { actor, reason };
+    this.ledger.endWithin(this.#recipe.execution.graceSeconds);
     this.scope.cancel();
     return 'The run stops its jobs and ends.';
   }

@@ -101,12 +101,19 @@ class RecipeRun {
     this.#steps = walk(recipe);
     const outline = { run: this.#run, preset: recipe.preset, runUrl: '', recipeDigest: this.#recipeDigest };
     this.#board = new RunBoard(outline, this.#steps.map(outlineOf));
-    this.#ledger = new RunLedger((tip) => this.#board.ledger(tip));
+    this.#ledger = new RunLedger({
+      onTip: (tip) => this.#board.ledger(tip),
+      onTrouble: (why) => this.#board.warn('ledger', why === null ? [] : [why]),
+    });
     this.#desk = new OperatorDesk(recipe, this.#steps, this.#board, this.#ledger);
     this.#listen();
   }
 
   async execute(): Promise<RecipeResult> {
+    // From then on a store that takes no records keeps the run from ending no longer than its job.
+    void CancellationScope.current().cancelRequested.catch(() =>
+      this.#ledger.endWithin(this.#recipe.execution.graceSeconds),
+    );
     try {
       const result = await this.#desk.scope.run(() => this.#walk());
       await this.#end('completed', '', result.reportUrl);
@@ -125,9 +132,22 @@ class RecipeRun {
     why: string,
     reportUrl: string | null,
   ): Promise<void> {
+    // Whoever waits for a failed run waits for its result; a completed one has time for its ledger.
+    if (state !== 'completed') this.#ledger.endWithin(this.#recipe.execution.graceSeconds);
     if (this.#board.status.runUrl !== '') await this.#ledger.append({ type: 'run-ended', state, why });
-    this.#board.end(state, why === '' ? [] : [why], reportUrl);
+    this.#board.end(
+      state,
+      [why, this.#lostText()].filter((text) => text !== ''),
+      reportUrl,
+    );
     await CancellationScope.nonCancellable(() => condition(allHandlersFinished));
+  }
+
+  /** What the ledger lacks; empty: nothing. */
+  #lostText(): string {
+    const { lost } = this.#ledger;
+    if (lost === 0) return '';
+    return `the store did not take ${lost} of the ledger's records in time; the janitor records the end once it does`;
   }
 
   async #endAborted({ actor, reason }: Abortion): Promise<ApplicationFailure> {

@@ -62,8 +62,12 @@ export const curationAnswerSchema = z.discriminatedUnion('type', [
     /** Class name of the error. */
     name: z.string(),
     message: z.string(),
-    /** Of a CurationError; null: of any other, which may pass. */
+    /** Of a CurationError; null: of any other. */
     failureClass: z.enum(['data', 'user-error']).nullable(),
+    /** Of a StoreError: what the store's answer means, and for which object. */
+    store: z.strictObject({ code: z.string(), url: z.string() }).nullable(),
+    /** Of an error of the operating system: its code, and in which call it came. */
+    system: z.strictObject({ code: z.string(), syscall: z.string() }).nullable(),
   }),
 ]);
 export type CurationAnswer = z.output<typeof curationAnswerSchema>;

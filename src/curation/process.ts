@@ -3,6 +3,8 @@
  * would never give back, and computes where a worker has heartbeats to send.
  */
 import { getOneMessage, sendMessage } from 'execa';
+import { FAILURE_CHARACTERS, withinLimit } from '../domain/text.js';
+import { isStoreError } from '../store/errors.js';
 import { rootLayout } from '../store/layout.js';
 import { readModelManifest } from '../store/models.js';
 import { ObjectStore } from '../store/object-store.js';
@@ -58,8 +60,19 @@ function storeSink(store: ObjectStore, prefix: string): DatasetSink {
 
 function failed(error: unknown): CurationAnswer {
   const { name, message } = error instanceof Error ? error : new Error(String(error));
-  const failureClass = error instanceof CurationError ? error.failureClass : null;
-  return { type: 'failed', name, message, failureClass };
+  return {
+    type: 'failed',
+    name,
+    message: withinLimit(message, FAILURE_CHARACTERS),
+    failureClass: error instanceof CurationError ? error.failureClass : null,
+    store: isStoreError(error) ? { code: error.code, url: error.url } : null,
+    system: systemError(error),
+  };
+}
+
+function systemError(error: unknown): { readonly code: string; readonly syscall: string } | null {
+  if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) return null;
+  return { code: String(error.code), syscall: String(error.syscall) };
 }
 
 /** A worker that is gone hears nothing, which is no failure of curation. */

@@ -2,6 +2,9 @@
 import { execaNode } from 'execa';
 import { fileURLToPath } from 'node:url';
 import type { CurationProgress } from './curate.js';
+import { ANSWER_CLASSES } from '../store/answers.js';
+import { StoreError } from '../store/errors.js';
+import type { StoreErrorCode } from '../store/errors.js';
 import { CurationError, CurationProcessError } from './errors.js';
 import { curationAnswerSchema } from './process-messages.js';
 import type { CurationAnswer, CurationRequest, CuratedInProcess } from './process-messages.js';
@@ -14,7 +17,7 @@ const GRACE_MS = 5_000;
 /**
  * Curates one dataset, as `curateDataset` does.
  * @throws CurationError as it does; CurationProcessError when the process ends without an answer; the reason of `signal`;
- * anything else, the store's errors among it, as an error of the same name and message.
+ * StoreError as the store has it; anything else as an error of the same name and message.
  */
 export async function curateInProcess(
   request: CurationRequest,
@@ -51,7 +54,13 @@ export async function curateInProcess(
   }
 }
 
-function errorOf({ name, message, failureClass }: Extract<CurationAnswer, { type: 'failed' }>): Error {
+/** The error as it was, as far as anybody decides by it. */
+function errorOf(answer: Extract<CurationAnswer, { type: 'failed' }>): Error {
+  const { name, message, failureClass, store, system } = answer;
   if (failureClass !== null) return new CurationError(failureClass, message);
-  return Object.assign(new Error(message), { name });
+  if (store === null) return Object.assign(new Error(message), { name, ...system });
+  const code = STORE_CODES.find((one) => one === store.code) ?? 'refused';
+  return new StoreError(code, store.url, message.replace(`${store.url}: `, ''));
 }
+
+const STORE_CODES: readonly StoreErrorCode[] = [...ANSWER_CLASSES, 'invalid-object'];

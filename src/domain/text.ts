@@ -5,6 +5,9 @@ export function firstLine(text: string): string {
   return text.split('\n')[0] ?? '';
 }
 
+/** Most characters of what a failure says of itself. Temporal takes no megabytes, and nobody reads them. */
+export const FAILURE_CHARACTERS = 4000;
+
 /** The text within so many characters: its beginning, and its end, which often says the most; between them how much is left out. */
 export function withinLimit(text: string, characters: number): string {
   if (text.length <= characters) return wellFormed(text);

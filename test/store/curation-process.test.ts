@@ -2,8 +2,10 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { execaNode } from 'execa';
+import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -61,7 +63,12 @@ function text(folder: string): Source {
 
 /** The activity as a worker would run it. */
 function activity(folder: string, endpoint = s3.current.endpoint, attempt = 1) {
-  const environment = new MockActivityEnvironment({ attempt, heartbeatTimeoutMs: 3 * LOOK_MS });
+  const workflowExecution = { workflowId: 'r', runId: randomUUID() };
+  const environment = new MockActivityEnvironment({
+    attempt,
+    heartbeatTimeoutMs: 3 * LOOK_MS,
+    workflowExecution,
+  });
   const activities = createCurateActivities({
     storeSettings: { endpoint, region: REGION, maxAttempts: 1 },
     roots: rootsAt(folder),
@@ -175,6 +182,40 @@ describe('a failure keeps its class', () => {
     expect(failure).not.toBeInstanceOf(ApplicationFailure);
     expect(failure.name).toBe('StoreError');
     expect(failure.message).toContain('503');
+  });
+});
+
+describe('what a process throws is judged as if the worker had thrown it', () => {
+  const LATE_TRY = 8;
+
+  test('credentials that the store refuses: of class `store`, once that has lasted', async () => {
+    const { folder, input } = await setUp();
+    const proxy = await startFaultyProxy(s3.current.endpoint, () => 403);
+    onTestFinished(() => proxy.stop());
+    expect(await failureOf(activity(folder, proxy.endpoint).run(input))).toMatchObject({
+      code: 'access-denied',
+    });
+    const failure = await failureOf(activity(folder, proxy.endpoint, LATE_TRY).run(input));
+    expect(failure).toMatchObject({ type: 'store', nonRetryable: true });
+    expect(failure.message.match(/s3:/g)).toHaveLength(1);
+  });
+
+  test('a store without an answer: retried without end', async () => {
+    const { folder, input } = await setUp();
+    const proxy = await startFaultyProxy(s3.current.endpoint, () => 503);
+    onTestFinished(() => proxy.stop());
+    const failure = await failureOf(activity(folder, proxy.endpoint, 1000).run(input));
+    expect(failure).not.toBeInstanceOf(ApplicationFailure);
+  });
+
+  test('trouble of the machine: retried at first, then final', async () => {
+    const { folder, input } = await setUp();
+    await writeFile(join(folder, 'cache'), 'a file where a folder is to be');
+    expect(await failureOf(activity(folder).run(input))).not.toBeInstanceOf(ApplicationFailure);
+    expect(await failureOf(activity(folder, undefined, LATE_TRY).run(input))).toMatchObject({
+      type: 'infrastructure',
+      nonRetryable: true,
+    });
   });
 });
 

@@ -312,6 +312,33 @@ describe('a run that was terminated', () => {
     ]);
   });
 
+  it.each(['failed', 'cancelled'] as const)('or %s while the store took no records, too', async (how) => {
+    const run = `r-${randomUUID().slice(0, 8)}`;
+    const root = freshPrefix();
+    const chain = runLayout(rootLayout(root).run(run)).ledger;
+    await withWorker(environment, worker(root), async () => {
+      const handle = await environment.client.workflow.start('recipe', {
+        taskQueue: TASK_QUEUE,
+        workflowId: run,
+        args: how === 'failed' ? ['no recipe'] : [],
+      });
+      const { firstExecutionRunId: runId } = handle;
+      const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run, runId };
+      await tell(chain, [{ type: 'run-opened', ...opened }]);
+      if (how === 'cancelled') await handle.cancel();
+      await handle.result().catch(() => undefined);
+    });
+    expect((await pass(root)).runs).toEqual([run]);
+    expect((await pass(root)).runs).toEqual([]);
+    const { links, problems } = checkChain(await readChain(store, chain));
+    expect(problems).toEqual([]);
+    expect(links.at(-1)?.record?.entry).toMatchObject({
+      type: 'run-ended',
+      state: how,
+      why: expect.stringContaining('recorded by the janitor') as string,
+    });
+  });
+
   it('goes on where it was started again: that is for the new one to tell', async () => {
     const run = `r-${randomUUID().slice(0, 8)}`;
     const root = freshPrefix();
