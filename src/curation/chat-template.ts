@@ -36,15 +36,25 @@ export async function renderChats(
       content: contents[next++],
     }));
     const { beginOfText, startHeader, endHeader, endOfTurn } = tokenizer.special;
-    const tokens = [beginOfText];
-    const mask = [0];
-    for (const [turn, { role, content }] of messages.entries()) {
+    const said = messages.map(({ role, content }) => {
       if (content === undefined) throw new Error('every turn has its encoding');
-      const header = [startHeader, ...role, endHeader, ...content.ids.subarray(0, content.prefixTokens)];
-      const said = [...content.ids.subarray(content.prefixTokens), endOfTurn];
-      tokens.push(...header, ...said);
-      mask.push(...header.map(() => 0), ...said.map(() => (turn % 2 === 0 ? 0 : 1)));
+      return { header: [startHeader, ...role, endHeader], ...content };
+    });
+    const tokens = new Uint32Array(
+      said.reduce((sum, one) => sum + one.header.length + one.ids.length + 1, 1),
+    );
+    const mask = new Uint8Array(tokens.length);
+    tokens[0] = beginOfText;
+    let at = 1;
+    for (const [turn, { header, ids, prefixTokens }] of said.entries()) {
+      tokens.set(header, at);
+      at += header.length;
+      tokens.set(ids, at);
+      const end = at + ids.length;
+      tokens[end] = endOfTurn;
+      if (turn % 2 !== 0) mask.fill(1, at + prefixTokens, end + 1);
+      at = end + 1;
     }
-    return { tokens: Uint32Array.from(tokens), mask: Uint8Array.from(mask) };
+    return { tokens, mask };
   });
 }

@@ -1,13 +1,10 @@
 /** The domains a dataset is made of: their sources opened, and a digest of everything that will be read. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
 import { digestOf } from '../domain/digest.js';
 import { describeSource } from '../domain/sources.js';
 import type { FileSource, Source } from '../domain/sources.js';
 import { CurationError } from './errors.js';
-import { problemOf } from './sources/files.js';
-import { openSource } from './sources/index.js';
+import { FileDigests, openSource } from './sources/index.js';
 import type { DocumentSource, SourceFile, SourceRoots } from './sources/index.js';
 
 /** A domain, ready to be read. */
@@ -27,6 +24,8 @@ export interface OpenSource {
   /** "code: packages npm code (12)". */
   readonly name: string;
   readonly documents: DocumentSource;
+  /** Of its files as they are now, and must still be when they are read. */
+  readonly fileDigests: FileDigests;
 }
 
 /**
@@ -59,25 +58,18 @@ async function openDomain(name: string, sources: readonly Source[], roots: Sourc
   const digests: unknown[] = [];
   for (const source of fileSources) {
     const documents = await openSource(source, roots);
-    opened.push({ name: `${name}: ${describeSource(source)}`, documents });
+    const fileDigests = new FileDigests();
+    opened.push({ name: `${name}: ${describeSource(source)}`, documents, fileDigests });
     const { readBy = null } = documents;
-    digests.push({ source, readBy, files: await digestFiles(await documents.files()) });
+    digests.push({ source, readBy, files: await digestFiles(await documents.files(), fileDigests) });
   }
   const masked = fileSources.length > 0 && fileSources.every((source) => source.kind === 'chats');
   return { name, sources: opened, lookupShare, masked, digest: digestOf(digests) };
 }
 
-/** One digest over names and contents. A file that can't be read counts with its problem: it may be readable next time. */
-async function digestFiles(files: readonly SourceFile[]): Promise<string> {
+/** One digest over names and contents. */
+async function digestFiles(files: readonly SourceFile[], digests: FileDigests): Promise<string> {
   const all = createHash('sha256');
-  for (const { name, path } of files) {
-    const one = createHash('sha256');
-    try {
-      await pipeline(createReadStream(path), one);
-      all.update(`${name} ${one.digest('hex')}\n`);
-    } catch (error) {
-      all.update(`${name} ${problemOf(error)}\n`);
-    }
-  }
+  for (const file of files) all.update(`${file.name} ${await digests.take(file)}\n`);
   return all.digest('hex');
 }

@@ -48,7 +48,7 @@ export function tooManyBad(
   maxBadShare: number,
 ): CurationError {
   const lines = bad.slice(0, NAMED).map(({ path, problem }) => `- ${path}: ${problem}`);
-  if (badCount > lines.length) lines.push(`- … and ${badCount - lines.length} more`);
+  if (bad.length > lines.length) lines.push('- … and others');
   const shares = `${percent(badCount / files)} of ${files}, above the allowed ${percent(maxBadShare)} (data.maxBadShare)`;
   return new CurationError('data', [`${source}: ${badCount} bad, ${shares}`, ...lines].join('\n'));
 }

@@ -6,7 +6,8 @@ import { recipeSchema } from '../domain/recipe-schema.js';
 import type { CurationProgress } from './curate.js';
 import type { SourceRoots } from './sources/index.js';
 
-const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
+/** Where sources are looked up. */
+export const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
   project: z.string(),
   npm: z.string(),
   python: z.string(),

@@ -11,6 +11,7 @@ import { tooManyBad } from './errors.js';
 import type { BadFile } from './errors.js';
 import { framed } from './lookups.js';
 import type { Document } from './sources/index.js';
+import { textProblem } from './pieces.js';
 import { hashDocument, isHeldOut } from './split.js';
 import { Spool, SpoolWriter } from './token-spool.js';
 import type { TextTokenizer } from './tokenizer.js';
@@ -37,9 +38,11 @@ export interface TokeniseOptions {
 }
 
 /** Changes whenever the same inputs come to give other tokens. */
-const VERSION = 2;
+const VERSION = 3;
 /** Text tokenised at a time, characters. */
 const BATCH_CHARACTERS = 128 * 1024;
+/** What a document takes besides its text, in characters: there may be many that say little. */
+const DOCUMENT_COST = 1024;
 /** Bad files that a manifest names; the rest are counted in one more entry. */
 const NAMED_BAD_FILES = 100;
 
@@ -120,23 +123,33 @@ async function readSource(
 ): Promise<{ count: SourceCount; badCount: number }> {
   const before = spools.totals();
   const badFiles: BadFile[] = [];
-  let [files, documents, badCount] = [0, 0, 0];
-  for await (const item of source.documents.read()) {
+  let [files, documents, badCount, unnamed] = [0, 0, 0, 0];
+  const isBad = (bad: BadFile, lines: number): void => {
+    badCount += lines;
+    if (badFiles.length < NAMED_BAD_FILES) badFiles.push(bad);
+    else unnamed += 1;
+  };
+  for await (const item of source.documents.read(source.fileDigests)) {
     options.signal?.throwIfAborted();
-    if (item.kind === 'document') {
-      documents += 1;
-      await spools.add(item.document);
-      continue;
+    switch (item.kind) {
+      case 'file':
+        files += 1;
+        break;
+      case 'bad':
+        files += item.lines ?? 1;
+        isBad(item.bad, item.lines ?? 1);
+        break;
+      case 'document': {
+        const problem = unusable(item.document);
+        if (problem !== undefined) isBad({ path: item.document.id, problem }, 1);
+        else await spools.add(item.document);
+        documents += problem === undefined ? 1 : 0;
+      }
     }
-    files += 1;
-    if (item.kind === 'file') continue;
-    badCount += 1;
-    if (badFiles.length < NAMED_BAD_FILES) badFiles.push(item.bad);
   }
   await spools.settle();
   const after = spools.totals();
-  if (badCount > badFiles.length)
-    badFiles.push({ path: '…', problem: `${badCount - badFiles.length} more, not named` });
+  if (unnamed > 0) badFiles.push({ path: '…', problem: `${unnamed} more, not named` });
   const count = {
     source: source.name,
     files,
@@ -146,6 +159,15 @@ async function readSource(
     badFiles,
   };
   return { count, badCount };
+}
+
+/** What keeps a document from being tokenised. */
+function unusable({ text, turns = [text] }: Document): string | undefined {
+  for (const one of turns) {
+    const problem = textProblem(one);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
 }
 
 interface PendingDocument {
@@ -159,7 +181,7 @@ class SplitSpools {
   private readonly training: SpoolWriter;
   private readonly heldOut: SpoolWriter;
   private batch: PendingDocument[] = [];
-  private characters = 0;
+  private cost = 0;
   private running: Promise<void> = Promise.resolve();
   private tokens = 0;
   private documents = 0;
@@ -180,8 +202,8 @@ class SplitSpools {
     const hash = hashDocument(document.text);
     const heldOut = isHeldOut(hash, this.options.heldOutShare);
     this.batch.push({ document, heldOut, choice: hash.choice });
-    this.characters += document.text.length;
-    if (this.characters >= BATCH_CHARACTERS) await this.flush();
+    this.cost += document.text.length + DOCUMENT_COST;
+    if (this.cost >= BATCH_CHARACTERS) await this.flush();
   }
 
   /** Waits until everything added is on disk. */
@@ -208,7 +230,7 @@ class SplitSpools {
   private async flush(): Promise<void> {
     await this.running;
     const batch = this.batch;
-    [this.batch, this.characters] = [[], 0];
+    [this.batch, this.cost] = [[], 0];
     this.running = this.encode(batch);
     // Awaited by the next flush; until then nobody else must take a failure for unhandled.
     this.running.catch(() => undefined);

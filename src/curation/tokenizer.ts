@@ -4,8 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import { Tokenizer } from 'tokenizers';
+import type { Encoding } from 'tokenizers';
 import { z } from 'zod';
 import { CurationError } from './errors.js';
+import { PIECE_CHARACTERS, cutIntoPieces } from './pieces.js';
 
 /** Names of the special tokens, Llama-3's. */
 const SPECIAL = {
@@ -19,10 +21,10 @@ const SPECIAL = {
 /** Ids of the special tokens. */
 export type SpecialIds = Readonly<Record<keyof typeof SPECIAL, number>>;
 
-/** Longest piece of a document that is encoded at once, characters: pieces are encoded in parallel. */
-const PIECE_CHARACTERS = 8_192;
 /** Text that is encoded at a time, characters. */
 const WINDOW_CHARACTERS = 8 * PIECE_CHARACTERS;
+/** What the encoding of a piece takes besides its text, in characters. */
+const PIECE_COST = 64;
 
 const tokenizerFileSchema = z.looseObject({
   added_tokens: z.array(z.looseObject({ id: z.int().nonnegative(), content: z.string() })),
@@ -97,22 +99,31 @@ function specialIds(ids: ReadonlyMap<string, number>): SpecialIds {
 /** The binding's encodings are many times the size of their ids, so only so much text is in them at once. */
 async function encodeTexts(binding: Tokenizer, texts: readonly string[]): Promise<Uint32Array[]> {
   const pieces = texts.map(cutIntoPieces);
-  const flat = pieces.flat();
-  const ids: Uint32Array[] = [];
-  while (ids.length < flat.length) {
-    const window = windowFrom(flat, ids.length);
-    const encodings = await binding.encodeBatch(window, { addSpecialTokens: false });
-    ids.push(...encodings.map((encoding) => Uint32Array.from(encoding.getIds())));
-  }
+  const ids = await encodePieces(binding, pieces.flat(), (encoding) => Uint32Array.from(encoding.getIds()));
   let at = 0;
   return pieces.map((ofText) => joinIds(ids.slice(at, (at += ofText.length))));
+}
+
+/** Encodes window by window, and keeps what `take` makes of each encoding. */
+async function encodePieces<T>(
+  binding: Tokenizer,
+  pieces: readonly string[],
+  take: (encoding: Encoding, index: number) => T,
+): Promise<T[]> {
+  const taken: T[] = [];
+  while (taken.length < pieces.length) {
+    const window = windowFrom(pieces, taken.length);
+    const encodings = await binding.encodeBatch(window, { addSpecialTokens: false });
+    for (const encoding of encodings) taken.push(take(encoding, taken.length));
+  }
+  return taken;
 }
 
 function windowFrom(pieces: readonly string[], start: number): string[] {
   let end = start;
   let characters = 0;
   while (end < pieces.length && (end === start || characters < WINDOW_CHARACTERS)) {
-    characters += pieces[end]?.length ?? 0;
+    characters += PIECE_COST + (pieces[end]?.length ?? 0);
     end += 1;
   }
   return pieces.slice(start, end);
@@ -129,43 +140,17 @@ function joinIds(parts: readonly Uint32Array[]): Uint32Array {
 }
 
 async function encodePrefixed(binding: Tokenizer, texts: readonly PrefixedText[]): Promise<PrefixedIds[]> {
-  const encodings = await binding.encodeBatch(
-    texts.map(({ text }) => text),
-    { addSpecialTokens: false },
+  const pieces = texts.map(({ text }) => cutIntoPieces(text));
+  const prefixes = texts.flatMap(({ prefixCharacters }, index) =>
+    (pieces[index] ?? []).map((_, piece) => (piece === 0 ? prefixCharacters : 0)),
   );
-  return encodings.map((encoding, index) => {
-    const prefix = texts[index]?.prefixCharacters ?? 0;
+  const encoded = await encodePieces(binding, pieces.flat(), (encoding, index) => {
     const ids = Uint32Array.from(encoding.getIds());
-    return { ids, prefixTokens: encoding.charToToken(prefix) ?? ids.length };
+    return { ids, prefixTokens: encoding.charToToken(prefixes[index] ?? 0) ?? ids.length };
   });
-}
-
-/**
- * Cuts a text where no tokenizer can tell: before a single space between a visible character and a letter, or after a single
- * line break between two visible characters. The pre-tokenisers of GPT-2, GPT-4 and Llama-3 all split there, so the ids of
- * the pieces are the ids of the whole. A text without such a place in 16 pieces' length is cut at the piece's end.
- */
-export function cutIntoPieces(text: string): string[] {
-  const pieces: string[] = [];
-  let start = 0;
-  while (text.length - start > PIECE_CHARACTERS) {
-    const end = placeToCut(text, start + PIECE_CHARACTERS);
-    pieces.push(text.slice(start, end));
-    start = end;
-  }
-  if (start < text.length) pieces.push(text.slice(start));
-  return pieces;
-}
-
-const PLACE = /\S(?: (?=\p{L})|\n(?=\S))/u;
-
-function placeToCut(text: string, from: number): number {
-  const place = PLACE.exec(text.slice(from - 1, from + 16 * PIECE_CHARACTERS));
-  if (place !== null) {
-    const end = from - 1 + place.index + place[0].length;
-    return place[0].endsWith(' ') ? end - 1 : end;
-  }
-  // A cut between the two halves of a surrogate pair would break a character.
-  const code = text.charCodeAt(from - 1);
-  return code >= 0xd800 && code < 0xdc00 ? from - 1 : from;
+  let at = 0;
+  return pieces.map((ofText) => {
+    const own = encoded.slice(at, (at += ofText.length));
+    return { ids: joinIds(own.map(({ ids }) => ids)), prefixTokens: own[0]?.prefixTokens ?? 0 };
+  });
 }

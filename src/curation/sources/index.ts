@@ -5,6 +5,7 @@ import { openPackagesSource } from './packages-source.js';
 import type { DocumentSource, SourceRoots } from './source.js';
 import { openTextSource } from './text-source.js';
 
+export { FileDigests } from './file-digests.js';
 export type { Document, DocumentSource, SourceFile, SourceItem, SourceRoots, Turns } from './source.js';
 
 /**

@@ -3,7 +3,8 @@ import { isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import type { Source } from '../../domain/sources.js';
 import { isBlank, strip } from '../strip.js';
-import { readLines, requireFile } from './files.js';
+import type { FileDigests } from './file-digests.js';
+import { MAX_DOCUMENT_BYTES, TOO_LARGE, readLines, requireFile } from './files.js';
 import type { Document, DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
 
 type LineSource = Extract<Source, { kind: 'jsonl' | 'chats' }>;
@@ -19,7 +20,7 @@ export async function openLineSource(source: LineSource, roots: SourceRoots): Pr
   }));
   for (const { path } of files) await requireFile(path, `${source.kind} source`);
   const parse = source.kind === 'chats' ? parseChat : textParser(source.textField);
-  return { files: () => Promise.resolve(files), read: () => readAll(files, parse) };
+  return { files: () => Promise.resolve(files), read: (digests) => readAll(files, parse, digests) };
 }
 
 type Parsed = Pick<Document, 'text' | 'turns'> | { readonly problem: string };
@@ -27,11 +28,20 @@ type Parsed = Pick<Document, 'text' | 'turns'> | { readonly problem: string };
 async function* readAll(
   files: readonly SourceFile[],
   parse: (value: unknown) => Parsed,
+  digests: FileDigests | undefined,
 ): AsyncGenerator<SourceItem, void, undefined> {
-  for (const { path, name } of files) {
-    for await (const line of readLines(path)) {
-      if ('problem' in line) yield { kind: 'bad', bad: { path: name, problem: line.problem } };
-      else if (!isBlank(line.line)) yield* documentOf(`${name}:${line.number}`, line.line, parse);
+  for (const file of files) {
+    for await (const line of readLines(file, digests)) {
+      switch (line.kind) {
+        case 'line':
+          if (!isBlank(line.line)) yield* documentOf(`${file.name}:${line.number}`, line.line, parse);
+          break;
+        case 'bad-line':
+          yield { kind: 'bad', bad: { path: `${file.name}:${line.number}`, problem: line.problem } };
+          break;
+        case 'bad-file':
+          yield { kind: 'bad', bad: { path: file.name, problem: line.problem }, lines: line.lines };
+      }
     }
   }
 }
@@ -41,9 +51,7 @@ function* documentOf(
   line: string,
   parse: (value: unknown) => Parsed,
 ): Generator<SourceItem, void, undefined> {
-  const parsed = line.includes('\uFFFD')
-    ? { problem: 'has U+FFFD, the mark of broken UTF-8' }
-    : parseJson(line, parse);
+  const parsed = parseJson(line, parse);
   if ('problem' in parsed) yield { kind: 'bad', bad: { path: id, problem: parsed.problem } };
   else {
     yield { kind: 'file' };
@@ -52,11 +60,16 @@ function* documentOf(
 }
 
 function parseJson(line: string, parse: (value: unknown) => Parsed): Parsed {
+  let value: unknown;
   try {
-    return parse(JSON.parse(line));
+    value = JSON.parse(line);
   } catch {
     return { problem: 'not JSON' };
   }
+  const parsed = parse(value);
+  return 'text' in parsed && Buffer.byteLength(parsed.text) > MAX_DOCUMENT_BYTES
+    ? { problem: TOO_LARGE }
+    : parsed;
 }
 
 function textParser(field: string): (value: unknown) => Parsed {

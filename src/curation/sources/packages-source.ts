@@ -2,6 +2,7 @@
 import { basename, join, relative, sep } from 'node:path';
 import type { Source } from '../../domain/sources.js';
 import { CurationError } from '../errors.js';
+import type { FileDigests } from './file-digests.js';
 import { listFiles, requireFolder } from './files.js';
 import { joinFiles } from './join.js';
 import type { Part as FilePart } from './join.js';
@@ -38,13 +39,16 @@ export async function openPackagesSource(
   const files = () => Promise.resolve([...packages.values()].flat());
   const { part } = source;
   if (part !== 'docstrings')
-    return { files, read: () => readAll(packages, source.join, reader(part, source.ecosystem)) };
+    return {
+      files,
+      read: (digests) => readAll(packages, source.join, reader(part, source.ecosystem), digests),
+    };
   const parser = await DocstringParser.open(roots.interpreter);
   await parser.close();
   return {
     files,
     readBy: `Python ${parser.version}`,
-    read: () => readDocstrings(packages, source.join, roots.interpreter),
+    read: (digests) => readDocstrings(packages, source.join, roots.interpreter, digests),
   };
 }
 
@@ -52,10 +56,12 @@ async function* readDocstrings(
   packages: ReadonlyMap<string, readonly SourceFile[]>,
   join: PackagesSource['join'],
   interpreter: string,
+  digests: FileDigests | undefined,
 ): AsyncGenerator<SourceItem, void, undefined> {
   const parser = await DocstringParser.open(interpreter);
   try {
-    yield* readAll(packages, join, async (text, name) => documentation(name, await parser.parse(text)));
+    const part: Reader = async (text, name) => documentation(name, await parser.parse(text));
+    yield* readAll(packages, join, part, digests);
   } finally {
     await parser.close();
   }
@@ -138,9 +144,11 @@ async function* readAll(
   packages: ReadonlyMap<string, readonly SourceFile[]>,
   join: PackagesSource['join'],
   part: Reader,
+  digests: FileDigests | undefined,
 ): AsyncGenerator<SourceItem, void, undefined> {
+  const options = { emptyIsFine: true, digests };
   for (const [name, files] of packages) {
-    if (join === 'package') yield* joinFiles(name, files, part, true);
-    else for (const file of files) yield* joinFiles(file.name, [file], part, true);
+    if (join === 'package') yield* joinFiles(name, files, part, options);
+    else for (const file of files) yield* joinFiles(file.name, [file], part, options);
   }
 }

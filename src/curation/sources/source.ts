@@ -1,5 +1,9 @@
 /** What every source of documents offers: a stream, one document at a time, in an order that never changes. */
 import type { BadFile } from '../errors.js';
+import type { FileDigests } from './file-digests.js';
+import type { SourceFile } from './source-file.js';
+
+export type { SourceFile } from './source-file.js';
 
 /** A dialogue: user and assistant in turn, the user first. */
 export type Turns = readonly string[];
@@ -19,23 +23,20 @@ export type SourceItem =
   | { readonly kind: 'document'; readonly document: Document }
   /** A file was read; counted, so that the share of bad ones has a denominator. */
   | { readonly kind: 'file' }
-  /** A file (or line) can't be used; counted as a file as well. */
-  | { readonly kind: 'bad'; readonly bad: BadFile };
+  /** A file (or line) can't be used; counted as a file as well, or as so many lines as are lost with it. */
+  | { readonly kind: 'bad'; readonly bad: BadFile; readonly lines?: number };
 
 /** A stream of documents that can be read again and gives the same. Memory: one document. */
 export interface DocumentSource {
-  read(): AsyncIterable<SourceItem>;
+  /**
+   * @param digests of its files when it was opened: what is read must still be that
+   * @throws CurationError (data) when it isn't; FileDeadlineError.
+   */
+  read(digests?: FileDigests): AsyncIterable<SourceItem>;
   /** Every file it reads, absolute and sorted: what the dataset's input digest covers. */
   files(): Promise<readonly SourceFile[]>;
   /** What decides its documents besides the recipe and the bytes of its files: the version of a Python, say. */
   readonly readBy?: string;
-}
-
-/** A file of a source. */
-export interface SourceFile {
-  /** Name that doesn't depend on where the project lies. */
-  readonly name: string;
-  readonly path: string;
 }
 
 /** Folders that relative paths and package names are looked up in. */

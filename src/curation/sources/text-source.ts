@@ -1,6 +1,7 @@
 /** Plain text files below a folder, each a document or joined by subfolder. */
 import { isAbsolute, relative, resolve, sep } from 'node:path';
 import type { Source } from '../../domain/sources.js';
+import type { FileDigests } from './file-digests.js';
 import { joinFiles } from './join.js';
 import { listFiles, readText, requireFolder } from './files.js';
 import type { DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
@@ -22,13 +23,17 @@ export async function openTextSource(source: TextSource, roots: SourceRoots): Pr
     .filter(({ name }) => source.only?.some((start) => name.startsWith(start)) ?? true);
   return {
     files: () => Promise.resolve(files.map((file) => ({ ...file, name: `${source.folder}/${file.name}` }))),
-    read: () => (source.join === 'file' ? readSingly(files) : readByFolder(files)),
+    read: (digests) => (source.join === 'file' ? readSingly(files, digests) : readByFolder(files, digests)),
   };
 }
 
-async function* readSingly(files: readonly SourceFile[]): AsyncGenerator<SourceItem, void, undefined> {
-  for (const { path, name } of files) {
-    const read = await readText(path);
+async function* readSingly(
+  files: readonly SourceFile[],
+  digests: FileDigests | undefined,
+): AsyncGenerator<SourceItem, void, undefined> {
+  for (const file of files) {
+    const { name } = file;
+    const read = await readText(file, digests);
     if ('problem' in read) yield { kind: 'bad', bad: { path: name, problem: read.problem } };
     else {
       yield { kind: 'file' };
@@ -37,14 +42,19 @@ async function* readSingly(files: readonly SourceFile[]): AsyncGenerator<SourceI
   }
 }
 
-async function* readByFolder(files: readonly SourceFile[]): AsyncGenerator<SourceItem, void, undefined> {
+async function* readByFolder(
+  files: readonly SourceFile[],
+  digests: FileDigests | undefined,
+): AsyncGenerator<SourceItem, void, undefined> {
   const folders = new Map<string, SourceFile[]>();
   for (const file of files) {
     const folder = file.name.split('/')[0] ?? file.name;
-    folders.set(folder, [...(folders.get(folder) ?? []), file]);
+    const members = folders.get(folder);
+    if (members === undefined) folders.set(folder, [file]);
+    else members.push(file);
   }
   for (const [folder, members] of folders)
-    yield* joinFiles(folder, members, (text, name) => header(name, text));
+    yield* joinFiles(folder, members, (text, name) => header(name, text), { digests });
 }
 
 function header(name: string, text: string): string {

@@ -14,8 +14,9 @@ import {
 } from '../../../src/curation/lookups.js';
 import { seededRandom } from '../../../src/curation/random.js';
 import { hashDocument, isHeldOut } from '../../../src/curation/split.js';
+import { cutIntoPieces } from '../../../src/curation/pieces.js';
 import { isBlank, strip } from '../../../src/curation/strip.js';
-import { cutIntoPieces, loadTokenizer } from '../../../src/curation/tokenizer.js';
+import { loadTokenizer } from '../../../src/curation/tokenizer.js';
 import { FIXTURES, tokenizer, tokenizerJson } from './support.js';
 
 const PROJECT = join(import.meta.dirname, '../../..');
@@ -61,6 +62,14 @@ describe.each(['gpt2-style', 'llama3-style'] as const)('tokenisation agrees with
       '\n\n',
       '\n  - ',
       '\t',
+      '数据',
+      '。',
+      '\u3000',
+      'ก\u0e33',
+      '’s',
+      'e\u0301',
+      '\u0085',
+      '\ufeff',
       '(x);',
       '"',
       '🙂',
