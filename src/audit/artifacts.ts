@@ -13,11 +13,12 @@ import { readManifest, verifyCheckpoint } from '../store/checkpoints.js';
 import { sha256, toBase64 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf, readHead } from '../store/head.js';
-import { stageLayout } from '../store/layout.js';
+import { runObjectOf, stageLayout } from '../store/layout.js';
 import { readModelManifest, verifyModel } from '../store/models.js';
 import { parseJson } from '../store/object-store.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { mapConcurrently } from '../store/transfer.js';
+import { anchorsOf, recordedManifests, restOf } from './anchors.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { count } from './chains.js';
@@ -39,17 +40,19 @@ export async function checkArtifacts(
   level: AuditLevel,
   onObject: (url: string) => void,
 ): Promise<Check[]> {
-  const verifier = new Verifier(store, level, onObject);
-  const artifacts = [...recordedArtifacts(run), ...unrecordedInputs(run)];
+  const verifier = new Verifier(store, level, run.runUrl, onObject);
+  const named = [...recordedArtifacts(run), ...unrecordedInputs(run)];
+  const artifacts = [...named, ...sealedExports(run, named)];
   const ofKind = (...kinds: readonly Artifact['kind'][]): Artifact[] =>
     artifacts.filter(({ kind }) => kinds.includes(kind));
+  const marked = markedCheckpoints(run);
   return [
     await verifier.check('datasets', 'dataset', ofKind('dataset'), (one) => verifier.dataset(one)),
     await verifier.check(
       'checkpoints',
       'checkpoint',
       await checkpointsOf(store, run, ofKind('checkpoint')),
-      (one) => verifier.checkpoint(one),
+      (one) => (marked.has(one.url) ? verifier.marked(one) : verifier.checkpoint(one)),
     ),
     await verifier.check('models', 'model', ofKind('model'), (one) => verifier.model(one)),
     await verifier.check('results', 'result', ofKind('results', 'config', 'report'), (one) =>
@@ -58,16 +61,19 @@ export async function checkArtifacts(
   ];
 }
 
-/** Checkpoints that the ledger names as results, and all that the stages' `HEAD`s still name. */
+/** Checkpoints that the ledger names as results, all that the stages' `HEAD`s still name, and all others that it records. */
 async function checkpointsOf(
   store: ObjectStore,
   run: GatheredRun,
   recorded: readonly Artifact[],
 ): Promise<Artifact[]> {
   const named: Artifact[] = [];
-  for (const stage of run.stages) named.push(...(await lineArtifacts(store, stage)));
+  for (const stage of run.stages) {
+    named.push(...(await lineArtifacts(store, stage)), ...keptArtifacts(run, stage));
+  }
   const known = new Set(recorded.map(({ url }) => prefixOf(url)));
-  return [...recorded, ...named.filter(({ url }) => !known.has(url))];
+  const distinct = new Map(named.map((artifact) => [artifact.url, artifact]));
+  return [...recorded, ...[...distinct.values()].filter(({ url }) => !known.has(url))];
 }
 
 /** A live stage leaves commits behind, and retention deletes them: those are not looked for. Quarantined ones are known bad. */
@@ -76,11 +82,38 @@ async function lineArtifacts(store: ObjectStore, { url, line, head }: GatheredSt
   const still = new Set(commitsOf((await readHead(store, url)).value).map(({ id }) => id));
   return line
     .filter(({ commit, quarantined }) => !quarantined && still.has(commit.id))
-    .map(({ commit }) => ({
-      kind: 'checkpoint',
-      url: stageLayout(url).checkpoint(commit.id),
-      digest: commit.manifestDigest,
-    }));
+    .map(({ commit }) => checkpointArtifact(url, commit.id, commit.manifestDigest));
+}
+
+/** Recorded checkpoints that `HEAD` has left behind and that are still there, while nobody works on the stage. */
+function keptArtifacts(run: GatheredRun, stage: GatheredStage): Artifact[] {
+  if (restOf(run, stage) === null) return [];
+  return [...recordedManifests(run, stage)].flatMap(([id, { value }]) => {
+    const artifact = checkpointArtifact(stage.url, id, value);
+    const manifest = `${artifact.url}/manifest.json`.slice(run.runUrl.length + 1);
+    return run.objects.has(manifest) ? [artifact] : [];
+  });
+}
+
+/** Checkpoints that were found corrupt: nobody goes on from them, and their contents are not what they were. */
+function markedCheckpoints({ stages }: GatheredRun): Set<string> {
+  return new Set(
+    stages.flatMap(({ quarantines }) => quarantines.map(({ url }) => url.replace(/\/[^/]+$/, ''))),
+  );
+}
+
+function checkpointArtifact(stageUrl: string, id: string, digest: string): Artifact {
+  return { kind: 'checkpoint', url: `${stageLayout(stageUrl).checkpoints}/${id}`, digest };
+}
+
+/** Exports that no record names as a result, by the seal of their stage: of an attempt that was ended while it exported. */
+function sealedExports(run: GatheredRun, recorded: readonly Artifact[]): Artifact[] {
+  const known = new Set(recorded.map(({ url }) => url));
+  return [...anchorsOf(run).objects].flatMap(([path, { value: digest }]): Artifact[] => {
+    if (runObjectOf(path) !== 'export-manifest' || digest === null) return [];
+    const url = prefixOf(`${run.runUrl}/${path}`);
+    return known.has(url) ? [] : [{ kind: 'model', url, digest }];
+  });
 }
 
 /** The prefix of an artifact that a manifest describes. */
@@ -88,12 +121,16 @@ function prefixOf(url: string): string {
   return url.replace(/\/manifest\.json$/, '');
 }
 
+/** Names of files beside a model that no loader takes. */
+const NO_LOADERS = /^(\.|LICENSE|NOTICE|README|USE_POLICY)|\.(md|txt|png|jpg|pdf)$/i;
+
 class Verifier {
   #bytes = 0;
 
   constructor(
     private readonly store: ObjectStore,
     private readonly level: AuditLevel,
+    private readonly runUrl: string,
     private readonly onObject: (url: string) => void,
   ) {}
 
@@ -123,7 +160,25 @@ class Verifier {
       this.#bytes += shard.bytes;
       return this.#shard(`${prefixOf(url)}/${shard.file}`, shard);
     });
-    return problems.filter((problem) => problem !== null);
+    const names = ['manifest.json', 'index.json', ...shards.map(({ file }) => file)];
+    return [
+      ...problems.filter((problem) => problem !== null),
+      ...(await this.#strangers(prefixOf(url), names)),
+    ];
+  }
+
+  /**
+   * Files of a folder that its manifest does not name: some loader may take them instead of those that it does. What lies
+   * beside a model that was given, and that no loader takes, is its owner's.
+   */
+  async #strangers(prefixUrl: string, names: Iterable<string>): Promise<string[]> {
+    const known = new Set(names);
+    const root = this.runUrl.replace(/\/runs\/[^/]+$/, '');
+    const found: string[] = [];
+    for await (const { url } of this.store.list(prefixUrl)) found.push(url.slice(prefixUrl.length + 1));
+    return found
+      .filter((name) => !known.has(name) && (prefixUrl.startsWith(`${root}/`) || !NO_LOADERS.test(name)))
+      .map((name) => `${name} is not in the manifest`);
   }
 
   async #shard(url: string, shard: DatasetManifest['shards'][number]): Promise<string | null> {
@@ -144,20 +199,41 @@ class Verifier {
     }
   }
 
+  /** Of a checkpoint that was found corrupt, only that nothing was added to it. */
+  async marked(artifact: Artifact): Promise<readonly string[]> {
+    const ref = checkpointRefOf(artifact);
+    if (ref === null) return [];
+    try {
+      return await this.#beside(artifact, (await readManifest(this.store, ref)).files);
+    } catch (error) {
+      if (isStoreError(error, 'not-found', 'invalid-object')) return [];
+      throw error;
+    }
+  }
+
   async checkpoint(artifact: Artifact): Promise<readonly string[]> {
     const ref = checkpointRefOf(artifact);
     if (ref === null) return ['is no checkpoint of a stage'];
     const level = this.level === 'full' ? 'audited' : 'stored';
     const { problems } = await verifyCheckpoint(this.store, ref, level);
-    if (problems.length === 0) this.#count((await readManifest(this.store, ref)).files);
-    return problems;
+    if (problems.length > 0) return problems;
+    const { files } = await readManifest(this.store, ref);
+    this.#count(files);
+    return this.#beside(artifact, files);
+  }
+
+  async #beside({ url }: Artifact, files: readonly { readonly path: string }[]): Promise<string[]> {
+    const names = ['manifest.json', 'quarantine.json', ...files.map(({ path }) => path)];
+    const strangers = await this.#strangers(prefixOf(url), names);
+    return strangers.filter((name) => !name.startsWith('pins/'));
   }
 
   async model({ url, digest }: Artifact): Promise<readonly string[]> {
     const ref = modelRefSchema.parse({ url: prefixOf(url), digest });
     await verifyModel(this.store, ref, this.level === 'full' ? 'audited' : 'stored');
-    this.#count((await readModelManifest(this.store, ref)).files);
-    return [];
+    const { files } = await readModelManifest(this.store, ref);
+    this.#count(files);
+    return this.#strangers(ref.url, ['manifest.json', ...files.map(({ path }) => path)]);
   }
 
   #count(files: readonly { readonly bytes: number }[]): void {

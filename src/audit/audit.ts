@@ -9,7 +9,6 @@ import { accountFor } from './accounting.js';
 import { checkArtifacts } from './artifacts.js';
 import type { AuditLevel } from './artifacts.js';
 import { checkAttempts } from './attempts.js';
-import { checkOf } from './audit-data.js';
 import type { Audit, Check, TimelineEntry } from './audit-data.js';
 import { checkChains, checkRecipe, checkSeals } from './chains.js';
 import { nameIn, openings, recordsOf } from './gathered.js';
@@ -18,6 +17,7 @@ import { checkHistory, runIdsInLedger } from './history.js';
 import type { HistoryFacts } from './history.js';
 import { checkInputs } from './inputs.js';
 import { numericsOf } from './numerics.js';
+import { checkObjects } from './objects.js';
 import { readRun } from './read-run.js';
 
 /** Which run. */
@@ -58,7 +58,7 @@ export async function auditRun(input: AuditInput): Promise<Audit> {
     checkAttempts(run),
     checkInputs(run),
     ...(await checkArtifacts(store, run, level, onObject)),
-    ...unreadable(run),
+    checkObjects(run),
   ];
   return { ...describe(run), level, verdict: verdictOf(checks), checks };
 }
@@ -70,11 +70,6 @@ async function identify(store: ObjectStore, runUrl: string): Promise<RunIdentity
     chain.links.length > 0 || (await store.exists(layout.owner)) || (await store.exists(layout.recipe));
   if (!found) throw new NoSuchRunError(`There is no run at ${runUrl}.`);
   return { run: nameIn(runUrl), runIds: runIdsInLedger(chain) };
-}
-
-/** Objects that are there and are not what they should be, whatever check would have needed them. */
-function unreadable({ unreadable: differences }: GatheredRun): Check[] {
-  return differences.length === 0 ? [] : [checkOf('objects', 'objects that can’t be read', differences)];
 }
 
 function verdictOf(checks: readonly Check[]): Audit['verdict'] {

@@ -110,6 +110,8 @@ function lateEnds(inside: readonly ChainLink[], behind: readonly ChainLink[]): C
   );
 }
 
+const NOT_CANONICAL = 'is not in the bytes a recipe is frozen in: it may say something twice';
+
 /** The frozen recipe is the one that the ledger names, and the prefix belongs to the workflow that opened the run. */
 export function checkRecipe(run: GatheredRun): Check {
   const object = runLayout(run.runUrl).recipe;
@@ -124,6 +126,7 @@ export function checkRecipe(run: GatheredRun): Check {
       const message = `has the digest ${digest}; record ${index} of the ledger names ${entry.recipeDigest}`;
       return { object, message };
     });
+  if (!run.recipe.isCanonical) renamed.push({ object, message: NOT_CANONICAL });
   const notes = recipe === null ? ['recipe.json is not a recipe of this version: cost is not reckoned'] : [];
   return checkOf('recipe', `recipe.json has the digest ${digest}`, [...renamed, ...owned], notes);
 }

@@ -42,6 +42,8 @@ export interface GatheredStage {
   readonly head: Head | null;
   readonly line: readonly GatheredCommit[];
   readonly attempts: readonly GatheredAttempt[];
+  /** Marks of checkpoints found corrupt. */
+  readonly quarantines: readonly { readonly id: string; readonly epoch: number; readonly url: string }[];
 }
 
 /** The frozen recipe. */
@@ -50,6 +52,8 @@ export interface GatheredRecipe {
   readonly recipe: Recipe | null;
   /** SHA-256 of the stored recipe's canonical JSON. */
   readonly digest: string;
+  /** Whether it is stored as recipes are written: keys that are there twice have no trace in the digest. */
+  readonly isCanonical: boolean;
 }
 
 /** Everything read of a run. */
@@ -61,6 +65,8 @@ export interface GatheredRun {
   readonly chain: CheckedChain;
   /** By folder, in order. */
   readonly stages: readonly GatheredStage[];
+  /** Digest of every object below the run's prefix, by its path below it; null: it is bulk data, or a record. */
+  readonly objects: ReadonlyMap<string, string | null>;
   /** Objects that are there and can't be read. */
   readonly unreadable: readonly Difference[];
 }

@@ -5,6 +5,7 @@ import {
   headSchema,
   jobSpecSchema,
   outcomeSchema,
+  quarantineSchema,
   runOwnerSchema,
 } from '../contracts/index.js';
 import type { Head, Outcome } from '../contracts/index.js';
@@ -12,13 +13,13 @@ import { digestOf } from '../domain/digest.js';
 import { checkChain } from '../domain/ledger-chain.js';
 import type { CheckedChain } from '../domain/ledger-chain.js';
 import { parseResolvedRecipe } from '../domain/recipe.js';
-import { readQuarantine } from '../store/checkpoints.js';
 import { sha256 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf } from '../store/head.js';
-import { runLayout, stageLayout } from '../store/layout.js';
+import { runLayout, runObjectOf, stageLayout } from '../store/layout.js';
+import type { RunObject } from '../store/layout.js';
 import { readChain } from '../store/ledger.js';
-import { parseJson } from '../store/object-store.js';
+import { encodeJson, parseJson } from '../store/object-store.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { mapConcurrently } from '../store/transfer.js';
 import type { Difference } from './audit-data.js';
@@ -34,6 +35,14 @@ import type {
 
 /** Small objects in flight at once. */
 const PARALLEL = 16;
+/** What other checks read, or nobody. */
+const BULK: ReadonlySet<RunObject | null> = new Set([
+  null,
+  'run-record',
+  'stage-record',
+  'checkpoint-file',
+  'export-file',
+] as const);
 
 /** Reads everything an audit needs but bulk data. @throws StoreError for the store's own trouble. */
 export async function readRun(store: ObjectStore, runUrl: string): Promise<GatheredRun> {
@@ -64,6 +73,7 @@ class RunReader {
       recipe,
       chain,
       stages,
+      objects: await this.#objects(),
       unreadable: this.#unreadable,
     };
   }
@@ -72,11 +82,25 @@ class RunReader {
     return checkChain(await readChain(this.store, chainUrl));
   }
 
+  /** Read last: what is recorded by now is there. What retention deletes meanwhile is not. */
+  async #objects(): Promise<Map<string, string | null>> {
+    const paths: string[] = [];
+    for await (const { url } of this.store.list(this.runUrl)) paths.push(url.slice(this.runUrl.length + 1));
+    const digests = await mapConcurrently(paths, PARALLEL, async (path) => {
+      if (BULK.has(runObjectOf(path))) return [[path, null] as const];
+      const found = await this.store.find(`${this.runUrl}/${path}`);
+      return found === null ? [] : [[path, sha256(found.data)] as const];
+    });
+    return new Map(digests.flat());
+  }
+
   async #recipe(url: string): Promise<GatheredRecipe | null> {
-    const json = await this.#object(url, z.unknown());
-    if (json === null) return null;
+    const bytes = (await this.store.find(url))?.data;
+    const json = bytes === undefined ? null : this.#parsed(url, bytes, z.unknown());
+    if (json === null || bytes === undefined) return null;
     const parsed = parseResolvedRecipe(json);
-    return { recipe: parsed.ok ? parsed.recipe : null, digest: digestOf(json) };
+    const isCanonical = Buffer.compare(bytes, encodeJson(json)) === 0;
+    return { recipe: parsed.ok ? parsed.recipe : null, digest: digestOf(json), isCanonical };
   }
 
   async #stage(folder: string, url: string): Promise<GatheredStage> {
@@ -90,15 +114,26 @@ class RunReader {
       head,
       line: head === null ? [] : await this.#line(url, head),
       attempts: await this.#attempts(url),
+      quarantines: await this.#quarantines(layout.checkpoints),
     };
   }
 
   async #line(stageUrl: string, head: Head): Promise<GatheredCommit[]> {
     return mapConcurrently(commitsOf(head), PARALLEL, async (commit) => ({
       commit,
-      quarantined: (await readQuarantine(this.store, stageUrl, commit.id)) !== null,
+      quarantined: (await this.store.find(stageLayout(stageUrl).quarantine(commit.id))) !== null,
       fingerprint: await this.#fingerprint(stageLayout(stageUrl).manifest(commit.id)),
     }));
+  }
+
+  async #quarantines(checkpointsUrl: string): Promise<GatheredStage['quarantines']> {
+    const marks: { id: string; epoch: number; url: string }[] = [];
+    for await (const { url } of this.store.list(checkpointsUrl)) {
+      if (!/\/checkpoints\/[^/]+\/quarantine\.json$/.test(url)) continue;
+      const mark = await this.#object(url, quarantineSchema);
+      if (mark !== null) marks.push({ id: mark.id, epoch: mark.epoch, url });
+    }
+    return marks;
   }
 
   /** Whether the manifest is the one that was committed is for the verification of checkpoints to say. */

@@ -19,14 +19,21 @@ import type { Artifact, AttemptSeconds, EntryOf, LedgerEntry } from '../../src/d
 import { parseRecipe } from '../../src/domain/recipe.js';
 import type { LedgerTip } from '../../src/domain/status.js';
 import {
+  attemptLeft,
+  checkpointRef,
   createEmptyHead,
   describeBytes,
   encodeJson,
   ledgerRecordUrl,
   openAttempt,
+  openedObjects,
   ownRun,
+  pinCheckpoint,
+  quarantineCheckpoint,
+  renewLease,
   rootLayout,
   runLayout,
+  sealedObjects,
   sha256,
   stageLayout,
 } from '../../src/store/index.js';
@@ -121,17 +128,12 @@ export async function writeRun(store: ObjectStore): Promise<AuditedRun> {
     namespace: 'default',
     workflowId: 'r',
     runId: RUN_ID,
+    objects: await openedObjects(store, runUrl),
   });
   await run.add(0, { type: 'stage-started', folder: '01-curation', kind: 'curation', title: 'Curation' });
   const curated = [{ kind: 'dataset', ...dataset } as const];
-  await run.add(20, {
-    type: 'stage-ended',
-    folder: '01-curation',
-    result: 'done',
-    why: '',
-    chain: null,
-    artifacts: curated,
-  });
+  const end = sealing(store, runUrl, run);
+  await end(20, '01-curation', { artifacts: curated });
   const config = await writeObject(
     store,
     `${layout.stage('02-rope-bump')}/config.json`,
@@ -144,30 +146,18 @@ export async function writeRun(store: ObjectStore): Promise<AuditedRun> {
     title: 'RoPE bump to 8e4',
   });
   const bumped: Artifact[] = [{ kind: 'config', ...config }];
-  await run.add(21, {
-    type: 'stage-ended',
-    folder: '02-rope-bump',
-    result: 'done',
-    why: '',
-    chain: null,
-    artifacts: bumped,
-  });
+  await writeObject(store, stageLayout(layout.stage('02-rope-bump')).bump, '{"newTheta": 8e4}');
+  await end(21, '02-rope-bump', { artifacts: bumped });
   const stageUrl = layout.stage('03-stage-1');
   const training = new ChainWriter(store, stageLayout(stageUrl).ledger, `default/r/03-stage-1/${RUN_ID}`);
-  const inputs = { stageUrl, base, dataset, config, recipeDigest };
+  const inputs = { runUrl, stageUrl, base, dataset, config, recipeDigest };
   const { commit, model } = await trainStage(store, run, training, inputs);
   const evaluation = await evaluateStage(store, run, layout.stage('04-evaluation'), { ...inputs, model });
   await run.add(400, { type: 'stage-started', folder: '05-report', kind: 'report', title: 'Report' });
   const report = await writeObject(store, layout.report, '<html>');
   const written: Artifact[] = [{ kind: 'report', ...report }];
-  await run.add(401, {
-    type: 'stage-ended',
-    folder: '05-report',
-    result: 'done',
-    why: '',
-    chain: null,
-    artifacts: written,
-  });
+  await writeObject(store, layout.reportData, '{"stages": []}');
+  await end(401, '05-report', { artifacts: written });
   await run.add(401, { type: 'run-ended', state: 'completed', why: '' });
   return {
     runUrl,
@@ -183,6 +173,7 @@ export async function writeRun(store: ObjectStore): Promise<AuditedRun> {
 }
 
 interface StageInputs {
+  readonly runUrl: string;
   readonly stageUrl: string;
   readonly base: ModelRef;
   readonly dataset: Ref;
@@ -204,54 +195,64 @@ async function trainStage(
 ): Promise<{ readonly commit: HeadCommit; readonly model: ModelRef }> {
   const { stageUrl } = inputs;
   const folder = '03-stage-1';
+  const urls = stageLayout(stageUrl);
+  const end = sealing(store, inputs.runUrl, run);
   const bytes = encodeJson(await trainSpec(inputs));
   await store.create(stageLayout(stageUrl).spec, bytes);
   const spec = { revision: 0, digest: sha256(bytes) };
   await createEmptyHead(store, stageUrl);
   await run.add(21, { type: 'stage-started', folder, kind: 'training', title: 'Stage 1, 1K' });
   const first = await claimFor(store, stageUrl, 1);
-  await chain.add(21, opened(1, null, '', 'the first', spec));
+  await chain.add(21, opened(first, null, '', 'the first', spec));
   const kept = [
-    await commitCheckpoint(store, stageUrl, first, 10),
-    await commitCheckpoint(store, stageUrl, first, 20),
+    await commitCheckpoint(store, stageUrl, first.epoch, 10),
+    await commitCheckpoint(store, stageUrl, first.epoch, 20),
   ];
-  const [, twenty] = kept;
+  const [ten, twenty] = kept;
   await writeOutcome(store, stageUrl, {
-    ...common(first, 30),
+    ...common(first.epoch, 30),
     result: 'ended',
     class: 'preempted',
     message: 'SIGTERM',
     exception: '',
     frames: [],
   });
-  await chain.add(61, ended(1, 'preempted', { step: 30, commits: kept, message: 'SIGTERM' }));
+  await writeEvents(store, stageUrl, first.epoch);
+  const left = await attemptLeft(store, { stageUrl, epoch: first.epoch, evaluated: false });
+  await chain.add(61, ended(1, 'preempted', { step: 30, commits: kept, message: 'SIGTERM', left }));
   const second = await claimFor(store, stageUrl, 2);
   await chain.add(
     61,
-    opened(2, twenty?.id ?? null, `default/r/03-stage-1/${RUN_ID}/1`, 'after preempted: SIGTERM', spec),
+    opened(second, twenty, `default/r/03-stage-1/${RUN_ID}/1`, 'after preempted: SIGTERM', spec),
   );
-  await store.create(stageLayout(stageUrl).log(second), new TextEncoder().encode('stuck\n'));
+  await store.create(urls.log(second.epoch), new TextEncoder().encode('stuck\n'));
   const hung = { ...SECONDS, step: 7, hung: 60, queued: 1 };
   await chain.add(
     161,
-    ended(2, 'hang', { step: 25, seconds: hung, wallSeconds: 100, message: 'no step for 60 s' }),
+    ended(2, 'hang', {
+      step: 25,
+      seconds: hung,
+      wallSeconds: 100,
+      message: 'no step for 60 s',
+      left: await attemptLeft(store, { stageUrl, epoch: second.epoch, evaluated: false }),
+    }),
   );
   const why = 'hang: 0 relaunches without progress are allowed, and used up';
-  await run.add(161, { type: 'stage-ended', folder, result: 'parked', why, chain: chain.tip, artifacts: [] });
+  await end(161, folder, { result: 'parked', why, chain: chain.tip });
   await run.add(200, action('retryStage', { from: 'head' }));
   const third = await claimFor(store, stageUrl, 3);
   await chain.add(
     201,
-    opened(3, twenty?.id ?? null, `default/r/03-stage-1/${RUN_ID}/2`, 'retried by ann: new node', spec),
+    opened(third, twenty, `default/r/03-stage-1/${RUN_ID}/2`, 'retried by ann: new node', spec),
   );
   const commits = [
-    await commitCheckpoint(store, stageUrl, third, 30),
-    await commitCheckpoint(store, stageUrl, third, 40),
+    await commitCheckpoint(store, stageUrl, third.epoch, 30),
+    await commitCheckpoint(store, stageUrl, third.epoch, 40),
   ];
-  const commit = await commitCheckpoint(store, stageUrl, third, 50);
+  const commit = await commitCheckpoint(store, stageUrl, third.epoch, 50);
   const model = await writeModel(store, stageLayout(stageUrl).export(commit.id), 'weights', stageUrl);
   const outcome = {
-    ...common(third, 50),
+    ...common(third.epoch, 50),
     result: 'trained',
     commit,
     model,
@@ -260,12 +261,25 @@ async function trainStage(
     lastLoss: 2,
   } as const;
   await writeOutcome(store, stageUrl, outcome);
-  await chain.add(241, ended(3, 'done', { step: 50, commits: [...commits, commit] }));
+  await writeEvents(store, stageUrl, third.epoch);
+  if (ten !== undefined) {
+    const found = { commit: ten.id, level: 'loaded', problems: ['a bit'] } as const;
+    await quarantineCheckpoint(store, stageUrl, found, third.epoch);
+  }
+  const pin = { name: 'result', reason: 'the final checkpoint of a finished stage' };
+  await pinCheckpoint(store, checkpointRef(stageUrl, commit), pin);
+  const foreign = { name: 'adopted-by-0123456789ab', reason: 'the result of a stage of run s' };
+  await pinCheckpoint(store, checkpointRef(stageUrl, commit), foreign);
+  await store.create(urls.specOf(1), encodeJson({ ...(await trainSpec(inputs)), run: 'r' }));
+  await writeObject(store, urls.result, '{"outcome": "trained"}');
+  await renewLease(store, stageUrl, third.epoch, 60);
+  const lastLeft = await attemptLeft(store, { stageUrl, epoch: third.epoch, evaluated: false });
+  await chain.add(241, ended(3, 'done', { step: 50, commits: [...commits, commit], left: lastLeft }));
   const artifacts: Artifact[] = [
     { kind: 'checkpoint', url: stageLayout(stageUrl).checkpoint(commit.id), digest: commit.manifestDigest },
     { kind: 'model', ...model },
   ];
-  await run.add(241, { type: 'stage-ended', folder, result: 'done', why: '', chain: chain.tip, artifacts });
+  await end(241, folder, { chain: chain.tip, artifacts });
   return { commit, model };
 }
 
@@ -275,6 +289,7 @@ async function evaluateStage(
   stageUrl: string,
   inputs: StageInputs & { readonly model: ModelRef },
 ): Promise<ChainWriter> {
+  const { runUrl } = inputs;
   const folder = '04-evaluation';
   const layout = stageLayout(stageUrl);
   await createEmptyHead(store, stageUrl);
@@ -282,8 +297,11 @@ async function evaluateStage(
   await store.create(layout.spec, bytes);
   await run.add(300, { type: 'stage-started', folder, kind: 'evaluation', title: 'Evaluation' });
   const chain = new ChainWriter(store, layout.ledger, `default/r/${folder}/${RUN_ID}`);
-  const epoch = await claimFor(store, stageUrl, 1);
-  await chain.add(300, opened(1, null, '', 'the first', { revision: 0, digest: sha256(bytes) }));
+  const attempt = await claimFor(store, stageUrl, 1);
+  const { epoch } = attempt;
+  await chain.add(300, opened(attempt, null, '', 'the first', { revision: 0, digest: sha256(bytes) }));
+  for (const sample of ['a', 'b'])
+    await writeObject(store, layout.record('0123456789abcdef', sample), sample);
   const results = await writeObject(store, layout.results, '{}');
   const outcome = {
     ...common(epoch, 0),
@@ -294,9 +312,10 @@ async function evaluateStage(
   } as const;
   await writeOutcome(store, stageUrl, { ...outcome, tokens: 0 });
   const seconds = { ...SECONDS, firstStep: 0, step: 0, evaluate: 80 };
-  await chain.add(400, ended(1, 'done', { step: 90, seconds, wallSeconds: 100, tokens: 0 }));
+  const left = await attemptLeft(store, { stageUrl, epoch, evaluated: true });
+  await chain.add(400, ended(1, 'done', { step: 90, seconds, wallSeconds: 100, tokens: 0, left }));
   const artifacts: Artifact[] = [{ kind: 'results', ...results }];
-  await run.add(400, { type: 'stage-ended', folder, result: 'done', why: '', chain: chain.tip, artifacts });
+  await sealing(store, runUrl, run)(400, folder, { chain: chain.tip, artifacts });
   return chain;
 }
 
@@ -310,13 +329,14 @@ export function action(
 }
 
 function opened(
-  epoch: number,
-  from: string | null,
+  { epoch, attemptDigest }: ClaimedAttempt,
+  from: HeadCommit | null | undefined,
   previousOwner: string,
   why: string,
   spec: EntryOf<'attempt-opened'>['spec'],
 ): LedgerEntry {
-  return { type: 'attempt-opened', epoch, job: `r.03-stage-1.${epoch}`, from, previousOwner, why, spec };
+  const begins = { from: from?.id ?? null, fromDigest: from?.manifestDigest, attemptDigest };
+  return { type: 'attempt-opened', epoch, job: `r.03-stage-1.${epoch}`, ...begins, previousOwner, why, spec };
 }
 
 type Ended = Extract<LedgerEntry, { type: 'attempt-ended' }>;
@@ -340,7 +360,7 @@ function ended(
     tokens: step * 100,
     seconds: SECONDS,
     wallSeconds: 40,
-    commits: commits.map((commit) => ({ id: commit.id, step: commit.step })),
+    commits: commits.map(({ id, step, manifestDigest }) => ({ id, step, manifestDigest })),
     node: 'node-7',
     note: '',
     ...rest,
@@ -365,8 +385,36 @@ async function writeOutcome(store: ObjectStore, stageUrl: string, outcome: Outco
   await store.create(stageLayout(stageUrl).outcome(outcome.epoch), encodeJson(outcome));
 }
 
-async function claimFor(store: ObjectStore, stageUrl: string, attempt: number): Promise<Epoch> {
-  return (await openAttempt(store, { stageUrl, owner: `owner/${attempt}` })).epoch;
+interface ClaimedAttempt {
+  readonly epoch: Epoch;
+  readonly attemptDigest: Digest;
+}
+
+async function claimFor(store: ObjectStore, stageUrl: string, attempt: number): Promise<ClaimedAttempt> {
+  const { epoch } = await openAttempt(store, { stageUrl, owner: `owner/${attempt}` });
+  const url = stageLayout(stageUrl).attemptFile(epoch);
+  const { digest: attemptDigest } = await writeObject(store, url, `{"attempt": ${attempt}}`);
+  return { epoch, attemptDigest };
+}
+
+async function writeEvents(store: ObjectStore, stageUrl: string, epoch: Epoch): Promise<void> {
+  for (const index of [1, 2]) {
+    await writeObject(store, stageLayout(stageUrl).eventFile(epoch, index), `{"events": ${index}}`);
+  }
+}
+
+/** Records the ends of stages as the run's workflow does, with the digests of what they have left. */
+function sealing(store: ObjectStore, runUrl: string, run: ChainWriter) {
+  return async (
+    seconds: number,
+    folder: string,
+    given: Partial<Omit<EntryOf<'stage-ended'>, 'type' | 'folder'>>,
+  ): Promise<void> => {
+    const withReport = (given.artifacts ?? []).some(({ kind }) => kind === 'report');
+    const objects = await sealedObjects(store, runUrl, folder, { withReport });
+    const done = { result: 'done' as const, why: '', chain: null, artifacts: [] };
+    await run.add(seconds, { type: 'stage-ended', folder, ...done, ...given, objects });
+  };
 }
 
 async function writeRecipe(store: ObjectStore, runUrl: string): Promise<Digest> {

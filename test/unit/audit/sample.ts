@@ -89,7 +89,8 @@ export function gathered(
     run: 'r',
     runUrl: 's3://bucket/runs/r',
     owner: null,
-    recipe: { recipe: parsed.recipe, digest: 'sha256:' },
+    recipe: { recipe: parsed.recipe, digest: 'sha256:', isCanonical: true },
+    objects: new Map(),
     chain: chain(entries),
     stages: Object.entries(stages).map(([folder, records]) => stage(folder, { chain: chain(records) })),
     unreadable: [],
@@ -99,5 +100,15 @@ export function gathered(
 /** A stage with nothing but what is given. */
 export function stage(folder: string, given: Partial<GatheredStage> = {}): GatheredStage {
   const url = `s3://bucket/runs/r/stages/${folder}`;
-  return { folder, url, chain: chain([]), specs: [], head: null, line: [], attempts: [], ...given };
+  return {
+    folder,
+    url,
+    chain: chain([]),
+    specs: [],
+    head: null,
+    line: [],
+    attempts: [],
+    quarantines: [],
+    ...given,
+  };
 }
