@@ -65,6 +65,7 @@ export function trainSpec(step: TrainingStep, inputs: Inputs): TrainSpec {
       documentMasking: settings.documentMasking,
     },
     objective: settings.objective,
+    ...(settings.lossMean === undefined ? {} : { lossMean: settings.lossMean }),
     optimizer: settings.optimizer,
     schedule: scheduleOf(settings),
     seed: inputs.recipe.seed,

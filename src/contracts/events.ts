@@ -17,7 +17,11 @@ export const jobEventSchema = z.discriminatedUnion('type', [
     ...at,
     step: z.int().positive().describe('Optimizer steps done, this one included'),
     tokens: z.int().positive().describe('Tokens consumed by the stage so far'),
-    loss: z.number().describe('Mean cross-entropy over the step’s valid tokens, nats'),
+    loss: z
+      .number()
+      .describe(
+        'Cross-entropy in nats: the mean that the spec’s lossMean asks for, over the step’s valid tokens by default',
+      ),
     validTokens: z.int().nonnegative(),
     learningRate: z.number(),
     gradientNorm: z.number().describe('Before clipping'),

@@ -77,11 +77,21 @@ export const trainSpecSchema = z.strictObject({
   objective: z
     .enum(['all-tokens', 'masked-tokens'])
     .describe('masked-tokens: loss only where the mask column is 1 (assistant tokens in SFT)'),
+  lossMean: z
+    .enum(['tokens', 'rows', 'running-average'])
+    .optional()
+    .describe(
+      'tokens (absent): mean over the step’s valid tokens. rows: mean over its rows of each row’s mean. running-average: sum over its valid tokens, by its rows times the mean of valid tokens per row over the stage so far, this step included',
+    ),
   optimizer: z.strictObject({
     beta1: z.number().min(0).lt(1),
     beta2: z.number().min(0).lt(1),
     epsilon: z.number().positive(),
-    weightDecay: z.number().nonnegative().describe('Decoupled; not applied to vectors (norms)'),
+    weightDecay: z
+      .number()
+      .nonnegative()
+      .describe('Decoupled; not applied to vectors, but to norms if decayNorms says so'),
+    decayNorms: z.boolean().optional().describe('The weights of norms are decayed too; absent: they are not'),
     clipNorm: z.number().positive().describe('Global gradient norm is clipped to this'),
   }),
   schedule: z.strictObject({
@@ -89,6 +99,10 @@ export const trainSpecSchema = z.strictObject({
     floor: z.number().nonnegative().describe('Learning rate at the end of the cosine'),
     warmupTokens: z.int().nonnegative(),
     totalTokens: z.int().positive(),
+    rateAt: z
+      .enum(['step-end', 'step-start'])
+      .optional()
+      .describe('A step’s rate is that of the tokens consumed with it (absent, step-end) or before it'),
   }),
   seed: z.int().nonnegative(),
   checkpoints: z.strictObject({

@@ -42,6 +42,19 @@ export function trainingFlopsPerToken(architecture: Architecture, documentTokens
 /** A forward pass is a third of training's FLOPs: the backward pass takes twice as many. */
 export const FORWARD_SHARE = 1 / 3;
 
+/** Bytes of one exported model. */
+export function exportBytes(architecture: Architecture, weights: 'float32' | 'bfloat16'): number {
+  return (weights === 'float32' ? 4 : 2) * parametersOf(architecture).total;
+}
+
+/**
+ * Bytes of a curated dataset: four per token, and one more where a mask says what is trained on. Document bounds and names come to
+ * less than a hundredth of that.
+ */
+export function datasetBytes(tokens: number, masked: boolean): number {
+  return tokens * (masked ? 5 : 4);
+}
+
 /** Bytes of one checkpoint: float32 weights and two Adam moments. */
 export function checkpointBytes(architecture: Architecture): number {
   return 12 * parametersOf(architecture).total;

@@ -15,6 +15,7 @@ export function formatPlan(plan: Plan): string {
     section('Learning rate', scheduleTable(plan)),
     section(`Compute on ${plan.gpu}`, computeTable(plan)),
     section('Checkpoints (float32 weights and two Adam moments)', checkpointTable(plan)),
+    section('Storage when the run has ended', storageTable(plan)),
     section(preemptionTitle(plan), preemptionTable(plan)),
     section(
       'Worth knowing',
@@ -202,6 +203,31 @@ function checkpointTable(plan: Plan): string[] {
   ];
   return textTable(
     [['', 'every', 'count', 'each', 'written', 'kept', 'at the end'], ...rows, total],
+    ['left', 'right'],
+    '  ',
+  );
+}
+
+/** What stays in the store, per stage; held-out datasets are no stage's. */
+function storageTable({ stages, total }: Plan): string[] {
+  const heldOut = total.datasetBytes - stages.reduce((sum, stage) => sum + stage.datasetBytes, 0);
+  const rows = stages.map(({ name, checkpoints, exportBytes, datasetBytes }) => [
+    name,
+    formatBytes(checkpoints.bytesKept),
+    formatBytes(exportBytes),
+    formatBytes(datasetBytes),
+    formatBytes(checkpoints.bytesKept + exportBytes + datasetBytes),
+  ]);
+  const more = heldOut === 0 ? [] : [['held out', '', '', formatBytes(heldOut), formatBytes(heldOut)]];
+  const sum = [
+    'total',
+    formatBytes(total.checkpointBytesKept),
+    formatBytes(total.exportBytes),
+    formatBytes(total.datasetBytes),
+    formatBytes(total.storedBytes),
+  ];
+  return textTable(
+    [['', 'checkpoints', 'export', 'dataset', 'together'], ...rows, ...more, sum],
     ['left', 'right'],
     '  ',
   );

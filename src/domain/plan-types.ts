@@ -91,6 +91,10 @@ export interface StagePlan {
   readonly flopsPerToken: TokenFlops;
   readonly effort: Effort;
   readonly checkpoints: CheckpointPlan;
+  /** Bytes of the model it publishes. */
+  readonly exportBytes: number;
+  /** Bytes of the rows it trains on. */
+  readonly datasetBytes: number;
   readonly preemption: PreemptionPlan;
 }
 
@@ -137,6 +141,12 @@ export interface Plan {
     readonly checkpoints: number;
     readonly checkpointBytesWritten: number;
     readonly checkpointBytesKept: number;
+    /** Trained models as they are published. */
+    readonly exportBytes: number;
+    /** Curated datasets, training and held out. */
+    readonly datasetBytes: number;
+    /** What the run leaves in the store: the three together. */
+    readonly storedBytes: number;
   };
   readonly notices: readonly Problem[];
   readonly readings: readonly Reading[];

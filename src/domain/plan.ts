@@ -1,6 +1,13 @@
 /** What a recipe comes to before it runs: steps, tokens, FLOPs, hours, cost, checkpoints. Plain JSON. */
-import { mixPartName } from './datasets.js';
-import { FORWARD_SHARE, checkpointBytes, parametersOf, trainingFlopsPerToken } from './model-cost.js';
+import { datasetsOf, mixPartName } from './datasets.js';
+import {
+  FORWARD_SHARE,
+  checkpointBytes,
+  datasetBytes,
+  exportBytes,
+  parametersOf,
+  trainingFlopsPerToken,
+} from './model-cost.js';
 import type { TokenFlops } from './model-cost.js';
 import type { CheckpointPlan, Effort, EvaluationPlan, PartPlan, Plan, StagePlan } from './plan-types.js';
 import { intervalNotices, plannedInterval, planPreemption } from './plan-preemption.js';
@@ -44,7 +51,7 @@ export function plan(recipe: Recipe): Plan {
     steps: steps.map(({ folder, title, kind }) => ({ folder, title, kind })),
     stages,
     evaluations,
-    total: totalOf(stages, evaluations),
+    total: totalOf(recipe, stages, evaluations),
     notices: [...recipeNotices(recipe), ...intervalNotices(stages)],
     readings: recipe.preset === 'prolong-8b' ? PROLONG_8B_READINGS : [],
   };
@@ -81,6 +88,8 @@ function planStage(recipe: Recipe, step: TrainingStep, steps: readonly Step[]): 
     flopsPerToken,
     effort,
     checkpoints: planCheckpoints(recipe, stage, plannedInterval(recipe, stage, stepSeconds)),
+    exportBytes: exportBytes(recipe.base.architecture, recipe.export?.weights ?? 'float32'),
+    datasetBytes: datasetBytes(stage.tokens, stage.objective === 'masked-tokens'),
     preemption: planPreemption(recipe, stage, stepSeconds, stepsOf(stage)),
   };
 }
@@ -176,8 +185,20 @@ function readingsOf(
   }
 }
 
-function totalOf(stages: readonly StagePlan[], evaluations: readonly EvaluationPlan[]): Plan['total'] {
+function totalOf(
+  recipe: Recipe,
+  stages: readonly StagePlan[],
+  evaluations: readonly EvaluationPlan[],
+): Plan['total'] {
   const efforts = [...stages, ...evaluations].map((one) => one.effort);
+  const checkpointBytesKept = sumOf(stages, (stage) => stage.checkpoints.bytesKept);
+  const exported = sumOf(stages, (stage) => stage.exportBytes);
+  const curated = sumOf(datasetsOf(recipe), (dataset) =>
+    datasetBytes(
+      dataset.rows * dataset.sequenceLengthTokens,
+      dataset.purpose === 'training' && dataset.masked,
+    ),
+  );
   return {
     trainedTokens: sumOf(stages, (stage) => stage.tokens),
     flops: sumOf(efforts, (effort) => effort.flops),
@@ -186,7 +207,10 @@ function totalOf(stages: readonly StagePlan[], evaluations: readonly EvaluationP
     cost: sumOf(efforts, (effort) => effort.cost),
     checkpoints: sumOf(stages, (stage) => stage.checkpoints.count),
     checkpointBytesWritten: sumOf(stages, (stage) => stage.checkpoints.bytesWritten),
-    checkpointBytesKept: sumOf(stages, (stage) => stage.checkpoints.bytesKept),
+    checkpointBytesKept,
+    exportBytes: exported,
+    datasetBytes: curated,
+    storedBytes: checkpointBytesKept + exported + curated,
   };
 }
 

@@ -233,12 +233,70 @@ export const PROLONG_8B_READINGS: readonly Reading[] = [
     overrides: undefined,
   },
   {
+    question: 'Textbooks, which Table 9 counts to the long data',
+    taken:
+      'pieces of the row’s length in both stages, as its "length curriculum" says; shorter ones are dropped',
+    otherwise:
+      'of any length, packed end to end as short data, as the scripts list them: their folder has no length, those of code and books do',
+    overrides: {
+      stages: {
+        'stage-1': { mix: withPacked('textbooks', stageOneMix(LENGTH_64K)) },
+        'stage-2': { mix: withPacked('textbooks', stageTwoMix(LENGTH_512K, LENGTH_64K)) },
+      },
+    },
+  },
+  {
+    question: 'Weight decay of 0.1, of which parameters',
+    taken: 'of matrices; the weights of norms are not decayed, as is usual',
+    otherwise:
+      'of norms too: the scripts leave out Hugging Face’s own norm layers, and their model has one of its own that is not among them',
+    overrides: everyStage({ optimizer: { decayNorms: true } }),
+  },
+  {
+    question: 'Where the schedule starts',
+    taken:
+      'a step’s rate is that of the tokens consumed with it: the first step of stage 1 has a 500th of the peak, the last one the floor; the warm-up of SFT ends within its 13th step, at 5 % of the tokens (12.5 steps)',
+    otherwise:
+      'one step earlier, as Hugging Face’s schedules count: the first step’s rate is 0 and changes nothing but the moments; the warm-up is rounded up to whole steps, 13 in SFT (a share of 0.052)',
+    overrides: {
+      stages: {
+        'stage-1': { schedule: { rateAt: 'step-start' } },
+        'stage-2': { schedule: { rateAt: 'step-start' } },
+        sft: { schedule: { rateAt: 'step-start', warmupShare: 0.052 } },
+      },
+    },
+  },
+  {
+    question: 'What the loss of the two long stages is the mean of',
+    taken: 'the trained tokens of the global batch, each counting alike',
+    otherwise:
+      'the micro-batches, of each one’s mean, as the scripts do: a micro-batch is a row on a device, so each row counts alike however many of its tokens are trained on (in stage 2, where eight devices share a row, each eighth of it)',
+    overrides: { stages: { 'stage-1': { lossMean: 'rows' }, 'stage-2': { lossMean: 'rows' } } },
+  },
+  {
+    question: 'What the loss of SFT is the mean of',
+    taken: 'the trained tokens of the global batch, as the paper says (A.3)',
+    otherwise:
+      'the sum over the trained tokens divided by a running average of their number, as the script does: here per row and from the stage’s start, kept in checkpoints; the script’s is per device and starts anew with each process',
+    overrides: { stages: { sft: { lossMean: 'running-average' } } },
+  },
+  {
     question: 'GPUs of the final runs, not reported',
     taken: '64 (cost.gpus), which sets the wall time in this plan and nothing else',
     otherwise: 'any number',
     overrides: { cost: { gpus: 8 } },
   },
 ];
+
+/** A mix in which one domain's documents are packed, of whatever length. */
+function withPacked(domain: string, mix: ReturnType<typeof stageTwoMix>) {
+  return mix.map((part) => (part.domain === domain ? { ...part, lengthTokens: null } : part));
+}
+
+/** The same overrides for every stage. */
+function everyStage(overrides: JsonObject): JsonObject {
+  return { stages: Object.fromEntries(Object.keys(stages).map((name) => [name, overrides])) };
+}
 
 /** The mix of the paper's ablations: books and code 1 : 1 at 60 %, the other ShortMix table at 40 %. */
 function ablationMix(lengthTokens: number) {

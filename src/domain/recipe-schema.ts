@@ -123,6 +123,10 @@ const optimizerSchema = z
     beta2: z.number().min(0).lt(1).describe('Table 9: 0.95'),
     epsilon: z.number().positive().describe('1e-8: the scripts leave it at its default'),
     weightDecay: z.number().nonnegative().describe('Table 9: 0.1'),
+    decayNorms: z
+      .boolean()
+      .optional()
+      .describe('Whether the weights of norms are decayed too, as the scripts do; absent: matrices only'),
     clipNorm: z.number().positive().describe('Global gradient norm is clipped to this; 1.0 in the scripts'),
   })
   .describe('AdamW');
@@ -139,6 +143,12 @@ const scheduleSchema = z
       .min(0)
       .lt(1)
       .describe('Share of the tokens spent warming up (Table 9: 0.1; SFT: 0.05)'),
+    rateAt: z
+      .enum(['step-end', 'step-start'])
+      .optional()
+      .describe(
+        'Which tokens a step’s rate goes by: those consumed with it (absent, step-end), or those before it (step-start, as Hugging Face’s schedules do: the first step’s rate is 0)',
+      ),
   })
   .describe('Learning rate: linear warm-up, then cosine to the floor, by tokens consumed');
 
@@ -157,12 +167,21 @@ const checkpointsSchema = z
   })
   .describe('When checkpoints are committed, and which are kept');
 
+/** What a step's loss may be the mean of. */
+export const LOSS_MEANS = ['tokens', 'rows', 'running-average'] as const;
+
 const stageSchema = z
   .strictObject({
     from: nameSchema.describe('What it starts from: "base" or the name of another stage'),
     objective: z
       .enum(['all-tokens', 'masked-tokens'])
       .describe('all-tokens: continued training; masked-tokens: SFT, loss on the assistant’s tokens only'),
+    lossMean: z
+      .enum(LOSS_MEANS)
+      .optional()
+      .describe(
+        'What a step’s loss is the mean of. tokens (absent): its trained tokens. rows: its rows, of each row’s trained tokens, as the scripts’ micro-batches of one row. running-average: the sum over its trained tokens by the mean number of them in a row so far, as the scripts’ SFT',
+      ),
     sequenceLengthTokens: lengthSchema.describe('Tokens per row ("64K" or an integer)'),
     ropeTheta: z
       .number()

@@ -8,15 +8,21 @@ export interface LearningRateSchedule {
   readonly floor: number;
   readonly warmupTokens: number;
   readonly totalTokens: number;
+  /** A step's rate is that of the tokens consumed with it, or (step-start) before it; absent: step-end. */
+  readonly rateAt?: 'step-end' | 'step-start';
 }
 
 /** A stage's schedule with its warm-up in tokens, rounded to the nearest. */
 export function scheduleOf({ schedule, tokens }: TrainingStage): LearningRateSchedule {
   const warmupTokens = Math.round(schedule.warmupShare * tokens);
-  return { peak: schedule.peak, floor: schedule.floor, warmupTokens, totalTokens: tokens };
+  const { peak, floor, rateAt } = schedule;
+  return {
+    ...{ peak, floor, warmupTokens, totalTokens: tokens },
+    ...(rateAt === undefined ? {} : { rateAt }),
+  };
 }
 
-/** Learning rate of the step that ends with `tokens` tokens consumed. Stays at the floor after the end. */
+/** Learning rate when `tokens` tokens are consumed. Stays at the floor after the end. */
 export function learningRate(schedule: LearningRateSchedule, tokens: number): number {
   const { peak, floor, warmupTokens, totalTokens } = schedule;
   if (tokens < warmupTokens) return (peak * tokens) / warmupTokens;
@@ -40,6 +46,7 @@ export function schedulePoints(stage: TrainingStage): SchedulePoint[] {
   const middle = Math.round((warm + steps) / 2);
   return [...new Set([1, Math.min(warm, steps), Math.min(middle, steps), steps])].map((step) => {
     const tokens = step * stage.globalBatchTokens;
-    return { step, tokens, learningRate: learningRate(schedule, tokens) };
+    const counted = schedule.rateAt === 'step-start' ? tokens - stage.globalBatchTokens : tokens;
+    return { step, tokens, learningRate: learningRate(schedule, counted) };
   });
 }

@@ -19,6 +19,7 @@ class OptimizerSettings:
     epsilon: float = 1e-8
     weight_decay: float = 0.1
     clip_norm: float = 1.0
+    decay_norms: bool = False
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Schedule:
 
 
 def learning_rate(schedule: Schedule, tokens: int) -> float:
-    """Learning rate of the step that ends with `tokens` tokens consumed. Stays at the floor after the end."""
+    """Learning rate when `tokens` tokens are consumed. Stays at the floor after the end."""
     if tokens < schedule.warmup_tokens:
         return schedule.peak * tokens / schedule.warmup_tokens
     span = schedule.total_tokens - schedule.warmup_tokens
@@ -41,13 +42,15 @@ def learning_rate(schedule: Schedule, tokens: int) -> float:
 
 
 def adamw(named_parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW that decays matrices only: vectors (norms) are scales, not directions to shrink."""
+    """AdamW that decays matrices only: vectors (norms) are scales, not directions to shrink. `decay_norms`: norms too."""
+
+    def decays(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim > 1 or (settings.decay_norms and not name.endswith("bias"))
+
     trainable = [(name, p) for name, p in named_parameters if p.requires_grad]
-    matrices = [p for _, p in trainable if p.ndim > 1]
-    vectors = [p for _, p in trainable if p.ndim <= 1]
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for name, p in trainable if decays(name, p)], "weight_decay": settings.weight_decay},
+        {"params": [p for name, p in trainable if not decays(name, p)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

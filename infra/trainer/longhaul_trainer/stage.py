@@ -49,7 +49,7 @@ from .state import (
     tensor_file,
     weights_digest,
 )
-from .step import MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
+from .step import LossMean, MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
 from .weights import load_model_weights, weight_files
 
 MICRO_BATCH_TOKENS = 16_384
@@ -86,6 +86,7 @@ class Stage:
             epsilon=spec.optimizer.epsilon,
             weight_decay=spec.optimizer.weight_decay,
             clip_norm=spec.optimizer.clip_norm,
+            decay_norms=spec.optimizer.decay_norms or False,
         )
         self.optimizer = adamw(self.model.named_parameters(), settings)
         match inputs:
@@ -170,6 +171,7 @@ class Stage:
         if self.job.stop_requested:
             raise StepInterrupted
         tokens = before.tokens + spec.data.global_batch_tokens
+        counted = before.tokens if spec.schedule.rate_at == "step-start" else tokens
         rate = learning_rate(
             Schedule(
                 peak=spec.schedule.peak,
@@ -177,7 +179,7 @@ class Stage:
                 warmup_tokens=spec.schedule.warmup_tokens,
                 total_tokens=spec.schedule.total_tokens,
             ),
-            tokens,
+            counted,
         )
         taken = self._step(rate)
         self.counters = Counters(
@@ -186,6 +188,7 @@ class Stage:
             next_sample=before.next_sample + self.rows_per_step,
             losses=[*before.losses, taken.loss] if taken else before.losses,
             skipped=before.skipped if taken else [*before.skipped, before.step + 1],
+            valid_tokens=before.valid_tokens + (taken.valid_tokens if taken else 0),
         )
         # A step left out learned from no token. It has no loss of its own; the newest one keeps curves from falling to 0.
         result = taken or StepResult(before.losses[-1] if before.losses else 0.0, valid_tokens=0, gradient_norm=0.0)
@@ -225,6 +228,7 @@ class Stage:
                 spec.runtime.precision,
                 interrupted=lambda: self.job.stop_requested,
                 loss_limit=loss_limit(spec.numerics, before.losses),
+                mean=LossMean(spec.loss_mean or "tokens", before.valid_tokens, len(before.losses) * self.rows_per_step),
             )
 
     def _micro_batches(self, first: int) -> Iterator[MicroBatch]:

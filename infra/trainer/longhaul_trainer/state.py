@@ -28,13 +28,14 @@ Tensors = dict[str, torch.Tensor]
 @dataclass(frozen=True)
 class Counters:
     """Where training stands: optimizer steps done, tokens consumed, the next row to read, the loss of every step that
-    was taken, and the steps that were left out."""
+    was taken, the steps that were left out, and the tokens trained on in those that were taken."""
 
     step: int
     tokens: int
     next_sample: int
     losses: list[float] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    valid_tokens: int = 0
 
 
 def unique_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import torch
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
@@ -33,11 +34,43 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Mean loss over valid tokens in nats, their number, and the gradient's norm before clipping."""
+    """The loss that was minimised, in nats; the number of valid tokens; and the gradient's norm before clipping."""
 
     loss: float
     valid_tokens: int
     gradient_norm: float
+
+
+@dataclass(frozen=True)
+class LossMean:
+    """What a step's loss is the mean of.
+
+    - ``tokens``: its valid tokens
+    - ``rows``: its rows that have valid tokens, of each row's mean
+    - ``running-average``: its valid tokens, as if it had as many per row as all steps so far, itself included, have on
+      average; `valid_tokens` and `rows` are those of the steps before it
+    """
+
+    kind: Literal["tokens", "rows", "running-average"] = "tokens"
+    valid_tokens: int = 0
+    rows: int = 0
+
+    def divisors(self, micro_batches: Sequence[MicroBatch]) -> list[list[tuple[slice, float]]]:
+        """Per micro-batch, ranges of rows, and what the sum of their tokens' losses is divided by."""
+        counts = [(batch.labels != IGNORE).sum(dim=1).tolist() for batch in micro_batches]
+        valid, rows = sum(map(sum, counts)), sum(map(len, counts))
+        match self.kind:
+            case "tokens":
+                return [[(slice(None), valid)] for _ in counts]
+            case "running-average":
+                per_row = (self.valid_tokens + valid) / (self.rows + rows)
+                return [[(slice(None), rows * per_row)] for _ in counts]
+            case "rows":
+                trained = sum(count > 0 for batch in counts for count in batch)
+                return [
+                    [(slice(row, row + 1), count * trained) for row, count in enumerate(batch) if count > 0]
+                    for batch in counts
+                ]
 
 
 def next_token_labels(
@@ -78,10 +111,11 @@ def train_step(
     precision: Precision = "float32",
     interrupted: Callable[[], bool] = lambda: False,
     loss_limit: float = math.inf,
+    mean: LossMean = LossMean(),
 ) -> StepResult:
     """Takes one optimizer step with learning rate `rate`.
 
-    The loss is the sum over all micro-batches' valid tokens divided by their number, so it doesn't depend on how the
+    The loss is a mean over all micro-batches together, by default of their valid tokens, so it doesn't depend on how the
     global batch is cut up. Raises StepInterrupted, DataFailure where no token has a label (decay alone would move the
     weights then), or NumericsFailure for numbers that are not finite and for a loss above `loss_limit`; in any case
     nothing has changed.
@@ -91,13 +125,19 @@ def train_step(
     if valid == 0:
         raise DataFailure("none of the step's tokens is trained on: each is masked out or the first of its document")
     total = 0.0
-    for batch in micro_batches:
+    for batch, divisors in zip(micro_batches, mean.divisors(micro_batches), strict=True):
         if interrupted():
             optimizer.zero_grad()
             raise StepInterrupted
+        if not divisors:
+            continue
         with compute_type(precision, batch.tokens.device):
             states = hidden_states(model, batch.tokens, batch.documents)
-        loss = cross_entropy_sum(states, model.lm_head.weight, batch.labels) / valid
+        sums = [
+            cross_entropy_sum(states[rows], model.lm_head.weight, batch.labels[rows]) / divisor
+            for rows, divisor in divisors
+        ]
+        loss = torch.stack(sums).sum() if len(sums) > 1 else sums[0]
         loss.backward()
         total += float(loss.detach())
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm))

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from longhaul_trainer import loss as loss_module
 from longhaul_trainer.contracts import Numerics
 from longhaul_trainer.errors import DataFailure, NumericsFailure
 from longhaul_trainer.loss import IGNORE, cross_entropy_sum
+from longhaul_trainer.model import build_model, hidden_states
 from longhaul_trainer.optim import OptimizerSettings, Schedule, adamw, learning_rate
 from longhaul_trainer.state import weights_digest
-from longhaul_trainer.step import StepInterrupted, loss_limit, train_step
-from trainer_support import batch, small_model
+from longhaul_trainer.step import LossMean, StepInterrupted, StepResult, loss_limit, train_step
+from trainer_support import batch, small_config, small_model
 
 FIXTURE = Path(__file__).with_name("fixtures") / "schedule.json"
 
@@ -84,6 +86,78 @@ class TestLoss:
         assert labels[0, 9:12].tolist() == tokens[0, 10:13].tolist()
 
 
+class TestLossMean:
+    """What the loss is a mean of changes neither with the cut into micro-batches, nor what else a step does."""
+
+    CUTS = ([4], [1, 3], [1, 1, 1, 1])
+
+    def masked(self) -> tuple[torch.Tensor, list[list[tuple[int, int]]], torch.Tensor]:
+        """Four rows of very different numbers of trained tokens, one of them with none."""
+        tokens, bounds = rows()
+        mask = torch.zeros_like(tokens)
+        mask[0, 4:6], mask[1, :], mask[3, 20:] = 1, 1, 1
+        return tokens, bounds, mask
+
+    def stepped(self, mean: LossMean, cut: list[int]) -> tuple[StepResult, LlamaForCausalLM]:
+        tokens, bounds, mask = self.masked()
+        model = small_model()
+        starts = [sum(cut[:index]) for index in range(len(cut))]
+        batches = [
+            batch(tokens[at : at + size], bounds[at : at + size], mask[at : at + size])
+            for at, size in zip(starts, cut, strict=True)
+        ]
+        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        return train_step(model, optimizer, batches, 1e-3, 1e9, mean=mean), model
+
+    def row_sums(self) -> tuple[list[float], list[int]]:
+        tokens, bounds, mask = self.masked()
+        whole, model = batch(tokens, bounds, mask), small_model()
+        with torch.no_grad():
+            logits = model.lm_head(hidden_states(model, whole.tokens, whole.documents))
+            losses = F.cross_entropy(logits.transpose(1, 2), whole.labels, ignore_index=IGNORE, reduction="none")
+        return losses.sum(dim=1).tolist(), (whole.labels != IGNORE).sum(dim=1).tolist()
+
+    def expected(self, mean: LossMean) -> float:
+        sums, counts = self.row_sums()
+        match mean.kind:
+            case "tokens":
+                return sum(sums) / sum(counts)
+            case "rows":
+                means = [total / count for total, count in zip(sums, counts, strict=True) if count > 0]
+                return sum(means) / len(means)
+            case "running-average":
+                return sum(sums) / (len(sums) * (mean.valid_tokens + sum(counts)) / (mean.rows + len(sums)))
+
+    @pytest.mark.parametrize("cut", CUTS, ids=str)
+    @pytest.mark.parametrize(
+        "mean",
+        [
+            LossMean(),
+            LossMean("rows"),
+            LossMean("running-average"),
+            LossMean("running-average", valid_tokens=1000, rows=12),
+        ],
+        ids=["tokens", "rows", "the first step's running average", "a later step's running average"],
+    )
+    def test_it_is_what_it_says_however_the_batch_is_cut(self, mean: LossMean, cut: list[int]) -> None:
+        result, model = self.stepped(mean, cut)
+        assert result.loss == pytest.approx(self.expected(mean), rel=1e-5)
+        whole, reference = self.stepped(mean, [4])
+        assert result.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-4)
+        for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=1e-3)
+
+    def test_the_gradient_is_that_of_the_loss(self) -> None:
+        """Gradients scale with the loss where only the divisor differs."""
+        tokens, running = self.stepped(LossMean(), [4])[0], self.stepped(LossMean("running-average", 1000, 12), [4])[0]
+        assert running.gradient_norm / tokens.gradient_norm == pytest.approx(running.loss / tokens.loss, rel=1e-4)
+        assert self.stepped(LossMean("running-average"), [4])[0].loss == pytest.approx(tokens.loss, rel=1e-6)
+
+    def test_the_three_differ(self) -> None:
+        means = (LossMean(), LossMean("rows"), LossMean("running-average", 1000, 12))
+        assert len({round(self.expected(mean), 4) for mean in means}) == 3
+
+
 class TestSchedule:
     schedule = Schedule(peak=1e-3, floor=1e-4, warmup_tokens=100, total_tokens=1100)
 
@@ -129,6 +203,17 @@ class TestOptimizer:
         optimizer = adamw(small_model().named_parameters(), OptimizerSettings(weight_decay=0.1))
         decay = {group["weight_decay"]: {p.ndim for p in group["params"]} for group in optimizer.param_groups}
         assert decay == {0.1: {2}, 0.0: {1}}
+
+    def test_norms_are_decayed_when_asked_for_and_biases_never(self) -> None:
+        config = small_config()
+        config.attention_bias = True
+        named = dict(build_model(config).named_parameters())
+        names = {id(parameter): name for name, parameter in named.items()}
+        optimizer = adamw(named.items(), OptimizerSettings(weight_decay=0.1, decay_norms=True))
+        left_out = [group for group in optimizer.param_groups if group["weight_decay"] == 0.0]
+        assert {names[id(p)] for group in left_out for p in group["params"]} == {
+            n for n in named if n.endswith(".bias")
+        }
 
     def test_numbers_that_are_not_finite_change_nothing(self) -> None:
         model = small_model()

@@ -189,10 +189,33 @@ class TestObjective:
     def test_the_rate_of_every_step_follows_the_schedule_by_tokens(self, stage: StageMaker) -> None:
         run = stage()
         run.run_inside()
-        schedule = Schedule(**vars(run.spec_model().schedule))
+        spec = run.spec_model().schedule
+        schedule = Schedule(spec.peak, spec.floor, spec.warmup_tokens, spec.total_tokens)
         assert [step.learning_rate for step in run.steps()] == [
             learning_rate(schedule, number * ROWS * LENGTH) for number in range(1, STEPS + 1)
         ]
+
+    def test_the_rate_of_every_step_goes_by_the_tokens_before_it_when_asked_for(self, stage: StageMaker) -> None:
+        run = stage({"schedule.rateAt": "step-start"})
+        run.run_inside()
+        spec = run.spec_model().schedule
+        schedule = Schedule(spec.peak, spec.floor, spec.warmup_tokens, spec.total_tokens)
+        rates = [step.learning_rate for step in run.steps()]
+        assert rates == [learning_rate(schedule, number * ROWS * LENGTH) for number in range(STEPS)]
+        assert rates[0] == 0
+
+    def test_a_running_average_goes_on_over_a_stop_as_if_there_had_been_none(self, stage: StageMaker) -> None:
+        rows = samples(ROWS * STEPS, LENGTH, documents=2, masked=True)
+        for number, row in enumerate(rows):
+            assert row.mask is not None
+            row.mask[: LENGTH * (number % 7) // 8] = 0
+        settings = {"objective": "masked-tokens", "lossMean": "running-average"}
+        whole, stopped = stage(settings, rows=rows), stage(settings, rows=rows)
+        expected = whole.run_inside()
+        with pytest.raises(Stopped):
+            stopped.run_inside(stop_after=3)
+        assert stopped.run_inside().weights_digest == expected.weights_digest
+        assert stage({"objective": "masked-tokens"}, rows=rows).run_inside().weights_digest != expected.weights_digest
 
 
 class TestRefusal:

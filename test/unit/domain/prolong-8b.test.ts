@@ -107,9 +107,61 @@ describe('where the paper leaves a choice, the other reading is one override awa
     expect(resolve({ preset: 'prolong-8b', ...overrides })).not.toEqual(recipe);
   });
 
+  const reading = (words: string) => {
+    const found = PROLONG_8B_READINGS.filter(({ question }) => question.includes(words));
+    const overrides = present(found[0]).overrides;
+    expect(found).toHaveLength(1);
+    return plan(resolve({ preset: 'prolong-8b', ...present(overrides) }));
+  };
+  const stage = (planned: ReturnType<typeof plan>, name: string) =>
+    present(planned.stages.find((one) => one.name === name));
+
+  it('packs textbooks of any length, at the same share', () => {
+    const planned = reading('Textbooks');
+    for (const name of ['stage-1', 'stage-2']) {
+      const parts = stage(planned, name).parts.filter(({ domain }) => domain === 'textbooks');
+      expect(parts).toMatchObject([{ lengthTokens: null, share: 0.03 }]);
+      expect(stage(planned, name).parts).toHaveLength(present(recipe.stages[name]).mix.length);
+    }
+  });
+
+  it('starts the schedule at 0, and warms SFT up for 13 whole steps', () => {
+    const planned = reading('Where the schedule starts');
+    for (const { schedule, floor } of planned.stages) {
+      expect(schedule[0]).toMatchObject({ step: 1, learningRate: 0 });
+      expect(present(schedule.at(-1)).learningRate).toBeGreaterThan(floor);
+    }
+    expect(stage(planned, 'sft').warmupTokens).toBe(13 * 64 * 65_536);
+    expect(stage(plan(recipe), 'sft').warmupTokens).toBe(12.5 * 64 * 65_536);
+    expect(present(stage(plan(recipe), 'stage-1').schedule[0]).learningRate).toBeCloseTo(1e-5 / 500, 12);
+  });
+
   it('is told by the plan', () => {
     const text = formatPlan(plan(recipe));
     for (const { question } of PROLONG_8B_READINGS) expect(text).toContain(question);
+  });
+});
+
+describe('the plan counts what the run leaves in the store', () => {
+  const planned = plan(recipe);
+
+  it('16 GB of each of three exports in bfloat16, 32 GB in float32', () => {
+    expect(planned.total.exportBytes).toBe(3 * 2 * 8_030_261_248);
+    const full = plan(resolve({ preset: 'prolong-8b', export: { weights: 'float32' } }));
+    expect(full.total.exportBytes).toBe(3 * 4 * 8_030_261_248);
+  });
+
+  it('four bytes a token of training data, five where a mask goes with it, and held-out rows', () => {
+    const { 'stage-1': first, 'stage-2': second, sft: last } = recipe.stages;
+    const training = 4 * (present(first).tokens + present(second).tokens) + 5 * present(last).tokens;
+    const heldOut = 4 * (20 * (32 + 64 + 128) * 1024 + (5 + 16) * 524_288);
+    expect(planned.total.datasetBytes).toBe(training + heldOut);
+  });
+
+  it('in one table, with checkpoints', () => {
+    const { checkpointBytesKept, exportBytes, datasetBytes, storedBytes } = planned.total;
+    expect(storedBytes).toBe(checkpointBytesKept + exportBytes + datasetBytes);
+    expect(formatPlan(planned)).toContain('Storage when the run has ended');
   });
 });
 

@@ -71,23 +71,25 @@ class TrainData(Contract):
     document_masking: bool
 
 
-class Optimizer(Contract):
-    """AdamW and gradient clipping."""
+class Optimizer(Sparse):
+    """AdamW and gradient clipping. ``decay_norms``: norms are decayed as matrices are."""
 
     beta1: Annotated[float, Field(ge=0, lt=1)]
     beta2: Annotated[float, Field(ge=0, lt=1)]
     epsilon: PositiveNumber
     weight_decay: NonNegative
     clip_norm: PositiveNumber
+    decay_norms: bool | None = None
 
 
-class Schedule(Contract):
-    """Linear warm-up, then a cosine from peak to floor, by tokens consumed."""
+class Schedule(Sparse):
+    """Linear warm-up, then a cosine from peak to floor, by tokens consumed with a step, or (``step-start``) before it."""
 
     peak: PositiveNumber
     floor: NonNegative
     warmup_tokens: Natural
     total_tokens: Positive
+    rate_at: Literal["step-end", "step-start"] | None = None
 
 
 def _is_text(value: object) -> str:
@@ -123,7 +125,7 @@ class Export(Contract):
 
 class TrainSpec(_JobSpec, Sparse):
     """A training job: continued training or SFT. Without ``numerics`` no loss is a spike; without ``export`` weights are
-    published as float32."""
+    published as float32; without ``loss_mean`` a step's loss is the mean over its valid tokens."""
 
     kind: Literal["train"]
     initialize: Initialize
@@ -137,6 +139,7 @@ class TrainSpec(_JobSpec, Sparse):
     checkpoints: CheckpointPolicy
     numerics: Numerics | None = None
     export: Export | None = None
+    loss_mean: Literal["tokens", "rows", "running-average"] | None = None
 
     @property
     def weight_type(self) -> Literal["float32", "bfloat16"]:
