@@ -9,6 +9,7 @@ import { LocalBackend } from './backends/local.js';
 import { codeDigest } from './code-digest.js';
 import { loadConfig } from './config.js';
 import type { Config } from './config.js';
+import { loopbackWithoutProxy } from './loopback.js';
 import { ensureJanitor } from './temporal/janitor-schedule.js';
 import { TASK_QUEUE } from './domain/task-queues.js';
 import { ObjectStore } from './store/object-store.js';
@@ -86,6 +87,7 @@ function jobEnvironment(config: Config): Record<string, string> {
     PYTHONUNBUFFERED: '1',
     // Compiled modules halve a job's start; where a machine's environment forbids them, empty means: allow.
     PYTHONDONTWRITEBYTECODE: '',
+    ...loopbackWithoutProxy(process.env),
     ...(endpoint === undefined ? {} : { LONGHAUL_S3_ENDPOINT: endpoint }),
     LONGHAUL_S3_REGION: region,
     AWS_REGION: region,
@@ -101,5 +103,6 @@ function sitePackages(python: string): string {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv.includes(WITH_STARTER)) endWithStarter();
+  Object.assign(process.env, loopbackWithoutProxy(process.env));
   await runWorker(loadConfig());
 }

@@ -23,6 +23,7 @@ import { readState, writeState } from './stack/state.js';
 import type { StackPorts, StackState } from './stack/state.js';
 import { keepClosedRuns, NAMESPACE, registerSearchAttributes, startTemporal } from './stack/temporal.js';
 import { messageOf } from '../../src/domain/text.js';
+import { loopbackWithoutProxy } from '../../src/loopback.js';
 
 /** Ports that are tried first. */
 export const DEFAULT_PORTS = { temporal: 7233, ui: 8233, s3: 7070 } as const;
@@ -81,6 +82,7 @@ export interface Stack {
  * @throws {StackError} when the folder can't be used
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
+  Object.assign(process.env, loopbackWithoutProxy(process.env));
   const logDir = options.logDir ?? path.join(path.resolve(options.dataDir), 'logs');
   const places = {
     dataDir: await prepareFolder(path.resolve(options.dataDir), logDir),
