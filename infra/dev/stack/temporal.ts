@@ -17,6 +17,12 @@ export const NAMESPACE = 'default';
 /** Far more than it takes: a busy machine is slow, and a server that can't start ends. */
 const READY_SECONDS = 300;
 
+/**
+ * The server's HTTP API takes a `text/plain` body, which any web page may post to this machine: no `Host` is allowed there, so that
+ * nothing answers. gRPC, which everything here speaks, is nothing that a page can send.
+ */
+const WITHOUT_HTTP_API = ['--dynamic-config-value', 'frontend.httpAllowedHosts=[]'];
+
 /** Closed runs stay visible for a month; the dev server's own setting is a day. */
 const RETENTION_MS = 30 * 24 * 3600 * 1000;
 
@@ -43,6 +49,7 @@ export async function startTemporal(options: {
       ...argumentsFor(options.dataDir),
       ...['--port', String(options.port), '--ui-port', String(options.uiPort)],
       ...['--log-level', 'warn', '--disable-config-file'],
+      ...WITHOUT_HTTP_API,
     ],
     env: withoutTemporalSettings(process.env),
     logFile: path.join(options.logDir, 'temporal.log'),
