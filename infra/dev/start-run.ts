@@ -80,10 +80,12 @@ async function withStack(
 ): Promise<number> {
   Object.assign(process.env, stack.environment, {
     LONGHAUL_TRAINER_PYTHON: options.python,
-    LONGHAUL_DATA_DIR: path.join(options.stateDir, 'data'),
+    LONGHAUL_DATA_DIR: stack.dataDir,
     // Nobody else would go on with the jobs of a worker that is closed with its terminal.
     LONGHAUL_ON_SHUTDOWN: 'stop',
   });
+  // The user's key is for another server.
+  delete process.env['TEMPORAL_API_KEY'];
   const config = loadConfig(process.env, ROOT);
   announce(stack, config);
   const worker =

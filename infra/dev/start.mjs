@@ -3,6 +3,7 @@
  * `npm start`: set-up, servers, worker, and the run. Options come after `--`, as in `npm start -- --no-run`.
  */
 import { parseArgs } from 'node:util';
+import { systemProblem } from './lib/files.mjs';
 import { SetUpError, setUp } from './setup.mjs';
 import { red } from './lib/terminal.mjs';
 
@@ -57,6 +58,10 @@ try {
 } catch (error) {
   if (error instanceof SetUpError) console.error(`\n${red('Set-up could not finish.')}\n${error.message}`);
   else if (error instanceof TypeError && 'code' in error) console.error(`${error.message}\n\n${USAGE}`);
-  else throw error;
+  else {
+    const sentence = systemProblem(error);
+    if (sentence === undefined) throw error;
+    console.error(`\n${sentence}`);
+  }
   process.exitCode = 1;
 }

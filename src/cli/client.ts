@@ -2,6 +2,7 @@
 import { Client, Connection } from '@temporalio/client';
 import type { Config } from '../config.js';
 import { temporalConnectionOptions } from '../temporal/connection.js';
+import { isSet } from './environment.js';
 import { UserError } from './user-error.js';
 import { messageOf } from '../domain/text.js';
 
@@ -22,8 +23,11 @@ export async function withClient<T>(
 }
 
 async function connect(config: Config): Promise<Connection> {
+  if (!isSet('LONGHAUL_TEMPORAL_ADDRESS'))
+    throw new UserError('LONGHAUL_TEMPORAL_ADDRESS is not set: which Temporal server is meant?');
+  const options = temporalConnectionOptions(config);
   try {
-    return await Connection.connect({ ...temporalConnectionOptions(config), connectTimeout: CONNECT_MS });
+    return await Connection.connect({ ...options, connectTimeout: CONNECT_MS });
   } catch (error) {
     throw new UserError(
       `No Temporal server answers at ${config.temporal.address} (${messageOf(error)}).\n` +

@@ -9,6 +9,9 @@ import { addStartCommand } from './commands/start.js';
 import { addStatusCommand } from './commands/status.js';
 import { addWatchCommand } from './commands/watch.js';
 import { addWorkerCommand } from './commands/worker.js';
+import { systemProblem } from '../../infra/dev/lib/files.mjs';
+import { ConfigError } from '../config.js';
+import { loopbackWithoutProxy } from '../loopback.js';
 import { UserError } from './user-error.js';
 
 /** Exit code of a program whose reader has gone, as shells count SIGPIPE. */
@@ -16,6 +19,7 @@ const READER_GONE = 141;
 
 /** Parses the arguments, runs the command and sets the process's exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
+  Object.assign(process.env, loopbackWithoutProxy(process.env));
   const program = new Command('longhaul')
     .description('The ProLong recipe for long-context language models as one durable workflow')
     .showHelpAfterError('(longhaul --help tells the commands)');
@@ -36,9 +40,11 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.error(error.message);
-    process.exitCode = error.exitCode;
+    const sentence =
+      error instanceof UserError || error instanceof ConfigError ? error.message : systemProblem(error);
+    if (sentence === undefined) throw error;
+    console.error(sentence);
+    process.exitCode = error instanceof UserError ? error.exitCode : 1;
   }
 }
 

@@ -83,15 +83,16 @@ export function isMissing(error) {
  * What the system said about a file or a folder, as one sentence; undefined for an error of any other kind.
  *
  * @param {unknown} error
+ * @param {string} [place] What is told of instead of the path that the error has
  * @returns {string | undefined}
  */
-export function systemProblem(error) {
+export function systemProblem(error, place) {
   if (!(error instanceof Error)) return undefined;
   if ('code' in error && 'syscall' in error && 'path' in error) {
     const why = /^[A-Z0-9]+: ([^,]+)/.exec(error.message)?.[1] ?? String(error.code);
-    return `${String(error.path)} can’t be used: ${why} (${String(error.syscall)}).`;
+    return `${place ?? String(error.path)} can’t be used: ${why} (${String(error.syscall)}).`;
   }
-  return systemProblem(error.cause);
+  return systemProblem(error.cause, place);
 }
 
 /**

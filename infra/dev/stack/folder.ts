@@ -1,8 +1,7 @@
 /** The data folder: made for its owner's eyes only, and looked over before any server meets what it can't use. */
-import { constants } from 'node:fs';
-import { access, chmod, mkdir, realpath, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { isMissing, systemProblem } from '../lib/files.mjs';
+import { isMissing, systemProblem, temporaryBeside } from '../lib/files.mjs';
 
 /** The stack can't be started here. The message says why, in sentences for people. */
 export class StackError extends Error {
@@ -48,16 +47,28 @@ async function problemOf(place: string, kind: 'file' | 'folder'): Promise<string
   try {
     const facts = await stat(place);
     if (facts.isDirectory() !== (kind === 'folder')) return `${place} is no ${kind}.`;
-    await access(
-      place,
-      constants.R_OK | constants.W_OK | (kind === 'folder' ? constants.X_OK : constants.F_OK),
-    );
+    await (kind === 'file' ? tryFile(place) : tryFolder(place));
     return undefined;
   } catch (error) {
     if (isMissing(error)) return undefined;
-    const self = process.getuid?.();
+    const sentence = systemProblem(error, place);
+    if (sentence === undefined) throw error;
     const owner = (await stat(place).catch(() => undefined))?.uid;
-    const whose = owner === undefined || owner === self ? '' : ` It belongs to user ${String(owner)}.`;
-    return `${systemProblem(error) ?? `${place} can’t be used.`}${whose}`;
+    return owner === undefined || owner === process.geteuid?.()
+      ? sentence
+      : `${sentence} It belongs to user ${String(owner)}.`;
   }
+}
+
+/** Opens it for reading and writing: permissions alone do not tell of a file system that can't be written. */
+async function tryFile(file: string): Promise<void> {
+  await (await open(file, 'r+')).close();
+}
+
+/** Lists it, and makes a file in it. */
+async function tryFolder(folder: string): Promise<void> {
+  await readdir(folder);
+  const probe = temporaryBeside(path.join(folder, 'probe'));
+  await (await open(probe, 'wx')).close();
+  await rm(probe);
 }

@@ -18,4 +18,18 @@ describe('every process of the control plane reaches Temporal', () => {
   it('without a key where there is none', () => {
     expect(temporal({ TEMPORAL_API_KEY: '' })).toEqual({ address: '127.0.0.1:7233', tls: false });
   });
+
+  it('but never with a key that would be sent in clear', () => {
+    for (const environment of [
+      { TEMPORAL_API_KEY: 'key' },
+      {
+        TEMPORAL_API_KEY: 'key',
+        LONGHAUL_TEMPORAL_TLS: 'false',
+        LONGHAUL_TEMPORAL_ADDRESS: 'cloud.example:7233',
+      },
+    ])
+      expect(() => temporal(environment)).toThrow(
+        /TEMPORAL_API_KEY: would be sent .* in clear: set LONGHAUL_TEMPORAL_TLS=true/,
+      );
+  });
 });
