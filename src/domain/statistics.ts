@@ -18,15 +18,25 @@ export interface Observation {
   readonly weight: number;
 }
 
-/** A mean with its interval. */
-export interface Interval {
+/** What an estimate rests on. */
+interface Estimated {
   readonly mean: number;
-  readonly low: number;
-  readonly high: number;
   /** Observations behind it. */
   readonly samples: number;
   /** Independent clusters behind it. */
   readonly clusters: number;
+}
+
+/** A mean with its interval. Both ends are null where one cluster alone says nothing of how clusters differ. */
+export interface Interval extends Estimated {
+  readonly low: number | null;
+  readonly high: number | null;
+}
+
+/** A share with its interval, which even one cluster gives: it lies between 0 and 1. */
+export interface ShareInterval extends Estimated {
+  readonly low: number;
+  readonly high: number;
 }
 
 /** How intervals are made. */
@@ -37,7 +47,15 @@ export interface IntervalOptions {
   readonly resamples: number;
   /** Names the pseudo-random stream: equal seeds and data give equal intervals. */
   readonly seed: string;
+  /**
+   * The least and most that one question can score, where there are bounds: 0 and 1 of exact answers. Without them, what no cluster
+   * shows can't be reckoned with: that all agree then looks certain.
+   */
+  readonly bounds?: Bounds | undefined;
 }
+
+/** Least and most. */
+export type Bounds = readonly [least: number, most: number];
 
 /** Which way is good. */
 export type Direction = 'higher-is-better' | 'lower-is-better';
@@ -72,15 +90,26 @@ interface Cluster {
   total: number;
   weight: number;
   samples: number;
+  /** Least and most that one of its questions scored. */
+  least: number;
+  most: number;
 }
 
 function clustersOf(observations: readonly Observation[]): Cluster[] {
   const clusters = new Map<string, Cluster>();
   for (const { cluster, total, weight } of observations) {
-    const entry = clusters.get(cluster) ?? { total: 0, weight: 0, samples: 0 };
+    const entry = clusters.get(cluster) ?? {
+      total: 0,
+      weight: 0,
+      samples: 0,
+      least: Infinity,
+      most: -Infinity,
+    };
     entry.total += total;
     entry.weight += weight;
     entry.samples += 1;
+    entry.least = Math.min(entry.least, total / weight);
+    entry.most = Math.max(entry.most, total / weight);
     clusters.set(cluster, entry);
   }
   return [...clusters.values()];
@@ -140,8 +169,13 @@ function normalQuantile(probability: number): number {
   return (low + high) / 2;
 }
 
-/** Student's t quantile by the expansion of Cornish and Fisher (Abramowitz and Stegun 26.7.5). */
+/**
+ * Student's t quantile: exact for one and two degrees of freedom, beyond by the expansion of Cornish and Fisher (Abramowitz and
+ * Stegun 26.7.5), which errs by less than 1 % there.
+ */
 function studentQuantile(probability: number, degrees: number): number {
+  if (degrees === 1) return Math.tan(Math.PI * (probability - 0.5));
+  if (degrees === 2) return (2 * probability - 1) / Math.sqrt(2 * probability * (1 - probability));
   const z = normalQuantile(probability);
   const terms = [
     (z ** 3 + z) / 4,
@@ -157,13 +191,70 @@ function studentQuantile(probability: number, degrees: number): number {
  */
 function expandedTail(confidence: number, clusters: number): number {
   const tail = (1 - confidence) / 2;
-  if (clusters < 3) return 0;
   const widened = Math.sqrt(clusters / (clusters - 1)) * studentQuantile(1 - tail, clusters - 1);
   return 1 - normalCdf(widened);
 }
 
+/** Below this many clusters resamples of them don't reach far enough: none lies beyond the clusters themselves. */
+const FEWEST_RESAMPLED = 6;
+
+/** Standard error of the ratio of totals to weights over clusters, at least two. */
+function standardError(clusters: readonly Cluster[]): number {
+  const mean = ratio(clusters);
+  const weight = clusters.reduce((sum, cluster) => sum + cluster.weight, 0);
+  const residuals = clusters.reduce((sum, cluster) => sum + (cluster.total - mean * cluster.weight) ** 2, 0);
+  return Math.sqrt((residuals * clusters.length) / (clusters.length - 1)) / weight;
+}
+
 /**
- * Mean of the observations with a bootstrap interval over clusters.
+ * The clusters, and two made-up ones that scored the least and the most: what none has shown yet is reckoned with. They
+ * weigh as much as a whole cluster where questions of a cluster were all answered alike (of one cluster alone: always), and
+ * as much as one question where they never were.
+ */
+function withExtremes(clusters: readonly Cluster[], bounds: Bounds): Cluster[] {
+  const alike =
+    clusters.length === 1 ? 1 : clusters.filter(({ least, most }) => least === most).length / clusters.length;
+  const weight = clusters.reduce((sum, cluster) => sum + cluster.weight, 0) / clusters.length;
+  const weighing = Math.max(1, alike * weight);
+  const extremes = bounds.map((score) => ({
+    total: score * weighing,
+    weight: weighing,
+    samples: 0,
+    least: score,
+    most: score,
+  }));
+  return [...clusters, ...extremes];
+}
+
+/** Ends of an interval of scores between bounds: after Bonett and Price (2012), with clusters for questions. */
+function boundedEnds(clusters: readonly Cluster[], bounds: Bounds, confidence: number): [number, number] {
+  const counted = withExtremes(clusters, bounds);
+  const [centre, mean] = [ratio(counted), ratio(clusters)];
+  const half = studentQuantile(1 - (1 - confidence) / 2, counted.length - 1) * standardError(counted);
+  return [
+    Math.max(bounds[0], Math.min(mean, centre - half)),
+    Math.min(bounds[1], Math.max(mean, centre + half)),
+  ];
+}
+
+/** Ends of an interval of scores without bounds: Student's t for few clusters, else the bootstrap. */
+function unboundedEnds(
+  clusters: readonly Cluster[],
+  options: IntervalOptions,
+): [number, number] | [null, null] {
+  const { length } = clusters;
+  if (length < 2) return [null, null];
+  if (length < FEWEST_RESAMPLED) {
+    const half = studentQuantile(1 - (1 - options.confidence) / 2, length - 1) * standardError(clusters);
+    return [ratio(clusters) - half, ratio(clusters) + half];
+  }
+  const means = bootstrapMeans(clusters, options.resamples, randomStream(options.seed));
+  const tail = expandedTail(options.confidence, length);
+  return [quantile(means, tail), quantile(means, 1 - tail)];
+}
+
+/**
+ * Mean of the observations with its interval over clusters.
  * @returns undefined when there is nothing to average.
  */
 export function estimate(
@@ -172,26 +263,26 @@ export function estimate(
 ): Interval | undefined {
   const clusters = clustersOf(observations).filter((cluster) => cluster.weight > 0);
   if (clusters.length === 0) return undefined;
-  const means = bootstrapMeans(clusters, options.resamples, randomStream(options.seed));
-  const tail = expandedTail(options.confidence, clusters.length);
-  return {
-    mean: ratio(clusters),
-    low: quantile(means, tail),
-    high: quantile(means, 1 - tail),
-    samples: clusters.reduce((sum, cluster) => sum + cluster.samples, 0),
-    clusters: clusters.length,
-  };
+  const [low, high] =
+    options.bounds === undefined
+      ? unboundedEnds(clusters, options)
+      : boundedEnds(clusters, options.bounds, options.confidence);
+  const samples = clusters.reduce((sum, cluster) => sum + cluster.samples, 0);
+  return { mean: ratio(clusters), low, high, samples, clusters: clusters.length };
 }
 
 /**
- * Variance of the mean over clusters, relative to that of independent questions: the design effect, at least 1.
- * Questions about one context tend to be answered alike, which leaves less information than their number suggests.
+ * How many independent questions say as much. Questions about one context tend to be answered alike: the variance over contexts,
+ * relative to that of independent questions, is the design effect that their number is divided by. Where all answers are
+ * alike nothing shows that they are independent: as many as there are contexts. The extremes are counted in, so that a single odd
+ * answer doesn't show it either.
  */
-function designEffect(clusters: readonly Cluster[], share: number, questions: number): number {
-  if (clusters.length < 2 || share <= 0 || share >= 1) return 1;
-  const residuals = clusters.reduce((sum, cluster) => sum + (cluster.total - share * cluster.weight) ** 2, 0);
-  const clustered = (residuals * clusters.length) / (clusters.length - 1) / questions ** 2;
-  return Math.max(1, clustered / ((share * (1 - share)) / questions));
+function effectiveQuestions(clusters: readonly Cluster[], share: number, questions: number): number {
+  if (clusters.length < 2 || share <= 0 || share >= 1) return clusters.length;
+  const counted = withExtremes(clusters, [0, 1]);
+  const [mean, all] = [ratio(counted), counted.reduce((sum, { weight }) => sum + weight, 0)];
+  const designEffect = (standardError(counted) ** 2 * all) / (mean * (1 - mean));
+  return questions / Math.max(1, designEffect);
 }
 
 /**
@@ -201,13 +292,13 @@ function designEffect(clusters: readonly Cluster[], share: number, questions: nu
  */
 export function estimateShare(
   observations: readonly Observation[],
-  options: IntervalOptions,
-): Interval | undefined {
+  options: Pick<IntervalOptions, 'confidence'>,
+): ShareInterval | undefined {
   const clusters = clustersOf(observations);
   const questions = observations.length;
   if (questions === 0) return undefined;
   const mean = ratio(clusters);
-  const effective = questions / designEffect(clusters, mean, questions);
+  const effective = effectiveQuestions(clusters, mean, questions);
   const z = normalQuantile(1 - (1 - options.confidence) / 2);
   const centre = (mean + (z * z) / (2 * effective)) / (1 + (z * z) / effective);
   const half =
@@ -261,10 +352,19 @@ function pairs(model: readonly Observation[], against: readonly Observation[]): 
   });
 }
 
+/** What the difference of two scores between `bounds` lies between. */
+function differenceBounds(bounds: Bounds | undefined): Bounds | undefined {
+  return bounds === undefined ? undefined : [bounds[0] - bounds[1], bounds[1] - bounds[0]];
+}
+
+function excludesZero({ low, high }: Interval): boolean {
+  return low !== null && high !== null && (low > 0 || high < 0);
+}
+
 /**
- * Difference of two models (model minus against) over the samples both have, with its paired bootstrap interval and a
- * verdict. A verdict other than `not separable` needs both: an interval without zero, and a sign-flip test that
- * chance passes less often than `1 - confidence`. Each comparison stands alone; of many, some will err.
+ * Difference of two models (model minus against) over the samples both have, with its paired interval and a verdict. A
+ * verdict other than `not separable` needs both: an interval without zero, and a sign-flip test that chance passes less
+ * often than `1 - confidence`. Each comparison stands alone; of many, some will err. `options.bounds` are of one model's score.
  * @returns undefined when no sample is shared.
  */
 export function comparePaired(
@@ -274,11 +374,11 @@ export function comparePaired(
   options: IntervalOptions,
 ): PairedDifference | undefined {
   const differences = pairs(model, against);
-  const interval = estimate(differences, options);
+  const interval = estimate(differences, { ...options, bounds: differenceBounds(options.bounds) });
   if (interval === undefined) return undefined;
   const totals = clustersOf(differences).map((cluster) => cluster.total);
   const pValue = signFlipPValue(totals, options.resamples, randomStream(`${options.seed} signs`));
-  const separable = (interval.low > 0 || interval.high < 0) && pValue < 1 - options.confidence;
+  const separable = excludesZero(interval) && pValue < 1 - options.confidence;
   const good = direction === 'higher-is-better' ? interval.mean > 0 : interval.mean < 0;
   return { ...interval, pValue, verdict: separable ? (good ? 'better' : 'worse') : 'not separable' };
 }

@@ -1,6 +1,6 @@
 /** Small parts that sections share: tables, gaps, verdicts, estimates. */
 import type { Verdict } from '../domain/statistics.js';
-import { GAP } from './format.js';
+import { GAP, intervalText } from './format.js';
 import { markup } from './markup.js';
 import type { Content, Markup } from './markup.js';
 import type { Estimate } from './report-data.js';
@@ -55,12 +55,8 @@ export function verdictTag(verdict: Verdict): Markup {
 }
 
 /** A mean with its interval. */
-export function estimateCell(
-  estimate: Estimate,
-  mean: (value: number) => string,
-  end: (value: number) => string,
-): Markup {
-  return markup`${mean(estimate.mean)} <span class="interval">(${end(estimate.low)} to ${end(estimate.high)})</span>`;
+export function estimateCell(estimate: Estimate, format: (value: number) => string): Markup {
+  return markup`${format(estimate.mean)} <span class="interval">(${intervalText(estimate, format)})</span>`;
 }
 
 /** A figure with its caption. */

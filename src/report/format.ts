@@ -79,6 +79,14 @@ export function tokenRange(range: { readonly fewest: number; readonly most: numb
   return fewest === most ? plural(most, 'token') : `${integer(fewest)} to ${plural(most, 'token')}`;
 }
 
+/** "0.31 to 0.50", and what stands for it where one context or row alone was measured. */
+export function intervalText(
+  { low, high }: { readonly low: number | null; readonly high: number | null },
+  format: (value: number) => string,
+): string {
+  return low === null || high === null ? 'interval unknown' : `${format(low)} to ${format(high)}`;
+}
+
 /** Seconds between two instants; null when one is missing. */
 export function secondsBetween(from: string | null, to: string | null): number | null {
   return from === null || to === null ? null : (Date.parse(to) - Date.parse(from)) / 1000;

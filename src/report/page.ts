@@ -36,7 +36,8 @@ function notes(data: ReportData): Content {
 }
 
 const READING = markup`<footer>
-  <p>Intervals of exact answers are Wilson’s at the effective number of questions, all others bootstrap intervals over contexts or rows.
+  <p>Intervals of exact answers are Wilson’s at the effective number of questions; those of log-probability and loss are bootstrap
+  intervals over contexts or rows, of fewer than six Student’s t, of a single one unknown.
   A verdict compares two models on the samples both answered: “better” or “worse” needs an interval of the difference
   without zero and a sign-flip test below the same error rate; everything else is “not separable”. Each verdict
   stands alone: of twenty comparisons without any true difference, one may err. One run, one seed: how much another

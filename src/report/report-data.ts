@@ -17,18 +17,32 @@ import { FAILURE_CLASSES } from '../domain/failure-class.js';
 import { VERDICTS } from '../domain/statistics.js';
 import { STAGE_KINDS, STAGE_STATES } from '../domain/status.js';
 
-/** A mean over samples with its bootstrap interval. */
-export const estimateSchema = z.strictObject({
+const estimated = {
   mean: z.number(),
-  low: z.number().describe('Lower end of the interval'),
-  high: z.number().describe('Upper end of the interval'),
   samples: z.int().positive().describe('Questions or rows behind it'),
   clusters: z
     .int()
     .positive()
     .describe('Contexts or rows drawn independently: questions of one context are not'),
+};
+
+/** A mean over samples with its interval. */
+export const estimateSchema = z.strictObject({
+  ...estimated,
+  low: z
+    .number()
+    .nullable()
+    .describe('Lower end of the interval; null: one context or row says nothing of it'),
+  high: z.number().nullable().describe('Upper end of the interval; null as the lower end'),
 });
 export type Estimate = z.infer<typeof estimateSchema>;
+
+/** A share of samples with its interval. */
+export const shareSchema = z.strictObject({
+  ...estimated,
+  low: z.number().describe('Lower end of the interval'),
+  high: z.number().describe('Upper end of the interval'),
+});
 
 /** A model that was evaluated, in the order the report shows them. */
 export const reportModelSchema = z.strictObject({
@@ -50,7 +64,7 @@ export const recallScoreSchema = z.strictObject({
   promptTokens: z
     .strictObject({ fewest: z.int().positive(), most: z.int().positive() })
     .describe('Tokens that prompts really had, answers not counted'),
-  exactMatch: estimateSchema.describe('Share of questions answered exactly'),
+  exactMatch: shareSchema.describe('Share of questions answered exactly'),
   answerLogProbability: estimateSchema.describe('Mean log-probability of the right answer, nats per answer'),
   depths: z
     .array(

@@ -1,7 +1,7 @@
 /** From evaluation records to score tables: means with intervals, and every model compared with base and parent. */
 import type { EvaluationRecord, EvaluationResults } from '../contracts/index.js';
 import { comparePaired, estimate, estimateShare } from '../domain/statistics.js';
-import type { Direction, IntervalOptions, Observation } from '../domain/statistics.js';
+import type { Bounds, Direction, IntervalOptions, Observation } from '../domain/statistics.js';
 import type { Comparison, LossScore, RecallScore, ReportModel, Scores } from './report-data.js';
 
 type RecallRecord = Exclude<EvaluationRecord, { task: 'held-out-loss' }>;
@@ -10,6 +10,8 @@ type RecallMetric = 'exact-match' | 'answer-log-probability';
 
 const CONFIDENCE = 0.95;
 const RESAMPLES = 2000;
+/** What one question scores: not exact, or exact. */
+const EXACT_OR_NOT: Bounds = [0, 1];
 
 /** Who a model is measured against: `startsFrom` and the base, each once. */
 function opponents(model: ReportModel, models: readonly ReportModel[]): string[] {
@@ -174,7 +176,8 @@ function decide(model: string, against: string, contest: Contest): Comparison[] 
   const { task, metric, lengthTokens, positions } = contest.about;
   const direction: Direction = metric === 'loss' ? 'lower-is-better' : 'higher-is-better';
   const seed = optionsFor(model, against, task, metric, lengthTokens, positions?.from ?? '');
-  const result = comparePaired(contest.model, contest.against, direction, seed);
+  const bounds = metric === 'exact-match' ? EXACT_OR_NOT : undefined;
+  const result = comparePaired(contest.model, contest.against, direction, { ...seed, bounds });
   if (result === undefined) return [];
   const { verdict, pValue, ...difference } = result;
   return [{ model, against, ...contest.about, difference, pValue, verdict }];

@@ -68,24 +68,17 @@ describe('intervals of one model', () => {
   });
 
   it('admit doubt about a share of 0 or 1', () => {
-    expect(
-      estimateShare(
-        observe(10, 2, () => 0),
-        options,
-      ),
-    ).toMatchObject({ mean: 0, low: 0 });
-    expect(
-      estimateShare(
-        observe(10, 2, () => 0),
-        options,
-      )?.high,
-    ).toBeCloseTo(0.161, 3);
-    expect(
-      estimateShare(
-        observe(10, 2, () => 1),
-        options,
-      )?.low,
-    ).toBeCloseTo(0.839, 3);
+    const none = estimateShare(
+      observe(10, 2, () => 0),
+      options,
+    );
+    const all = estimateShare(
+      observe(10, 2, () => 1),
+      options,
+    );
+    expect(none).toMatchObject({ mean: 0, low: 0 });
+    expect(none?.high).toBeCloseTo(0.278, 3);
+    expect(all?.low).toBeCloseTo(0.722, 3);
   });
 
   it('give Wilson’s interval for independent questions', () => {
@@ -119,7 +112,7 @@ describe('intervals of one model', () => {
       const effects = Array.from({ length: 20 }, () => 0.5 * normal(random));
       const data = observe(20, 4, (cluster) => 2 + (effects[cluster] ?? 0) + normal(random));
       const interval = estimate(data, { ...options, seed: `${SEED} ${trial}` });
-      if (interval !== undefined && interval.low <= 2 && 2 <= interval.high) held += 1;
+      if (contains(interval, 2)) held += 1;
     }
     console.log(`seed ${SEED}: the 95 % interval held the mean in ${held} of ${trials} trials`);
     expect(held / trials).toBeGreaterThan(0.915);
@@ -127,9 +120,152 @@ describe('intervals of one model', () => {
   });
 });
 
-function width(interval: { low: number; high: number } | undefined): number {
-  return interval === undefined ? Number.NaN : interval.high - interval.low;
+function width(interval: { low: number | null; high: number | null } | undefined): number {
+  const { low, high } = interval ?? { low: null, high: null };
+  return low === null || high === null ? Number.NaN : high - low;
 }
+
+function contains(interval: { low: number | null; high: number | null } | undefined, value: number): boolean {
+  const { low, high } = interval ?? { low: null, high: null };
+  // Both ends unknown: nothing is excluded.
+  return low === null || high === null || (low <= value && value <= high);
+}
+
+describe('intervals when the questions of a context are answered alike', () => {
+  const SHARES = [0, 0.05, 0.5, 0.95, 1];
+  const CONTEXTS = Array.from({ length: 16 }, (_, index) => 5 + index);
+  const QUESTIONS = [1, 2, 3, 4, 5, 6];
+  type Estimator = (data: Observation[]) => { low: number | null; high: number | null } | undefined;
+  const nothing = (data: Observation[]) => data.map((one) => ({ ...one, total: 0 }));
+  const estimators: Record<string, Estimator> = {
+    estimateShare: (data) => estimateShare(data, options),
+    'estimate, within bounds': (data) => estimate(data, { ...options, bounds: [0, 1] }),
+    'comparePaired, within bounds': (data) =>
+      comparePaired(data, nothing(data), 'higher-is-better', { ...options, resamples: 20, bounds: [0, 1] }),
+  };
+
+  /** Chances of 0 to `contexts` right answers of a model that gets a share of contexts right. */
+  function chances(contexts: number, share: number): number[] {
+    let row = [1];
+    for (let context = 0; context < contexts; context += 1) {
+      row = [...row, 0].map((chance, right) => chance * (1 - share) + (row[right - 1] ?? 0) * share);
+    }
+    return row;
+  }
+
+  it.each(Object.entries(estimators))(
+    '%s: hold the true share as often as they claim, for every share and number',
+    (name, interval) => {
+      const few = name.startsWith('comparePaired') ? [5, 6, 8, 11, 16, 20] : CONTEXTS;
+      const seen: number[] = [];
+      for (const contexts of few) {
+        for (const questions of QUESTIONS) {
+          const intervals = Array.from({ length: contexts + 1 }, (_, right) =>
+            interval(observe(contexts, questions, (context) => (context < right ? 1 : 0))),
+          );
+          for (const share of SHARES) {
+            // Every outcome there is, weighed by its chance: no trials, no luck.
+            const coverage = chances(contexts, share).reduce(
+              (sum, chance, right) => sum + (contains(intervals[right], share) ? chance : 0),
+              0,
+            );
+            seen.push(coverage);
+            // Wilson's own worst with so few contexts: 0.898, of 11 at a share of 0.05.
+            expect(coverage, `${contexts} × ${questions} at ${share}`).toBeGreaterThan(0.89);
+          }
+          for (const one of intervals) expect(width(one)).toBeGreaterThan(0);
+        }
+      }
+      expect(seen.reduce((sum, one) => sum + one, 0) / seen.length).toBeGreaterThan(0.94);
+    },
+  );
+
+  it.each(Object.entries(estimators))('%s: hold it when they are alike only in part', (_, interval) => {
+    const random = randomStream(SEED);
+    const trials = 300;
+    for (const [contexts, questions] of [
+      [6, 5],
+      [10, 3],
+      [16, 4],
+    ] as const) {
+      for (const share of [0.05, 0.5, 0.95]) {
+        let held = 0;
+        for (let trial = 0; trial < trials; trial += 1) {
+          const right = () => (random() < share ? 1 : 0);
+          const shared = Array.from({ length: contexts }, right);
+          const data = observe(contexts, questions, (context) =>
+            random() < 0.6 ? (shared[context] ?? 0) : right(),
+          );
+          if (contains(interval(data), share)) held += 1;
+        }
+        expect(held / trials, `${contexts} × ${questions} at ${share}, seed ${SEED}`).toBeGreaterThan(0.9);
+      }
+    }
+  });
+
+  it('count contexts where all answers agree: 20 × 6 right are 20', () => {
+    const all = estimateShare(
+      observe(20, 6, () => 1),
+      options,
+    );
+    expect(all?.low).toBeCloseTo(0.839, 3);
+    const none = estimateShare(
+      observe(20, 6, () => 0),
+      options,
+    );
+    expect(none?.high).toBeCloseTo(0.161, 3);
+  });
+
+  it('are not narrowed by a single odd answer', () => {
+    const odd = estimateShare(
+      observe(20, 6, (context, question) => (context + question === 0 ? 0 : 1)),
+      options,
+    );
+    expect(odd?.low).toBeGreaterThan(0.8);
+    expect(odd?.low).toBeLessThan(0.87);
+  });
+
+  it.each([2, 3, 4, 5, 6, 8, 12, 20])(
+    'without bounds: %i contexts hold the true mean as often as they claim',
+    (contexts) => {
+      const random = randomStream(`${SEED} ${contexts}`);
+      const trials = 500;
+      let [held, differences] = [0, 0];
+      for (let trial = 0; trial < trials; trial += 1) {
+        const values = Array.from({ length: contexts }, () => 2 + normal(random));
+        const data = observe(contexts, 4, (context) => values[context] ?? 0);
+        const seeded = { ...options, resamples: 300, seed: `${SEED} ${trial}` };
+        if (contains(estimate(data, seeded), 2)) held += 1;
+        if (contains(comparePaired(data, nothing(data), 'lower-is-better', { ...seeded, resamples: 60 }), 2))
+          differences += 1;
+      }
+      // Three standard errors of 500 trials below 0.95 are 0.92; percentiles of a few resamples cost a little more.
+      expect(held / trials).toBeGreaterThan(0.905);
+      expect(differences / trials).toBeGreaterThan(0.88);
+    },
+  );
+});
+
+describe('intervals of a single context', () => {
+  const one = observe(1, 6, () => 1);
+
+  it('are wide, or unknown, never without width', () => {
+    for (const right of [0, 3, 6]) {
+      const data = observe(1, 6, (_, question) => (question < right ? 1 : 0));
+      expect(width(estimateShare(data, options))).toBeGreaterThan(0.75);
+      expect(width(estimate(data, { ...options, bounds: [0, 1] }))).toBeGreaterThan(0.75);
+    }
+    expect(estimate(one, options)).toMatchObject({ mean: 1, low: null, high: null, clusters: 1 });
+  });
+
+  it('separate nothing', () => {
+    const zero = observe(1, 6, () => 0);
+    for (const bounds of [undefined, [0, 1] as const]) {
+      const compared = comparePaired(one, zero, 'higher-is-better', { ...options, bounds });
+      expect(compared?.verdict).toBe('not separable');
+    }
+  });
+});
 
 describe('comparison of two models', () => {
   it('uses only the samples that both answered', () => {
@@ -180,7 +316,7 @@ describe('comparison of two models', () => {
     const against = observe(30, 1, (cluster) => (difficulty[cluster] ?? 0) + 0.1 * normal(random));
     const model = observe(30, 1, (cluster) => (difficulty[cluster] ?? 0) + 0.3 + 0.1 * normal(random));
     const [a, b] = [estimate(model, options), estimate(against, options)];
-    expect((a?.low ?? 0) < (b?.high ?? 0)).toBe(true);
+    expect((a?.low ?? 9) < (b?.high ?? -9)).toBe(true);
     expect(comparePaired(model, against, 'higher-is-better', options)?.verdict).toBe('better');
   });
 
@@ -191,7 +327,7 @@ describe('comparison of two models', () => {
     for (let trial = 0; trial < trials; trial += 1) {
       const share = (probability: number) => observe(16, 3, () => (random() < probability ? 1 : 0));
       const [base, equal, good] = [share(0.3), share(0.3), share(0.65)];
-      const seeded = { ...options, seed: `${SEED} ${trial}` };
+      const seeded = { ...options, seed: `${SEED} ${trial}`, bounds: [0, 1] as const };
       if (comparePaired(equal, base, 'higher-is-better', seeded)?.verdict !== 'not separable')
         seen.wrong += 1;
       if (comparePaired(good, base, 'higher-is-better', seeded)?.verdict === 'better') seen.found += 1;

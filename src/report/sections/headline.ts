@@ -47,8 +47,8 @@ function scoreCell(
   const nats = (value: number) => decimal(value, 2);
   const cell =
     metric === 'exact-match'
-      ? estimateCell(score.exactMatch, percent, percent)
-      : estimateCell(score.answerLogProbability, nats, nats);
+      ? estimateCell(score.exactMatch, percent)
+      : estimateCell(score.answerLogProbability, nats);
   return [cell, verdictCell(data, model, task, metric, lengthTokens)];
 }
 

@@ -3,7 +3,7 @@ import { lineChart } from '../charts/line-chart.js';
 import type { Line } from '../charts/line-chart.js';
 import { legend } from '../charts/series.js';
 import { estimateCell, figure, folded, gap, GAP_CELL, section, table, verdictTag } from '../elements.js';
-import { decimal, integer, length } from '../format.js';
+import { decimal, integer, intervalText, length } from '../format.js';
 import { ascending, baseOf, seriesOf } from '../look-up.js';
 import { markup } from '../markup.js';
 import type { Content, Markup } from '../markup.js';
@@ -28,8 +28,10 @@ function lineOf(data: ReportData, model: ReportModel, score: LossScore): Line {
   const points = score.buckets.flatMap((bucket) => {
     if (bucket.loss === null) return [];
     const { mean, low, high } = bucket.loss;
-    const title = `${model.label}, positions ${range(bucket)}: ${decimal(mean, 3)} (${decimal(low, 3)} to ${decimal(high, 3)}) nats per token`;
-    return [{ x: middle(bucket), y: mean, low, high, title }];
+    const nats = (value: number) => decimal(value, 3);
+    const title = `${model.label}, positions ${range(bucket)}: ${nats(mean)} (${intervalText(bucket.loss, nats)}) nats per token`;
+    const ends = low === null || high === null ? {} : { low, high };
+    return [{ x: middle(bucket), y: mean, ...ends, title }];
   });
   return { series: seriesOf(data, model.name), points, markers: true };
 }
@@ -85,7 +87,7 @@ function lossTable(
     ...score.buckets.map((bucket) =>
       bucket.loss === null
         ? GAP_CELL
-        : [estimateCell(bucket.loss, nats, nats), verdictOf(data, model, lengthTokens, bucket)],
+        : [estimateCell(bucket.loss, nats), verdictOf(data, model, lengthTokens, bucket)],
     ),
   ]);
   return table(columns, rows);
