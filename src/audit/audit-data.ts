@@ -1,5 +1,6 @@
 /** What an audit finds: plain JSON, printed by `longhaul audit --json`. */
 import type { LedgerEntry } from '../domain/ledger.js';
+import type { LedgerTip } from '../domain/status.js';
 
 /** Something that isn't as it should be. */
 export interface Difference {
@@ -104,6 +105,8 @@ export interface Audit {
   /** As the ledger says; `running`: it has no end. */
   readonly state: string;
   readonly recipeDigest: string | null;
+  /** How far the run's own chain goes. */
+  readonly ledger: LedgerTip;
   readonly openedAt: string | null;
   readonly endedAt: string | null;
   readonly timeline: readonly TimelineEntry[];

@@ -19,6 +19,8 @@ import { checkInputs } from './inputs.js';
 import { numericsOf } from './numerics.js';
 import { checkObjects } from './objects.js';
 import { readRun } from './read-run.js';
+import { checkSignature } from './signature.js';
+import type { SignedTip } from './signature.js';
 
 /** Which run. */
 export interface RunIdentity {
@@ -36,6 +38,8 @@ export interface AuditInput {
   readonly level: AuditLevel;
   /** Reads what the Temporal server knows, or says why there is nothing. Called before the ledger is read. */
   readonly history: (identity: RunIdentity) => Promise<HistoryFacts | { readonly unavailable: string }>;
+  /** What was signed of the run, by a key that is trusted; absent: nothing is compared with a signature. */
+  readonly signed?: SignedTip | undefined;
   /** Told of each object before its bytes are read. */
   readonly onObject?: ((url: string) => void) | undefined;
 }
@@ -47,13 +51,14 @@ export class NoSuchRunError extends Error {
 
 /** Audits a run. @throws NoSuchRunError; StoreError for the store's own trouble, which says nothing about the run. */
 export async function auditRun(input: AuditInput): Promise<Audit> {
-  const { store, runUrl, level, onObject = () => undefined } = input;
+  const { store, runUrl, level, signed, onObject = () => undefined } = input;
   const facts = await input.history(await identify(store, runUrl));
   const run = await readRun(store, runUrl);
   const checks = [
     checkChains(run),
     checkSeals(run),
     checkHistory(run, facts),
+    ...(signed === undefined ? [] : [checkSignature(run, signed)]),
     checkRecipe(run),
     checkAttempts(run),
     checkInputs(run),
@@ -73,7 +78,12 @@ async function identify(store: ObjectStore, runUrl: string): Promise<RunIdentity
 }
 
 function verdictOf(checks: readonly Check[]): Audit['verdict'] {
-  const states = new Set(checks.map(({ state }) => state));
+  const isSigned = checks.some(({ name, state }) => name === 'signature' && state === 'verified');
+  // What Temporal would vouch for, the chain's tip, a signature vouches for as well.
+  const counted = checks.filter(
+    ({ name, state }) => !(isSigned && name === 'Temporal' && state === 'not-checked'),
+  );
+  const states = new Set(counted.map(({ state }) => state));
   if (states.has('different')) return 'different';
   return states.has('not-checked') ? 'not-checked' : 'verified';
 }
@@ -90,6 +100,7 @@ function describe(run: GatheredRun): Omit<Audit, 'level' | 'verdict' | 'checks'>
     auditedAt: new Date().toISOString(),
     state: isOver ? ended.entry.state : 'running',
     recipeDigest: run.recipe?.digest ?? null,
+    ledger: run.chain.tip,
     openedAt: opened[0]?.at ?? null,
     endedAt: isOver ? ended.at : null,
     timeline: timelineOf(run),

@@ -110,7 +110,7 @@ function verdictLine({ checks, verdict }: Audit): string {
   const differences = checks.reduce((sum, check) => sum + check.differences.length, 0);
   const skipped = checks.filter(({ state }) => state === 'not-checked').map(({ name }) => name);
   const but = skipped.length === 0 ? '' : ` Not checked: ${skipped.join(', ')}.`;
-  if (verdict === 'verified') return '✓ Verified: nothing differs.';
+  if (verdict === 'verified') return `✓ Verified: nothing differs.${but}`;
   if (verdict === 'not-checked') return `– Not verified: nothing differs, as far as was checked.${but}`;
   return `✗ ${differences === 1 ? '1 difference' : `${differences} differences`}: this run is not what its ledger says.${but}`;
 }

@@ -1,4 +1,8 @@
 import { execa } from 'execa';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseUrl } from '../../src/store/index.js';
@@ -34,6 +38,22 @@ describe('longhaul audit', () => {
       /–  Temporal +the history was not read: No Temporal server answers at 127\.0\.0\.1:1/,
     );
     expect(exitCode).toBe(3);
+  });
+
+  it('signs what it has audited, and exits with 0 when the signature holds', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'longhaul-sign-'));
+    const file = (name: string): string => join(folder, name);
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    await writeFile(file('key.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    await writeFile(file('key.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
+    const signature = ['--offline', '--quick', '--signature', file('r.sig')];
+    const signing = await longhaul('r', '--sign', file('key.pem'), ...signature);
+    expect([signing.exitCode, signing.stderr]).toEqual([3, `Signed: ${file('r.sig')}`]);
+    const verifying = await longhaul('r', '--verify', file('key.pub'), ...signature);
+    expect([verifying.exitCode, verifying.stdout]).toEqual([0, expect.stringContaining('✓ Verified')]);
+    const missing = await longhaul('r', '--verify', file('none.pub'), ...signature);
+    expect([missing.exitCode, missing.stderr]).toEqual([2, expect.stringContaining('can’t be read')]);
+    await rm(folder, { recursive: true });
   });
 
   it('exits with 1 when something differs, and names it', async () => {

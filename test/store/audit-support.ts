@@ -3,6 +3,7 @@ import { beforeEach, expect } from 'vitest';
 import { auditRun } from '../../src/audit/audit.js';
 import type { Audit, Check } from '../../src/audit/audit-data.js';
 import type { HistoryFacts } from '../../src/audit/history.js';
+import type { SignedTip } from '../../src/audit/signature.js';
 import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledger-chain.js';
 import type { LedgerRecord } from '../../src/domain/ledger.js';
 import { ledgerRecordUrl } from '../../src/store/index.js';
@@ -27,10 +28,10 @@ export class RunUnderAudit {
   async audit(
     level: Audit['level'] = 'full',
     facts: HistoryFacts | { readonly unavailable: string } = NO_SERVER,
-    from: { readonly store?: ObjectStore; readonly runUrl?: string } = {},
+    from: { readonly store?: ObjectStore; readonly runUrl?: string; readonly signed?: SignedTip } = {},
   ): Promise<Audit> {
-    const { store = this.store, runUrl = this.run.runUrl } = from;
-    return auditRun({ store, runUrl, level, history: () => Promise.resolve(facts) });
+    const { store = this.store, runUrl = this.run.runUrl, signed } = from;
+    return auditRun({ store, runUrl, level, signed, history: () => Promise.resolve(facts) });
   }
 
   /** "check: object below the run message", of every difference. */

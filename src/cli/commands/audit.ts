@@ -1,8 +1,12 @@
 /** `longhaul audit`: what happened to a run, and whether everything it left is what it says. Works without a Temporal server. */
+import { readFile, writeFile } from 'node:fs/promises';
 import { createLogUpdate } from 'log-update';
 import type { Command } from 'commander';
 import { auditRun, NoSuchRunError } from '../../audit/audit.js';
 import type { AuditInput, RunIdentity } from '../../audit/audit.js';
+import type { Audit } from '../../audit/audit-data.js';
+import { SignatureError, readSignature, signAudit } from '../../audit/signature.js';
+import type { SignedTip } from '../../audit/signature.js';
 import { readHistory } from '../../audit/temporal.js';
 import { auditLines } from '../../audit/text.js';
 import type { Config } from '../../config.js';
@@ -20,6 +24,9 @@ interface AuditOptions {
   readonly quick?: true;
   readonly offline?: true;
   readonly all?: true;
+  readonly sign?: string;
+  readonly verify?: string;
+  readonly signature?: string;
 }
 
 const EXIT_CODES = { verified: 0, different: 1, 'not-checked': 3 } as const;
@@ -43,11 +50,19 @@ export function addAuditCommand(program: Command): void {
     .option('--offline', 'do not ask the Temporal server')
     .option('--all', 'print every attempt; otherwise a series of attempts that ended alike is one line')
     .option('--json', 'print the audit as JSON')
+    .option(
+      '--sign <key>',
+      'sign the tip of the run’s ledger with this ed25519 private key (a PEM file), if nothing differs',
+    )
+    .option('--verify <key>', 'check the signature with this ed25519 public key (a PEM file)')
+    .option('--signature <file>', 'file of the signature (default: <run>.signature.json)')
     .action(audit);
 }
 
 async function audit(run: string, options: AuditOptions): Promise<void> {
   const config = await cliConfig();
+  const signatureFile =
+    options.signature ?? `${run.replace(/\/+$/, '').split('/').at(-1) ?? ''}.signature.json`;
   const store = ObjectStore.connect(config.s3);
   const progress = progressLine(options.json !== true);
   try {
@@ -55,6 +70,7 @@ async function audit(run: string, options: AuditOptions): Promise<void> {
       store,
       runUrl: run.startsWith('s3://') ? run.replace(/\/+$/, '') : rootLayout(config.s3.rootUrl).run(run),
       level: options.quick === true ? 'quick' : 'full',
+      signed: options.verify === undefined ? undefined : await signedIn(signatureFile, options.verify),
       history: (identity) => historyOf(config, identity, options.offline === true),
       onObject: progress.show,
     });
@@ -65,7 +81,10 @@ async function audit(run: string, options: AuditOptions): Promise<void> {
       for (const line of auditLines(found, { all: options.all === true, width })) console.log(colored(line));
     }
     process.exitCode = EXIT_CODES[found.verdict];
+    if (options.sign !== undefined) await writeSignature(found, options.sign, signatureFile);
   } catch (error) {
+    if (error instanceof SignatureError)
+      throw new UserError(error.message, process.exitCode === 1 ? 1 : BROKEN_OFF);
     if (error instanceof NoSuchRunError) throw new UserError(error.message, BROKEN_OFF);
     if (isStoreError(error))
       throw new UserError(
@@ -76,6 +95,24 @@ async function audit(run: string, options: AuditOptions): Promise<void> {
   } finally {
     progress.close();
     store.close();
+  }
+}
+
+/** @throws SignatureError, UserError */
+async function signedIn(file: string, keyFile: string): Promise<SignedTip> {
+  return readSignature(await fileAt(file), new TextDecoder().decode(await fileAt(keyFile)));
+}
+
+async function writeSignature(audit: Audit, keyFile: string, file: string): Promise<void> {
+  await writeFile(file, signAudit(audit, new TextDecoder().decode(await fileAt(keyFile))));
+  console.error(`Signed: ${file}`);
+}
+
+async function fileAt(file: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (error) {
+    throw new UserError(`${file} can’t be read: ${firstLine(messageOf(error))}`, BROKEN_OFF);
   }
 }
 
