@@ -60,8 +60,10 @@ export interface PrefixedIds {
 export function loadTokenizer(json: Uint8Array): TextTokenizer {
   const file = parseFile(json);
   const ids = new Map(file.added_tokens.map(({ id, content }) => [content, id]));
-  // Without added tokens the binding has nothing to split text at.
-  const binding = Tokenizer.fromString(JSON.stringify({ ...file, added_tokens: [], post_processor: null }));
+  // Without added tokens the binding has nothing to split text at. Truncation and padding are how somebody called the tokenizer before
+  // saving it: they would cut documents short.
+  const plain = { ...file, added_tokens: [], post_processor: null, truncation: null, padding: null };
+  const binding = Tokenizer.fromString(JSON.stringify(plain));
   const vocabulary = new Set([...Object.values(binding.getVocab(true)), ...ids.values()]);
   return {
     special: specialIds(ids),

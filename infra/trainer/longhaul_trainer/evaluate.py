@@ -180,6 +180,8 @@ def _override(config: LlamaConfig, target: EvaluationTarget) -> None:
 
 def _read_encoder(folder: Path) -> TextEncoder:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()  # how somebody called it before saving it
+    tokenizer.no_padding()
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     begin = settings.get("bos_token")
     text = begin.get("content") if isinstance(begin, dict) else begin

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -337,3 +338,13 @@ class TestRefusals:
         }]))  # fmt: skip
         with pytest.raises(DataFailure, match="has no row 3"):
             evaluate.run(spec, job)
+
+
+class TestEncoder:
+    def test_a_tokenizer_that_was_saved_while_it_cut_texts_cuts_no_prompt(self, tmp_path: Path) -> None:
+        tokenizer = train_tokenizer(TEXT, 300)
+        whole = tokenizer.encode(" ".join(TEXT), add_special_tokens=False).ids
+        tokenizer.enable_truncation(4)
+        tokenizer.enable_padding(length=4096)
+        save_tokenizer(tokenizer, tmp_path, LENGTH)
+        assert evaluate._read_encoder(tmp_path).encode(" ".join(TEXT)) == whole

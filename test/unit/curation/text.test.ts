@@ -118,6 +118,19 @@ test('white space is what Python’s str.isspace says, at both ends and nothing 
   expect(wrong).toEqual([]);
 });
 
+test('a tokenizer that was saved while it cut or padded texts cuts and pads no document', async () => {
+  const json = await tokenizerJson();
+  const file = z.looseObject({}).parse(JSON.parse(new TextDecoder().decode(json)));
+  const cut = { direction: 'Right', max_length: 4, strategy: 'LongestFirst', stride: 0 };
+  const padded = {
+    ...{ strategy: { Fixed: 64 }, direction: 'Right', pad_to_multiple_of: null },
+    ...{ pad_id: 0, pad_type_id: 0, pad_token: 'x' },
+  };
+  const called = new TextEncoder().encode(JSON.stringify({ ...file, truncation: cut, padding: padded }));
+  const texts = ['a text of more than four tokens, and of fewer than sixty-four', 'b'];
+  expect(await loadTokenizer(called).encode(texts)).toEqual(await loadTokenizer(json).encode(texts));
+});
+
 describe('tokenizers that do not fit are refused', () => {
   test('not a tokenizer, or without Llama-3’s special tokens', async () => {
     expect(() => loadTokenizer(new TextEncoder().encode('{}'))).toThrow('not a Hugging Face tokenizer file');
