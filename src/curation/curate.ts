@@ -124,12 +124,13 @@ function openTokenizer(job: Pick<CurationJob, 'tokenizerJson' | 'vocabularySize'
 }
 
 function inputDigest(job: CurationJob, tokenizer: TextTokenizer, domains: readonly OpenDomain[]): string {
-  const { heldOutShare } = job.data;
+  const { heldOutShare, cut } = job.data;
   return digestOf({
     VERSION,
     plan: job.plan,
     seed: job.seed,
     heldOutShare,
+    cut,
     tokenizer: tokenizer.digest,
     domains: domains.map(({ name, digest, lookupShare }) => ({ name, digest, lookupShare })),
     shardBytes: job.shardBytes ?? DEFAULT_SHARD_BYTES,
@@ -171,6 +172,7 @@ async function writeRows(
     domains: new Map(opened.map((text) => [text.domain.name, text])),
     lookups: await LookupDocuments.open(tokenizer),
     seed: job.seed,
+    cut: job.data.cut,
     scratchFolder,
   });
   try {

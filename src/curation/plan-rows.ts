@@ -4,6 +4,8 @@ import { mixPartName } from '../domain/datasets.js';
 import type { DatasetPlan, HeldOutDatasetPlan, TrainingDatasetPlan } from '../domain/datasets.js';
 import type { OpenDomain } from './domains.js';
 import { CurationError } from './errors.js';
+import { cutIntoUnits } from './long-pieces.js';
+import type { CutRule, LongPart } from './long-pieces.js';
 import type { LookupDocuments } from './lookups.js';
 import {
   ChatRows,
@@ -11,10 +13,9 @@ import {
   LookupRows,
   PackedRows,
   PieceRows,
-  cutIntoUnits,
   trainableDialogues,
 } from './row-sources.js';
-import type { LongPart, RowSource } from './row-sources.js';
+import type { RowSource } from './row-sources.js';
 import { apportion, slotOrder } from './slots.js';
 import type { OffsetList, Spool } from './token-spool.js';
 import type { TokenisedDomain } from './tokenise.js';
@@ -41,6 +42,8 @@ export interface RowContext {
   readonly domains: ReadonlyMap<string, DomainText>;
   readonly lookups: LookupDocuments;
   readonly seed: number;
+  /** Of domains with several lengths. */
+  readonly cut: CutRule;
   /** A folder for lists, removed afterwards. */
   readonly scratchFolder: string;
 }
@@ -108,12 +111,14 @@ function textSources(
     const { domain, text } = required(context, name);
     if (domain.lookupShare === 1) continue;
     const parts = long.filter((part) => part.domain === name);
-    const pieces = cutIntoUnits(text.training, longParts(parts, plan.sequenceLengthTokens, context));
+    const wanted = longParts(parts, plan.sequenceLengthTokens, domain.lookupShare, context);
+    const pieces = cutIntoUnits(text.training, wanted, context.cut);
     parts.forEach((part, index) => {
       const list = pieces[index];
       const length = part.lengthTokens;
       if (list === undefined || length === null) return;
-      if (list.length === 0) throw tooShort(part.name, `no document of ${length} tokens`);
+      if (list.length === 0)
+        throw tooShort(part.name, `no document of ${length} tokens${leftByLonger(parts, context)}`);
       const seed = `${context.seed}/${plan.name}/${part.name}`;
       sources.set(part, new PieceRows(text.training, list, length, plan.sequenceLengthTokens, seed));
     });
@@ -135,7 +140,19 @@ function textSources(
   return { sources, untrained };
 }
 
-function longParts(parts: readonly PlannedPart[], rowTokens: number, context: RowContext): LongPart[] {
+/** Why a shorter length may have nothing, and what gives it something. */
+function leftByLonger(parts: readonly PlannedPart[], { cut }: RowContext): string {
+  return parts.length > 1 && cut === 'longest-first'
+    ? ' that longer lengths leave (data.cut: "by-share" shares them out)'
+    : '';
+}
+
+function longParts(
+  parts: readonly PlannedPart[],
+  rowTokens: number,
+  lookupShare: number,
+  context: RowContext,
+): LongPart[] {
   return parts.map(({ name, rows, lengthTokens }) => {
     const length = lengthTokens ?? rowTokens;
     if (rowTokens % length !== 0)
@@ -144,7 +161,7 @@ function longParts(parts: readonly PlannedPart[], rowTokens: number, context: Ro
         `${name}: documents of ${length} tokens don't fill rows of ${rowTokens}`,
       );
     const file = join(context.scratchFolder, `${encodeURIComponent(name)}.pieces`);
-    return { lengthTokens: length, tokens: Math.max(1, rows) * rowTokens, file };
+    return { lengthTokens: length, tokens: Math.max(1, rows * (1 - lookupShare)) * rowTokens, file };
   });
 }
 
@@ -200,7 +217,7 @@ function heldOutParts(plan: HeldOutDatasetPlan, context: RowContext): DatasetPar
   return plan.domains.flatMap((name, index) => {
     const { text } = required(context, name);
     const file = join(context.scratchFolder, `${encodeURIComponent(name)}.pieces`);
-    const [pieces] = cutIntoUnits(text.heldOut, [{ lengthTokens: length, tokens: 1, file }]);
+    const [pieces] = cutIntoUnits(text.heldOut, [{ lengthTokens: length, tokens: 1, file }], context.cut);
     const wanted = rows[index] ?? 0;
     if (wanted === 0) return [];
     if (pieces === undefined || pieces.length === 0)

@@ -1,5 +1,5 @@
 /** Rows of one part of a mix, one after the other without end: when the text runs out, it is gone through again in another order. */
-import { mix32, seededPermutation } from './permutation.js';
+import { seededPermutation } from './permutation.js';
 import type { LookupDocuments } from './lookups.js';
 import type { Row } from './mds.js';
 import { OffsetList } from './token-spool.js';
@@ -14,55 +14,6 @@ export interface RowSource {
   /** How often its text has been gone through so far; above 1: repeated. */
   passes(): number;
   close(): void;
-}
-
-/** What a part of a mix wants of the long documents of its domain. */
-export interface LongPart {
-  readonly lengthTokens: number;
-  /** Its weight among parts of other lengths: how much text it wants. */
-  readonly tokens: number;
-  /** Where the list of its pieces is kept. */
-  readonly file: string;
-}
-
-/**
- * Cuts documents into pieces of exactly the parts' lengths. No token is in two pieces, so a domain's parts of different
- * lengths have no text in common. A stretch as long as the longest part goes to a part chosen by the document's hash, in
- * proportion to what the parts want; what is left at the end of a document goes to the longest part it suffices for.
- * Documents shorter than every part are dropped, and so is a document's last stretch.
- * @returns per part the offsets of its pieces, in the order of the documents.
- */
-export function cutIntoUnits(spool: Spool, parts: readonly LongPart[]): OffsetList[] {
-  const lists = parts.map((part) => new OffsetList(part.file));
-  const longestFirst = parts.map((_, index) => index).sort((a, b) => lengthOf(parts, b) - lengthOf(parts, a));
-  const stretch = lengthOf(parts, longestFirst[0] ?? 0);
-  for (let index = 0; index < spool.size.documents; index++) {
-    const { offset, lengthTokens, choice } = spool.document(index);
-    let start = offset;
-    const end = offset + lengthTokens;
-    for (let block = 0; start < end; block++) {
-      const chosen = end - start >= stretch ? weightedChoice(parts, mix32(choice, block)) : undefined;
-      const part = chosen ?? longestFirst.find((candidate) => lengthOf(parts, candidate) <= end - start);
-      if (part === undefined) break;
-      const limit = Math.min(end, start + stretch);
-      const length = lengthOf(parts, part);
-      for (; start + length <= limit; start += length) lists[part]?.add(start);
-      if (chosen !== undefined) start = limit;
-    }
-  }
-  for (const list of lists) list.seal();
-  return lists;
-}
-
-function lengthOf(parts: readonly LongPart[], index: number): number {
-  return parts[index]?.lengthTokens ?? 0;
-}
-
-function weightedChoice(parts: readonly LongPart[], bits: number): number {
-  const total = parts.reduce((sum, part) => sum + part.tokens, 0);
-  let left = (bits / 2 ** 32) * total;
-  const found = parts.findIndex((part) => (left -= part.tokens) < 0);
-  return found === -1 ? parts.length - 1 : found;
 }
 
 /** Long documents: a row is one piece of the row's length, or several shorter ones, each a document of its own. */

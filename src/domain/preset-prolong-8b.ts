@@ -289,6 +289,13 @@ export const PROLONG_8B_READINGS: readonly Reading[] = [
     overrides: { cost: { stageMfu: { 'stage-1': 0.4, 'stage-2': 0.4, sft: 0.4 } } },
   },
   {
+    question: 'Two lengths of one domain, as code and books have in stage 2',
+    taken:
+      'longest first, as ProLong’s tool cuts: stretches of 512K stay whole while the rows want them, and 64K gets what is left of documents and what is too short for 512K',
+    otherwise: 'every stretch of 512K goes to one of the lengths by hash, in proportion to their shares',
+    overrides: { data: { cut: 'by-share' } },
+  },
+  {
     question: 'GPUs of the final runs, not reported',
     taken: '64 (cost.gpus), which sets the wall time in this plan and nothing else',
     otherwise: 'any number',

@@ -96,6 +96,12 @@ const dataSchema = z
       .min(0)
       .max(1)
       .describe('Share of unreadable or empty files a source may have; above it, curation fails'),
+    cut: z
+      .enum(['longest-first', 'by-share'])
+      .default('longest-first')
+      .describe(
+        'Where a domain has several lengths in one mix. longest-first: stretches of the longest length stay whole while its rows want them, and shorter lengths get what is left, as ProLong’s tool cuts; by-share: every stretch goes to a length by hash, in proportion to the shares',
+      ),
   })
   .describe('Texts to train and evaluate on');
 

@@ -39,7 +39,12 @@ async function setUp({ sources = [text('books')], maxBadShare = 0 }: SetUp = {})
   const rootUrl = freshPrefix();
   const store = s3.current.connect();
   const tokenizer = await publishModel(store, { rootUrl, name: 'm', folder: MODEL, origin: 'base' });
-  const data = { sources: { books: [...sources] }, heldOutShare: 0.1, maxBadShare };
+  const data = {
+    sources: { books: [...sources] },
+    heldOutShare: 0.1,
+    maxBadShare,
+    cut: 'longest-first' as const,
+  };
   const plan = {
     purpose: 'training' as const,
     name: 'stage',

@@ -53,6 +53,7 @@ async function measure(megabytes: number): Promise<void> {
         sources: { text: [{ kind: 'jsonl', files: ['corpus.jsonl'], textField: 'text' }] },
         heldOutShare: 0.05,
         maxBadShare: 0,
+        cut: 'longest-first',
       },
       seed: 1,
       tokenizerJson: await readFile(join(PROJECT, 'models/base-tiny/tokenizer.json')),

@@ -76,6 +76,7 @@ export interface JobOptions {
   readonly masked?: boolean;
   readonly heldOutShare?: number;
   readonly maxBadShare?: number;
+  readonly cut?: CurationJob['data']['cut'];
   readonly seed?: number;
   readonly shardBytes?: number;
   readonly sink?: DatasetSink;
@@ -96,6 +97,7 @@ export async function trainingJob(options: JobOptions): Promise<CurationJob> {
       sources: options.sources,
       heldOutShare: options.heldOutShare ?? 0.1,
       maxBadShare: options.maxBadShare ?? 0,
+      cut: options.cut ?? 'longest-first',
     },
     seed: options.seed ?? 1,
     tokenizerJson: await tokenizerJson(),
