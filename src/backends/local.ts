@@ -13,7 +13,7 @@ import { Shims } from './local-shims.js';
 import { isSameProcessAlive } from './process-identity.mjs';
 
 const LOG_TAIL_BYTES = 64 * 1024;
-const START_WAIT_MS = 10_000;
+const START_WAIT_MS = 60_000;
 
 const identitySchema = z.strictObject({ pid: z.int().positive(), startTicks: z.string().nullable() });
 const startedSchema = z.strictObject({

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,25 +37,20 @@ def find_versitygw() -> str:
     raise RuntimeError("versitygw is missing: run `npm run setup`, or set LONGHAUL_VERSITYGW to its path")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """versitygw on a temporary folder and a free port; the environment names it for everything in the session."""
+    """versitygw on a temporary folder and a port of the system's choice; the environment names it for the session."""
+    from listening import bound_port
+
     folder = tmp_path_factory.mktemp("s3")
-    port = free_port()
     server = subprocess.Popen(
-        [find_versitygw(), "--quiet", "--port", f"127.0.0.1:{port}", "posix", str(folder)],
+        [find_versitygw(), "--quiet", "--port", "127.0.0.1:0", "posix", str(folder)],
         env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for_port(port, server)
+        port = bound_port(server)
         (folder / "test").mkdir()
         os.environ.update(
             LONGHAUL_S3_ENDPOINT=f"http://127.0.0.1:{port}",
@@ -69,17 +62,6 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     finally:
         server.terminate()
         server.wait()
-
-
-def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        if server.poll() is not None:
-            raise RuntimeError(f"versitygw ended with {server.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise RuntimeError("versitygw did not start listening within 10 s")
 
 
 @pytest.fixture

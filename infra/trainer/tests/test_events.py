@@ -36,7 +36,7 @@ def messages(store: Store, urls: StageUrls) -> list[str]:
 
 def eventually(condition: Callable[[], bool]) -> bool:
     """Whether ``condition`` becomes true before patience ends."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 300
     while not condition() and time.monotonic() < until:
         time.sleep(0.01)
     return condition()

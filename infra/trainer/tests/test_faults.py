@@ -202,7 +202,7 @@ class TestAZombie:
         proxy.rule = at(nth(2, lambda request: request.moves_head), hold)
         assert waiting.wait(120)
         second = run.start(epoch=1)
-        second.communicate(timeout=300)
+        second.communicate(timeout=1200)
         assert second.returncode == EXIT_CODES["fenced"]
         assert run.store.find(run.urls.outcome(1)) is None
         go_on.set()

@@ -93,7 +93,7 @@ class Launcher:
 
     def run(self, behaviour: str, **options: Any) -> int:
         process = self.start(behaviour, **options)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         return process.returncode
 
     def outcome(self, epoch: int = 1) -> Any:
@@ -126,7 +126,7 @@ def launcher(prefix: str, bytecode: Path) -> Iterator[Launcher]:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 300
     while not condition() and time.monotonic() < until:
         time.sleep(0.02)
     return condition()
@@ -148,7 +148,7 @@ class TestAFinishedJob:
 
     def test_passes_the_output_on(self, launcher: Launcher) -> None:
         process = launcher.start("finish")
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=600)
         assert b"hello from the worker" in output
 
     def test_is_not_done_again_under_the_same_epoch(self, launcher: Launcher) -> None:
@@ -198,7 +198,7 @@ class TestAFailedJob:
     def test_wrong_credentials_end_it_after_the_stated_time_with_what_was_heard(self, launcher: Launcher) -> None:
         """No outcome can be written: what the output says last is what an operator gets to see."""
         process = launcher.start("finish", AWS_SECRET_ACCESS_KEY="wrong", LONGHAUL_STORE_REFUSAL_SECONDS="1")
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == 69
         last = output.decode().strip().splitlines()[-1]
         assert last.startswith("longhaul: the outcome could not be written")
@@ -208,7 +208,7 @@ class TestAFailedJob:
     @pytest.mark.parametrize("variable", ["LONGHAUL_SPEC_URL", "LONGHAUL_EPOCH", "LONGHAUL_GRACE_SECONDS"])
     def test_a_bad_environment_is_named(self, launcher: Launcher, variable: str) -> None:
         process = launcher.start("finish", **{variable: "nonsense"})
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == 64
         assert variable.encode() in output
 
@@ -222,7 +222,7 @@ class TestAStoppedJob:
         process = launcher.start("until_stopped")
         assert eventually(lambda: launcher.steps() > 0)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         assert process.returncode == 75
         outcome = launcher.outcome()
         assert (outcome.class_, outcome.exception) == ("preempted", "")
@@ -232,7 +232,7 @@ class TestAStoppedJob:
         process = launcher.start("until_stopped")
         assert eventually(lambda: Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() != "")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         assert process.returncode == 75
         assert launcher.outcome().class_ == "preempted"
 
@@ -240,7 +240,7 @@ class TestAStoppedJob:
         process = launcher.start("ignore_signals", LONGHAUL_GRACE_SECONDS="1")
         assert eventually(lambda: launcher.steps() > 0)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         assert process.returncode == 75
         assert "did not stop within the grace of 1 s" in launcher.outcome().message
 
@@ -249,7 +249,7 @@ class TestAStoppedJob:
         assert eventually(lambda: launcher.steps() > 0)
         worker = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
         assert eventually(lambda: not Path(f"/proc/{worker}").exists())
         assert launcher.store.find(launcher.urls.outcome(1)) is None
 
@@ -263,7 +263,7 @@ class TestAZombie:
         assert launcher.run("finish") == 0
         committed = head_of(launcher.store, launcher.urls)
         os.kill(worker, signal.SIGCONT)
-        zombie.communicate(timeout=60)
+        zombie.communicate(timeout=600)
         assert zombie.returncode == 76
         assert launcher.outcome(1).class_ == "fenced"
         assert head_of(launcher.store, launcher.urls) == committed
@@ -274,7 +274,7 @@ class TestAZombie:
         assert launcher.run("until_stopped", epoch=1) == 76
         assert launcher.store.find(launcher.urls.outcome(1)) is None
         first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=60)
+        first.communicate(timeout=600)
         assert launcher.outcome(1).class_ == "preempted"
 
 

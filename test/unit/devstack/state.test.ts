@@ -4,6 +4,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { takeLock } from '../../../infra/dev/lib/lock.mjs';
 import { npmPackagesMatch } from '../../../infra/dev/lib/npm-packages.mjs';
+import { run } from '../../../infra/dev/lib/processes.mjs';
 import { pinsOf, withoutTorch } from '../../../infra/dev/lib/python.mjs';
 import { junitResult, programResult, vitestResult } from '../../../infra/dev/lib/test-results.mjs';
 
@@ -165,5 +166,20 @@ describe('results of test runners', () => {
   it('of a program without counts are one', () => {
     expect(programResult({ code: 0, output: '' })).toEqual({ passed: 1, failed: 0, failures: [] });
     expect(programResult({ code: 2, output: 'bad' })).toEqual({ passed: 0, failed: 1, failures: ['bad'] });
+  });
+});
+
+describe('a check', () => {
+  const printing = (everyMs: number, times: number) =>
+    `let left = ${String(times)}; const timer = setInterval(() => { console.log(left); if (--left === 0) clearInterval(timer); }, ${String(everyMs)});`;
+
+  it('may take as long as it likes while it prints now and then', async () => {
+    const { code } = await run(process.execPath, ['-e', printing(500, 20)], { silenceMs: 8000 });
+    expect(code).toBe(0);
+  });
+
+  it('is ended when it prints nothing for too long', async () => {
+    const { code } = await run(process.execPath, ['-e', printing(600_000, 1)], { silenceMs: 500 });
+    expect(code).toBe(124);
   });
 });
