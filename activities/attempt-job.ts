@@ -177,22 +177,22 @@ export class AttemptJob {
 
   /** One look at a time, which the store may keep waiting until its requests time out. */
   #lookIfDue(): void {
-    if (this.#looking !== null || Date.now() < this.#nextPoll) return;
+    if (this.#looking !== null || performance.now() < this.#nextPoll) return;
     this.#looking = this.#look()
       .catch((error: unknown) => void (this.#failure = { error }))
       .finally(() => (this.#looking = null));
   }
 
   #endOf(ended: Ended): JobEnd {
-    const stoppingSeconds = this.#stop === null ? 0 : (Date.now() - this.#stopAt) / 1000;
+    const stoppingSeconds = this.#stop === null ? 0 : (performance.now() - this.#stopAt) / 1000;
     return { ended, stop: this.#stop, stoppingSeconds, hungSeconds: this.#hungSeconds };
   }
 
   /** The newest events, the lease, and what the watchdog thinks of it all. */
   async #look(): Promise<void> {
     await this.#readEvents();
-    this.#nextPoll = Date.now() + EVENTS_MS;
-    if (Date.now() >= this.#nextLease) await this.#renewLease();
+    this.#nextPoll = performance.now() + EVENTS_MS;
+    if (performance.now() >= this.#nextLease) await this.#renewLease();
     const monotonicSeconds = performance.now() / 1000;
     const verdict = this.watchdog.tick({ monotonicSeconds, storeReadable: this.#storeReadable });
     if (!verdict.hung || this.#stop !== null) return;
@@ -202,14 +202,14 @@ export class AttemptJob {
 
   async #terminate(reason: StopReason): Promise<void> {
     this.#stop = reason;
-    this.#stopAt = Date.now();
+    this.#stopAt = performance.now();
     await this.deps.backend.terminate(this.name, this.input.graceSeconds);
   }
 
   /** A store in trouble does not end a job: whoever can't read the lease doesn't act on it either. */
   async #renewLease(): Promise<void> {
     const { spec, leaseSeconds } = this.input;
-    this.#nextLease = Date.now() + (leaseSeconds * 1000) / 3;
+    this.#nextLease = performance.now() + (leaseSeconds * 1000) / 3;
     try {
       await renewLease(this.deps.store, spec.stageUrl, this.epoch, leaseSeconds);
     } catch (error) {

@@ -45,9 +45,12 @@ export function createJanitorActivities({ store, backend, rootUrl }: JanitorDepe
     abortStaleUploads: ({ minAgeSeconds }: { readonly minAgeSeconds: number }): Promise<string[]> =>
       refusing(async () => {
         const { running, roots } = await stagesOf(backend);
-        const before = Date.now() - minAgeSeconds * 1000;
         const aborted: string[] = [];
         for (const root of new Set([rootUrl, ...roots])) {
+          // When uploads began is the store's word: so is how late it is. A store that doesn't say keeps them.
+          const now = await store.now(root);
+          if (now === null) continue;
+          const before = now.getTime() - minAgeSeconds * 1000;
           const live = await liveStages(store, `${root}/runs`, running);
           const stale = await abortUploads(store, `${root}/runs`, ({ url, startedAt }) => {
             const stage = stageOf(url);
@@ -88,7 +91,7 @@ async function liveStages(
   const live = new Set<string>();
   for (const stage of stages) {
     const lease = running.has(stage) ? null : await readLease(store, stage);
-    if (running.has(stage) || (lease !== null && Date.parse(lease.expiresAt) > Date.now())) live.add(stage);
+    if (running.has(stage) || lease?.isLive === true) live.add(stage);
   }
   return live;
 }

@@ -99,7 +99,7 @@ export class OrphanSweep {
       case 'unknown': {
         // Another Temporal server may know it: whoever watches the job renews its lease.
         const lease = await readLease(this.store, labels.stageUrl);
-        const isWatched = lease?.epoch === labels.epoch && Date.parse(lease.expiresAt) > Date.now();
+        const isWatched = lease?.epoch === labels.epoch && lease.isLive;
         return isWatched ? null : `there is no workflow ${labels.workflowId}, and its lease has run out`;
       }
       case 'open': {
@@ -126,11 +126,11 @@ export class OrphanSweep {
     name: string,
     graceSeconds: number,
   ): Promise<Extract<JobObservation, { state: 'ended' }> | null> {
-    const deadline = Date.now() + (graceSeconds + KILL_SECONDS) * 1000;
+    const deadline = performance.now() + (graceSeconds + KILL_SECONDS) * 1000;
     for (;;) {
       const observation = await this.backend.observe(name);
       if (observation.state === 'ended') return observation;
-      if (observation.state === 'absent' || Date.now() > deadline) return null;
+      if (observation.state === 'absent' || performance.now() > deadline) return null;
       this.context.heartbeat();
       await this.context.sleep(OBSERVE_MS);
     }

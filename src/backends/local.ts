@@ -118,9 +118,9 @@ export class LocalBackend implements Backend, SignalsJobs {
 
   /** Waits until the shim has claimed the job and spawned it, or has given up. */
   private async started(name: string): Promise<void> {
-    const deadline = Date.now() + START_WAIT_MS;
+    const deadline = performance.now() + START_WAIT_MS;
     while ((await this.spawned(name)) === null) {
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         const notes = await readFile(join(this.jobFolder(name), 'shim.txt'), 'utf8').catch(() => '');
         throw new Error(`job ${name} did not start within ${START_WAIT_MS} ms: ${notes.trim()}`);
       }

@@ -113,10 +113,18 @@ export const runOwnerSchema = z.strictObject({
 });
 export type RunOwner = z.infer<typeof runOwnerSchema>;
 
-/** `lease.json` of a stage, renewed by the control plane; a trainer that *reads* an expired lease stops. */
+/**
+ * `lease.json` of a stage, renewed by the control plane. A trainer stops that has *read* the same one again and again for
+ * `seconds` of its own time: no clock of one machine is compared with another's.
+ */
 export const leaseSchema = z.strictObject({
-  schema: z.literal('longhaul.lease/1'),
+  schema: z.literal('longhaul.lease/2'),
   epoch: epochSchema,
-  expiresAt: instantSchema,
+  renewal: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .describe('Fresh with every renewal'),
+  seconds: z.number().nonnegative().describe('How long it holds without being renewed'),
+  renewedAt: instantSchema.describe('By the clock of who renewed it; for people'),
 });
 export type Lease = z.infer<typeof leaseSchema>;

@@ -30,6 +30,8 @@ export interface StoreSettings {
 export interface StoredObject {
   readonly data: Uint8Array;
   readonly etag: string;
+  /** Its age by the store's own clock, seconds; null where the store doesn't tell. */
+  readonly ageSeconds: number | null;
 }
 
 /** What the store says of an object. */
@@ -77,8 +79,21 @@ export function createS3Client(settings: StoreSettings): S3Client {
     },
     { step: 'build', priority: 'low', name: 'signKnownDigest' },
   );
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const answer = await next(args);
+      const { response, output } = answer;
+      const date = new Date(hasHeaders(response) ? (response.headers['date'] ?? '') : '');
+      if (output !== undefined && !Number.isNaN(+date)) DATES.set(output.$metadata, date);
+      return answer;
+    },
+    { step: 'deserialize', priority: 'high', name: 'noteDate' },
+  );
   return client;
 }
+
+/** What time it was by the store's clock, by the metadata of its answer: the SDK keeps no answer's `Date`. */
+const DATES = new WeakMap<object, Date>();
 
 function hasHeaders(request: unknown): request is { readonly headers: Record<string, string> } {
   return typeof request === 'object' && request !== null && 'headers' in request;
@@ -112,13 +127,23 @@ export class ObjectStore {
     return translating(url, async () => {
       const answer = await this.client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
       const data = (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
-      return { data, etag: etagIn(url, answer) };
+      const [now, writtenAt] = [DATES.get(answer.$metadata), answer.LastModified];
+      const ageSeconds = now === undefined || writtenAt === undefined ? null : (+now - +writtenAt) / 1000;
+      return { data, etag: etagIn(url, answer), ageSeconds };
     });
   }
 
   /** The object, or null when the store says there is none. */
   async find(url: string): Promise<StoredObject | null> {
     return orNull(this.get(url));
+  }
+
+  /** What time it is by the clock of the store below a prefix; null where it doesn't tell. */
+  async now(prefixUrl: string): Promise<Date | null> {
+    const { bucket, key } = parseUrl(prefixUrl);
+    const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: `${key}/`, MaxKeys: 1 });
+    const { $metadata: metadata } = await translating(prefixUrl, () => this.client.send(command));
+    return DATES.get(metadata) ?? null;
   }
 
   /** The object, which must have this digest; read twice before it counts as wrong. */

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 from .contracts import (
     ContractError,
@@ -48,6 +47,7 @@ class EventSink:
     ) -> None:
         self._store, self._urls, self._guard, self._limits = store, urls, guard, limits
         self._next = 1
+        self._lease = LeaseWatch(guard.epoch)
         self._on_lease_expired = on_lease_expired
         self._waiting: list[tuple[JobEvent, int]] = []
         self._file: tuple[bytes, int] | None = None  # the file under way and its number of events
@@ -105,7 +105,7 @@ class EventSink:
                 if not closing:
                     self._listen()
             except StoreError:
-                pass  # the store's trouble is not the job's: events stay queued
+                self._lease.miss()  # the store's trouble is not the job's: events stay queued
             except JobFailure as failure:
                 self._failure = failure
 
@@ -153,12 +153,43 @@ class EventSink:
     def _listen(self) -> None:
         self._guard.read()
         found = self._store.find(self._urls.lease)
-        if found is None:
-            return
         try:
-            lease = parse(Lease, found.data, self._urls.lease)
+            lease = None if found is None else parse(Lease, found.data, self._urls.lease)
         except ContractError as error:
             self.log(str(error), "warning")
             return
-        if lease.epoch == self._guard.epoch and datetime.fromisoformat(lease.expires_at).timestamp() < time.time():
-            self._on_lease_expired(f"the lease ran out at {lease.expires_at}: nobody watches this job any more")
+        unchanged = self._lease.look(lease, time.monotonic())
+        if unchanged is not None:
+            self._on_lease_expired(
+                f"nobody has renewed the lease for {unchanged:.0f} s: nobody watches this job any more"
+            )
+
+
+class LeaseWatch:
+    """Whether the lease of an attempt is still renewed, by what this process itself has seen of it, in its own time.
+
+    Only time between two looks that both succeeded counts, and of each such span no more than a third of what the lease
+    holds for: neither an outage of the store nor a machine that stood still lets it run out.
+    """
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._renewal = ""
+        self._unchanged = 0.0
+        self._looked_at: float | None = None
+
+    def look(self, lease: Lease | None, at: float) -> float | None:
+        """Takes what was read at monotonic time `at`. The seconds for which nothing changed, once the lease has run
+        out; else None, as for a lease that is missing or another attempt's."""
+        before, self._looked_at = self._looked_at, at
+        if lease is None or lease.epoch != self._epoch or lease.renewal != self._renewal:
+            self._renewal = "" if lease is None or lease.epoch != self._epoch else lease.renewal
+            self._unchanged = 0.0
+            return None
+        if before is not None:
+            self._unchanged += min(at - before, lease.seconds / 3)
+        return self._unchanged if self._unchanged > lease.seconds else None
+
+    def miss(self) -> None:
+        """It could not be read: nobody here knows whether it was renewed meanwhile."""
+        self._looked_at = None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from longhaul_trainer.contracts import EventFile, EventLimits, Lease, dump, parse
 from longhaul_trainer.errors import CheckpointFailure, DuplicateProcess, Fenced
-from longhaul_trainer.events import EventSink
+from longhaul_trainer.events import EventSink, LeaseWatch
 from longhaul_trainer.head import HeadGuard
 from longhaul_trainer.layout import StageUrls
 from longhaul_trainer.store import Store
@@ -135,15 +135,35 @@ class TestAJobHearsThatItMustEnd:
         remove(store, urls.head)
         assert eventually(lambda: isinstance(sink.failure, CheckpointFailure))
 
-    def test_an_expired_lease_that_was_read_ends_it(self, store: Store, urls: StageUrls) -> None:
+    def test_a_lease_that_nobody_renews_ends_it(self, store: Store, urls: StageUrls) -> None:
         heard: list[str] = []
         epoch = claim(store, urls)
-        store.put(urls.lease, lease(epoch, seconds=-1))
+        store.put(urls.lease, lease(epoch, seconds=0.2))
         sink = sink_for(store, urls, epoch, on_lease_expired=heard.append)
         sink.start()
         assert eventually(lambda: len(heard) > 0)
         assert sink.failure is None
         sink.close(10)
+
+    def test_a_lease_that_is_renewed_does_not_whatever_the_clocks_say(self, store: Store, urls: StageUrls) -> None:
+        """The renewer's clock stands still, an hour away from the trainer's."""
+        heard: list[str] = []
+        epoch = claim(store, urls)
+        store.put(urls.lease, lease(epoch, seconds=0.5))
+        reads: list[str] = []
+
+        def get(call: Callable[..., Any], request: dict[str, Any]) -> Any:
+            if request["Key"].endswith("lease.json"):
+                reads.append(request["Key"])
+                store.put(urls.lease, lease(epoch, seconds=0.5))
+            return call(**request)
+
+        sink = sink_for(misbehaving(store, get_object=get), urls, epoch, on_lease_expired=heard.append)
+        sink.start()
+        started = time.monotonic()
+        assert eventually(lambda: len(reads) >= 10 and time.monotonic() > started + 1.5)
+        sink.close(10)
+        assert heard == []
 
     @pytest.mark.parametrize("state", ["none", "valid", "of another epoch", "unreadable", "not to be had"])
     def test_any_other_state_of_the_lease_does_not(self, store: Store, urls: StageUrls, state: str) -> None:
@@ -151,7 +171,7 @@ class TestAJobHearsThatItMustEnd:
         if state == "valid":
             store.put(urls.lease, lease(epoch, seconds=60))
         if state == "of another epoch":
-            store.put(urls.lease, lease(epoch + 1, seconds=-1))
+            store.put(urls.lease, lease(epoch + 1, seconds=0))
         if state == "unreadable":
             store.put(urls.lease, b"{")
         reads: list[str] = []
@@ -173,6 +193,46 @@ class TestAJobHearsThatItMustEnd:
         assert sink.failure is None
 
 
+class TestALeaseCountsByWhatItsHolderHasSeen:
+    """In the holder's own monotonic time; looks are made every 10 s of it, at a lease of 60 s."""
+
+    def test_it_runs_out_when_it_stays_the_same(self) -> None:
+        watch, same = LeaseWatch(1), held(1)
+        assert [watch.look(same, 10.0 * n) for n in range(7)] == [None] * 7
+        assert watch.look(same, 70.0) == 70
+
+    def test_a_renewal_begins_it_anew(self) -> None:
+        watch = LeaseWatch(1)
+        for n in range(100):
+            assert watch.look(held(1, renewal=n // 5), 10.0 * n) is None
+
+    def test_time_in_which_it_could_not_be_read_does_not_count(self) -> None:
+        watch, same = LeaseWatch(1), held(1)
+        assert watch.look(same, 0) is None
+        for n in range(1, 10):
+            watch.miss()
+            assert watch.look(same, 600.0 * n) is None
+
+    def test_a_machine_that_stood_still_gives_its_watcher_time_to_renew(self) -> None:
+        watch, same = LeaseWatch(1), held(1)
+        assert watch.look(same, 0) is None
+        assert watch.look(same, 3600) is None
+        assert watch.look(same, 3610) is None
+        assert watch.look(held(1, renewal=1), 3620) is None
+
+    @pytest.mark.parametrize("other", [None, 2])
+    def test_none_and_one_of_another_attempt_stop_nobody(self, other: int | None) -> None:
+        watch = LeaseWatch(1)
+        for n in range(100):
+            assert watch.look(None if other is None else held(other), 10.0 * n) is None
+
+
+def held(epoch: int, renewal: int = 0) -> Lease:
+    at = "2020-01-01T00:00:00.000Z"
+    return Lease(schema_="longhaul.lease/2", epoch=epoch, renewal=f"{renewal:032x}", seconds=60, renewed_at=at)
+
+
 def lease(epoch: int, *, seconds: float) -> bytes:
-    expires = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-    return dump(Lease(schema_="longhaul.lease/1", epoch=epoch, expires_at=expires.replace("+00:00", "Z")))
+    renewal = secrets.token_hex(16)
+    update = {"renewal": renewal, "seconds": seconds}
+    return dump(held(epoch).model_copy(update=update))

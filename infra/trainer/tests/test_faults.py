@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from conftest import S3Server
 from job_support import LENGTH, ROWS, Sample, StageMaker, StageRun, make_stage, samples
 from longhaul_trainer.config import config_json, json_bytes
-from longhaul_trainer.contracts import EXIT_CODES, Lease, dump
+from longhaul_trainer.contracts import EXIT_CODES, Lease, dump, now
 from longhaul_trainer.errors import Stopped
 from longhaul_trainer.state import MOMENTS, WEIGHTS
 from longhaul_trainer.store import Store, sha256_digest
@@ -445,8 +445,7 @@ class TestALeaseThatRanOut:
     def test_ends_a_job_that_nobody_watches_with_its_work_saved(
         self, run: StageRun, proxy: Proxy, undisturbed: str
     ) -> None:
-        expired = (datetime.now(UTC) - timedelta(seconds=1)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        lease = dump(Lease(schema_="longhaul.lease/1", epoch=1, expires_at=expired))
+        lease = dump(Lease(schema_="longhaul.lease/2", epoch=1, renewal="0" * 32, seconds=0.3, renewed_at=now()))
         process = through(proxy, run)
         go_on = threading.Event()
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import CommitId, Contract, Digest, Epoch, Instant, Natural, ObjectUrl, Positive, Text
+from .base import CommitId, Contract, Digest, Epoch, Instant, Natural, NonNegative, ObjectUrl, Positive, Text
 from .common import StoredFile
 
 HEAD_ANCESTORS = 64
@@ -102,8 +102,10 @@ class RunOwner(Contract):
 
 
 class Lease(Contract):
-    """``lease.json`` of a stage: a trainer that *reads* an expired lease stops."""
+    """``lease.json`` of a stage: a trainer stops that *reads* the same ``renewal`` for ``seconds`` of its own time."""
 
-    schema_: Literal["longhaul.lease/1"] = Field(alias="schema")
+    schema_: Literal["longhaul.lease/2"] = Field(alias="schema")
     epoch: Epoch
-    expires_at: Instant
+    renewal: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    seconds: NonNegative
+    renewed_at: Instant
