@@ -15,6 +15,8 @@ const { keys: KEYS, values: VALUES } = z
   .parse(JSON.parse(readFileSync(WORDS_FILE, 'utf8')));
 /** A lookup is at least this long, tokens, where a row allows it. */
 const SHORTEST_TOKENS = 48;
+/** Pairs by which the tokens of one are measured. */
+const MEASURED_PAIRS = 100;
 
 /** Key and value, both words. */
 export type Pair = readonly [key: string, value: string];
@@ -55,19 +57,23 @@ export function makeQuestions(pairs: readonly Pair[], count: number, random: Ran
 }
 
 /**
- * Lookups of all sizes up to a row, as documents without end. How many tokens a pair takes is measured with the tokenizer, so
- * that the longest fit.
+ * Lookups of all sizes up to a row, as documents without end. What a pair takes is measured with the tokenizer, so that the
+ * longest fit.
  */
 export class LookupDocuments {
   private constructor(
     private readonly tokenizer: TextTokenizer,
     private readonly tokensPerPair: number,
+    /** Tokens of a document without pairs: its ends, and the table's braces. */
+    private readonly frameTokens: number,
   ) {}
 
   static async open(tokenizer: TextTokenizer): Promise<LookupDocuments> {
-    const pairs = makePairs(100, seededRandom('measure'));
-    const [ids] = await tokenizer.encode([renderTable(pairs)]);
-    return new LookupDocuments(tokenizer, (ids?.length ?? 0) / pairs.length);
+    const pairs = makePairs(2 * MEASURED_PAIRS, seededRandom('measure'));
+    const tables = [renderTable(pairs.slice(0, MEASURED_PAIRS)), renderTable(pairs)];
+    const [few = 0, many = 0] = (await tokenizer.encode(tables)).map((ids) => ids.length);
+    const tokensPerPair = (many - few) / MEASURED_PAIRS;
+    return new LookupDocuments(tokenizer, tokensPerPair, 2 + few - MEASURED_PAIRS * tokensPerPair);
   }
 
   /** Texts of one row: whole lookups until they fill it; the last one will be cut. Depends on the seed text alone. */
@@ -83,13 +89,17 @@ export class LookupDocuments {
     return documents;
   }
 
-  /** As in base_data.py: a length, of which up to two thirds are pairs and the rest questions. */
+  /**
+   * Half of them are as long as the row, the others of any length; any part of a length is pairs and the rest questions. So
+   * there are tables as large as the row: looking up reaches as far as the tables that it was learned from.
+   */
   private text(lengthTokens: number, random: Random): string {
-    const tokens = random.integer(Math.min(SHORTEST_TOKENS, lengthTokens), lengthTokens);
-    const places = Math.max(3, Math.floor(tokens / this.tokensPerPair));
-    const mostPairs = Math.min(KEYS.length, Math.max(2, Math.floor((places * 2) / 3)));
-    const pairs = makePairs(random.integer(2, mostPairs), random);
-    return renderLookup(pairs, makeQuestions(pairs, Math.max(1, places - pairs.length), random));
+    const whole = random.integer(0, 1) === 1;
+    const shortest = Math.min(SHORTEST_TOKENS, lengthTokens);
+    const tokens = whole ? lengthTokens : random.integer(shortest, lengthTokens);
+    const places = Math.max(3, Math.floor((tokens - this.frameTokens) / this.tokensPerPair));
+    const pairs = makePairs(random.integer(2, Math.min(KEYS.length, places - 1)), random);
+    return renderLookup(pairs, makeQuestions(pairs, places - pairs.length, random));
   }
 }
 

@@ -47,7 +47,7 @@ const code: Source[] = [
     part: 'code',
     join: 'package',
   },
-  { kind: 'lookups', share: 0.5 },
+  { kind: 'lookups', share: 0.75 },
 ];
 
 /** Some of the books that ship; the rest were the base model's alone. *Northanger Abbey* and *Romeo and Juliet* are held out. */

@@ -206,6 +206,26 @@ describe('lookups are the trainer’s, word for word', () => {
   });
 });
 
+describe('lookups reach as far as they are asked for', () => {
+  test('tables of every size up to what a row holds, none larger', async () => {
+    const bundled = loadTokenizer(await readFile(join(PROJECT, 'models/base-tiny/tokenizer.json')));
+    const lookups = await LookupDocuments.open(bundled);
+    const [line] = await bundled.encode(['",\n']);
+    const endOfPair = line?.[0];
+    const sizes: number[] = [];
+    for (let row = 0; row < 60; row++) {
+      const [first] = await lookups.row(4096, `row ${String(row)}`);
+      expect(first?.length).toBeLessThanOrEqual(4096);
+      sizes.push(1 + (first?.filter((token) => token === endOfPair).length ?? 0));
+    }
+    // 817 pairs and one question are what evaluation asks at this length.
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(817);
+    expect(Math.max(...sizes)).toBeGreaterThan(780);
+    for (const most of [200, 400, 600])
+      expect(sizes.filter((size) => size > most - 200 && size <= most).length).toBeGreaterThan(4);
+  });
+});
+
 describe('the held-out split is decided by the text alone', () => {
   test('the books of this project that the base model must not have read', async () => {
     const held = [];

@@ -44,7 +44,7 @@ const cases: readonly (readonly [string, unknown, readonly (readonly [string, Re
   [
     'tokens that are no whole number of batches',
     { stages: { 'stage-1': { tokens: 16_385 } } },
-    [['stages.stage-1.tokens', /16385 tokens are no whole number of steps of 16384/]],
+    [['stages.stage-1.tokens', /16385 tokens are no whole number of steps of 8192/]],
   ],
   [
     'documents that do not fill a row',
@@ -190,7 +190,7 @@ describe('a bad recipe is refused, with the path of what is wrong', () => {
     expect(accepted({ preset: 'x' })).toBe('tiny, prolong-8b');
     expect(accepted({ runtime: { device: 'tpu' } })).toBe('"cpu", "cuda"');
     expect(accepted({ runtime: { cores: 2 } })).toBe('device, precision, strict, threads');
-    expect(accepted({ stages: { sft: { tokens: 20_000 } } })).toBe('16384 (1 step) or 32768 (2 steps)');
+    expect(accepted({ stages: { sft: { tokens: 20_000 } } })).toBe('16384 (2 steps) or 24576 (3 steps)');
     expect(accepted({ stages: { sft: { from: 'x' } } })).toBe('base, stage-1, stage-2');
   });
 });

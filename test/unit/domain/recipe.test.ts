@@ -27,7 +27,7 @@ describe('a recipe is a preset with overrides', () => {
     const stage = present(tiny.stages['stage-1']);
     expect(changed).toEqual({
       ...tiny,
-      stages: { ...tiny.stages, 'stage-1': { ...stage, tokens: 3 * 16_384 } },
+      stages: { ...tiny.stages, 'stage-1': { ...stage, tokens: 3 * 8_192 } },
     });
   });
 
@@ -60,7 +60,7 @@ describe('a recipe is a preset with overrides', () => {
       ...stages['stage-1'],
       from: 'stage-1',
       moments: 'carry',
-      tokens: 5 * 16_384,
+      tokens: 5 * 8_192,
     });
   });
 
@@ -123,7 +123,7 @@ describe('the resolved recipe is its own identity', () => {
   it('has a digest that does not depend on how it was written', () => {
     const digest = recipeDigest(resolve({}));
     expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
-    expect(recipeDigest(resolve({ stages: { 'stage-1': { sequenceLengthTokens: '1K', steps: 50 } } }))).toBe(
+    expect(recipeDigest(resolve({ stages: { 'stage-1': { sequenceLengthTokens: '1K', steps: 100 } } }))).toBe(
       digest,
     );
     expect(recipeDigest(resolve({ seed: 43 }))).not.toBe(digest);
