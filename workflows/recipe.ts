@@ -5,6 +5,7 @@
 import {
   ApplicationFailure,
   CancellationScope,
+  TemporalFailure,
   allHandlersFinished,
   condition,
   isCancellation,
@@ -22,7 +23,7 @@ import { formatPlan, plan } from '../src/domain/plan.js';
 import { formatProblems, parseRecipe } from '../src/domain/recipe.js';
 import type { Problem, Recipe } from '../src/domain/recipe.js';
 import type { LedgerTip, RunStatus } from '../src/domain/status.js';
-import { firstLine, innermostMessageOf } from '../src/domain/text.js';
+import { firstLine, innermostMessageOf, messageOf } from '../src/domain/text.js';
 import { neededBy, walk } from '../src/domain/walk.js';
 import type { Step } from '../src/domain/walk.js';
 import { prepareRun } from './activity-proxies.js';
@@ -56,11 +57,21 @@ export interface RecipeResult {
  * class when a stage failed for good.
  */
 export async function recipe(input?: unknown): Promise<RecipeResult> {
-  const parsed = parseRecipe(input);
-  const problems = [...(parsed.ok ? [] : parsed.problems), ...runNameProblems(workflowInfo().workflowId)];
-  if (!parsed.ok || problems.length > 0) throw refusal(problems);
-  const run = new RecipeRun(parsed.recipe);
-  return run.execute();
+  return begun(input).execute();
+}
+
+/** The run of a recipe. Whatever goes wrong here would go wrong in every other try, so it ends the run. */
+function begun(input: unknown): RecipeRun {
+  try {
+    const parsed = parseRecipe(input);
+    const problems = [...(parsed.ok ? [] : parsed.problems), ...runNameProblems(workflowInfo().workflowId)];
+    if (!parsed.ok || problems.length > 0) throw refusal(problems, parsed.ok ? 0 : parsed.untold);
+    return new RecipeRun(parsed.recipe);
+  } catch (error) {
+    if (error instanceof TemporalFailure) throw error;
+    const message = `nothing can be made of it: ${messageOf(error)}`;
+    throw refusal([{ path: '', message, accepted: 'what `longhaul plan` can print' }], 0);
+  }
 }
 
 function runNameProblems(workflowId: string): Problem[] {
@@ -75,12 +86,11 @@ function runNameProblems(workflowId: string): Problem[] {
   ];
 }
 
-function refusal(problems: readonly Problem[]): ApplicationFailure {
+function refusal(problems: readonly Problem[], untold: number): ApplicationFailure {
   return ApplicationFailure.create({
     type: 'user-error',
     nonRetryable: true,
-    message: formatProblems(problems),
-    details: [problems],
+    message: formatProblems(problems, untold),
   });
 }
 

@@ -1,10 +1,13 @@
 /** A recipe as the user gives it on the command line: a JSON file, a preset, or nothing. */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { isObject } from '../domain/json.js';
 import { formatProblems, parseRecipe } from '../domain/recipe.js';
 import type { Recipe } from '../domain/recipe.js';
 import { messageOf } from '../domain/text.js';
 import { UserError } from './user-error.js';
+
+/** No file is read that is larger: whatever a recipe's 128 KB are set with, they are no more than this. */
+const MOST_BYTES = 1024 * 1024;
 
 /** What the command line says about the recipe. */
 export interface RecipeArguments {
@@ -39,15 +42,19 @@ export async function readRecipe({ file, preset }: RecipeArguments): Promise<Giv
  */
 export function resolveRecipe(input: GivenRecipe['input']): GivenRecipe {
   const parsed = parseRecipe(input);
-  if (!parsed.ok) throw new UserError(formatProblems(parsed.problems));
+  if (!parsed.ok) throw new UserError(formatProblems(parsed.problems, parsed.untold));
   return { input, recipe: parsed.recipe };
 }
 
 async function readJsonFile(file: string): Promise<unknown> {
   try {
+    const { size } = await stat(file);
+    if (size > MOST_BYTES)
+      throw new UserError(`${file} has ${size} bytes, and no recipe has more than ${MOST_BYTES}.`);
     const parsed: unknown = JSON.parse(await readFile(file, 'utf8'));
     return parsed;
   } catch (error) {
+    if (error instanceof UserError) throw error;
     if (error instanceof SyntaxError) throw new UserError(`${file} is not valid JSON: ${error.message}`);
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
       throw new UserError(`There is no file ${file}.`);

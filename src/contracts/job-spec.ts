@@ -35,7 +35,7 @@ const jobBase = {
     })
     .describe('What decides the numerics'),
   events: z.strictObject({
-    flushSeconds: z.number().positive().describe('Longest time between two event files, seconds'),
+    flushSeconds: z.number().positive().max(3600).describe('Longest time between two event files, seconds'),
     flushBytes: z.int().positive().describe('Largest event file, bytes'),
   }),
 };

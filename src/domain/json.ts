@@ -5,6 +5,30 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 /** Path of a value: keys and array indices from the root. */
 export type JsonPath = readonly PropertyKey[];
 
+/** What is too much about a value: its JSON is too long, or objects and lists lie too deep in each other; null: nothing. */
+export function tooMuchOf(
+  value: unknown,
+  { characters, levels }: { readonly characters: number; readonly levels: number },
+): 'characters' | 'levels' | null {
+  let left = characters;
+  const waiting: { readonly value: unknown; readonly level: number }[] = [{ value, level: 1 }];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { value: one, level } = next;
+    if (typeof one !== 'object' || one === null) {
+      left -= String(one).length + (typeof one === 'string' ? 2 : 0);
+    } else {
+      if (level > levels) return 'levels';
+      for (const [key, inner] of Object.entries(one)) {
+        left -= Array.isArray(one) ? 1 : key.length + 4;
+        if (left < 0) return 'characters';
+        waiting.push({ value: inner, level: level + 1 });
+      }
+    }
+    if (left < 0) return 'characters';
+  }
+  return null;
+}
+
 /** Is it an object, neither null nor an array? */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

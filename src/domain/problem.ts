@@ -21,17 +21,29 @@ export function formatPath(parts: readonly PropertyKey[]): string {
     .join('');
 }
 
-/** Every problem, one a line, under a heading: the text of the failure that refuses a recipe. */
-export function formatProblems(problems: readonly Problem[]): string {
-  const heading = `The recipe was refused, nothing was launched: ${problems.length} ${problems.length === 1 ? 'problem' : 'problems'}`;
-  return [heading, ...problems.map((problem) => `- ${formatProblem(problem)}`)].join('\n');
+/** Most problems of a recipe that are told. */
+export const PROBLEMS_TOLD = 50;
+/** Most characters of all of them, and the fewest that each may have. */
+const ALL_CHARACTERS = 16_000;
+const LINE_CHARACTERS = 300;
+
+/**
+ * Every problem that is told, one a line, under a heading that says how many there are in all: the text of the failure that refuses
+ * a recipe. `untold`: how many there are besides.
+ */
+export function formatProblems(problems: readonly Problem[], untold = 0): string {
+  const count = problems.length + untold;
+  const heading = `The recipe was refused, nothing was launched: ${count} ${count === 1 ? 'problem' : 'problems'}`;
+  const room = Math.max(LINE_CHARACTERS, Math.floor(ALL_CHARACTERS / problems.length));
+  const told = problems.map((problem) => `- ${withinLimit(formatProblem(problem), room)}`);
+  return [heading, ...told, ...(untold === 0 ? [] : [`- and ${untold} more`])].join('\n');
 }
 
 /** One problem in one line: path, message, what would be accepted. */
 export function formatProblem(problem: Problem): string {
   const place = problem.path === '' ? 'recipe' : problem.path;
   const accepted = problem.accepted === undefined ? '' : ` — accepted: ${problem.accepted}`;
-  return `${place}: ${problem.message}${accepted}`;
+  return withinLimit(`${place}: ${problem.message}${accepted}`, ALL_CHARACTERS);
 }
 
 /** Most issues of a message that are told, and most characters of each. */

@@ -2,6 +2,9 @@
 import { z } from 'zod';
 
 const KIBI = 1024;
+/** Longest length, and largest count: a hundred times what anybody has trained on. */
+const LONGEST = 1e12;
+const MOST_TOKENS = 1e15;
 const UNITS: Readonly<Record<string, number>> = { K: KIBI, M: KIBI ** 2 };
 
 /**
@@ -9,22 +12,23 @@ const UNITS: Readonly<Record<string, number>> = { K: KIBI, M: KIBI ** 2 };
  * writes them. Output: the integer.
  */
 export const lengthSchema = z
-  .union([z.int().positive(), z.string().regex(/^[1-9]\d*[KM]?$/)], {
+  .union([z.int().positive().max(LONGEST), z.string().regex(/^[1-9]\d{0,11}[KM]?$/)], {
     error: 'expected a length in tokens: a positive integer, or binary K or M as in "64K" (65536)',
   })
-  .transform(parseLength);
+  .transform(parseLength)
+  .refine((length) => length <= LONGEST, `no more than ${LONGEST} tokens`);
 
 /** How "20B" may be written without leaving it open which billion is meant. */
 const billionsSchema = z
   .strictObject({
-    billions: z.number().positive().describe('Count in billions'),
+    billions: z.number().positive().max(1e6).describe('Count in billions'),
     unit: z.enum(['decimal', 'binary']).describe('decimal: 10^9; binary: 2^30, as in the paper’s prefixes'),
   })
   .describe('A count in billions, with the billion named');
 
 /** A token count: an integer, or `{billions, unit}`. A bare "20B" is refused, because it has two readings. Output: the integer. */
 export const tokenCountSchema = z
-  .union([z.int().positive(), billionsSchema], {
+  .union([z.int().positive().max(MOST_TOKENS), billionsSchema], {
     error:
       'expected a positive integer, or {"billions": 20, "unit": "decimal"} (10^9) or {"billions": 20, "unit": "binary"} (2^30); "20B" alone has two readings',
   })
@@ -32,7 +36,8 @@ export const tokenCountSchema = z
     typeof count === 'number'
       ? count
       : Math.round(count.billions * (count.unit === 'binary' ? KIBI ** 3 : 1e9)),
-  );
+  )
+  .refine((count) => count > 0, 'is no whole token');
 
 function parseLength(length: number | string): number {
   if (typeof length === 'number') return length;

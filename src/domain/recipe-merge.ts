@@ -26,42 +26,60 @@ export function mergeRecipe(preset: JsonObject, overrides: JsonObject): MergedRe
 
 function mergeStages(preset: unknown, overrides: unknown, problems: Problem[]): unknown {
   if (!isObject(preset) || !isObject(overrides)) return overrides;
-  const names = [...new Set([...Object.keys(preset), ...Object.keys(overrides)])];
+  const stages = new StageMerge(preset, overrides, problems);
   return Object.fromEntries(
-    names
+    stages.names
       .filter((name) => overrides[name] !== null)
-      .map((name) => {
-        const stage = mergeStage(name, preset, overrides, problems, []);
-        return [name, withTokens(name, stage, overrides[name], problems)];
-      }),
+      .map((name) => [name, withTokens(name, stages.of(name), overrides[name], problems)]),
   );
 }
 
-/** One stage over what it is `like`, or else over the preset's stage of that name. */
-function mergeStage(
-  name: string,
-  preset: JsonObject,
-  overrides: JsonObject,
-  problems: Problem[],
-  seen: readonly string[],
-): unknown {
-  const own = overrides[name];
-  // A stage that is removed can still be one to be like.
-  if (own === undefined || own === null) return preset[name];
-  if (!isObject(own)) return own;
-  if (!Object.hasOwn(own, 'like')) return merge(preset[name], own);
-  const like = own['like'];
-  const known = typeof like === 'string' && (Object.hasOwn(preset, like) || isObject(overrides[like]));
-  if (!known || like === name || seen.includes(like)) {
-    const names = [...new Set([...Object.keys(preset), ...Object.keys(overrides)])].filter(
-      (other) => other !== name,
-    );
-    const message = known ? 'is like itself' : `there is no stage ${JSON.stringify(like)} to be like`;
-    if (seen.length === 0)
-      problems.push({ path: `stages.${name}.like`, message, accepted: names.join(', ') });
-    return merge(preset[name], without(own, 'like'));
+/** Stages over what they are `like`, or else over the preset's stage of their name. Each is merged once. */
+class StageMerge {
+  readonly names: readonly string[];
+  readonly #merged = new Map<string, unknown>();
+  readonly #underWay = new Set<string>();
+
+  constructor(
+    private readonly preset: JsonObject,
+    private readonly overrides: JsonObject,
+    private readonly problems: Problem[],
+  ) {
+    this.names = [...new Set([...Object.keys(preset), ...Object.keys(overrides)])];
   }
-  return merge(mergeStage(like, preset, overrides, problems, [...seen, name]), without(own, 'like'));
+
+  of(name: string): unknown {
+    if (this.#merged.has(name)) return this.#merged.get(name);
+    this.#underWay.add(name);
+    const merged = this.#merge(name);
+    this.#underWay.delete(name);
+    this.#merged.set(name, merged);
+    return merged;
+  }
+
+  #merge(name: string): unknown {
+    const own = this.#ownOf(this.overrides, name);
+    // A stage that is removed can still be one to be like.
+    if (own === undefined || own === null) return this.#ownOf(this.preset, name);
+    if (!isObject(own)) return own;
+    const base = Object.hasOwn(own, 'like') ? this.#like(name, own['like']) : this.#ownOf(this.preset, name);
+    return merge(base, without(own, 'like'));
+  }
+
+  #like(name: string, like: unknown): unknown {
+    const known =
+      typeof like === 'string' &&
+      (Object.hasOwn(this.preset, like) || isObject(this.#ownOf(this.overrides, like)));
+    if (known && !this.#underWay.has(like)) return this.of(like);
+    const message = known ? 'is like itself' : `there is no stage ${JSON.stringify(like)} to be like`;
+    const accepted = this.names.filter((other) => other !== name).join(', ');
+    this.problems.push({ path: `stages.${name}.like`, message, accepted });
+    return this.#ownOf(this.preset, name);
+  }
+
+  #ownOf(stages: JsonObject, name: string): unknown {
+    return Object.hasOwn(stages, name) ? stages[name] : undefined;
+  }
 }
 
 /** `steps` turned into `tokens`. */

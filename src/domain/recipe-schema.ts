@@ -15,10 +15,13 @@ import { sourceSchema } from './sources.js';
 export const nameSchema = z
   .string()
   .regex(
-    /^[a-z0-9]+(-[a-z0-9]+)*$/,
+    /^(?!constructor$)[a-z0-9]+(-[a-z0-9]+)*$/,
     'expected lower-case letters, digits and single hyphens, as in "stage-1"',
   )
   .max(40);
+
+/** No duration is longer than a timer can run, which is 24 days. */
+const DAY_SECONDS = 24 * 3600;
 
 /** The model that a stage without another stage to start from starts from. */
 export const BASE = 'base';
@@ -294,10 +297,11 @@ const runtimeSchema = z
 const executionSchema = z
   .strictObject({
     backend: z.enum(['local']).describe('Where jobs run'),
-    graceSeconds: z.number().positive().describe('Between SIGTERM and SIGKILL, seconds'),
+    graceSeconds: z.number().positive().max(DAY_SECONDS).describe('Between SIGTERM and SIGKILL, seconds'),
     leaseSeconds: z
       .number()
       .min(10)
+      .max(7 * DAY_SECONDS)
       .describe(
         'How long a job lives on without anyone watching it (no worker, or a terminated run), seconds',
       ),
@@ -328,7 +332,7 @@ const executionSchema = z
           .gt(1)
           .nullable()
           .describe('A loss of more than so many times the recent median is a spike; null: only NaN counts'),
-        spikeWindowSteps: z.int().min(2).describe('Steps that the recent median is taken over'),
+        spikeWindowSteps: z.int().min(2).max(100_000).describe('Steps that the recent median is taken over'),
         skipSteps: z
           .int()
           .positive()
@@ -342,9 +346,17 @@ const executionSchema = z
         factor: z
           .number()
           .gt(1)
+          .max(1000)
           .describe('A phase may take so many times the slowest of what the run has measured of it lately'),
         floorSeconds: z
-          .record(z.enum(JOB_PHASES), z.number().positive().describe('Seconds that are always allowed'))
+          .record(
+            z.enum(JOB_PHASES),
+            z
+              .number()
+              .positive()
+              .max(7 * DAY_SECONDS)
+              .describe('Seconds that are always allowed'),
+          )
           .describe(
             'Per phase of a job, the limit while nothing is measured, which no measurement lowers. Events come in every 5 s or so: a shorter limit for steps takes every pause for a hang',
           ),
@@ -355,12 +367,12 @@ const executionSchema = z
 
 const costSchema = z
   .strictObject({
-    gpu: z.string().min(1).describe('What the figures below are for, for people to read'),
-    peakTeraflops: z.number().positive().describe('Peak of one device at the compute type, 10^12 FLOP/s'),
+    gpu: z.string().min(1).max(100).describe('What the figures below are for, for people to read'),
+    peakTeraflops: z.number().min(0.001).describe('Peak of one device at the compute type, 10^12 FLOP/s'),
     gpus: z.int().positive().describe('Devices working together: turns device hours into wall time'),
-    mfu: z.number().gt(0).max(1).describe('Model FLOPs utilisation to plan with'),
+    mfu: z.number().min(0.001).max(1).describe('Model FLOPs utilisation to plan with'),
     stageMfu: z
-      .record(nameSchema, z.number().gt(0).max(1).describe('MFU of this stage'))
+      .record(nameSchema, z.number().min(0.001).max(1).describe('MFU of this stage'))
       .describe('The same for single stages'),
     pricePerGpuHour: z.number().nonnegative().describe('US dollars per device and hour'),
     packedDocumentTokens: z
@@ -371,7 +383,8 @@ const costSchema = z
       .strictObject({
         meanHoursBetween: z
           .number()
-          .positive()
+          .min(0.001)
+          .max(1e6)
           .describe('Mean hours between two interruptions of the whole job: one lost node stops all'),
         relaunchSeconds: z
           .number()
@@ -379,7 +392,7 @@ const costSchema = z
           .describe('From an interruption to the next step: machines, start, load'),
         saveBytesPerSecond: z
           .number()
-          .positive()
+          .min(1)
           .describe('What all devices together write to the store, bytes per second'),
         stallSeconds: z
           .number()

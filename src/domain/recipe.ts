@@ -7,10 +7,10 @@
 import { checkRecipe } from './recipe-checks.js';
 import type { CrossProblem } from './recipe-checks.js';
 import { digestOf } from './digest.js';
-import { isObject, valueAt, withValueAt, without } from './json.js';
+import { isObject, tooMuchOf, valueAt, withValueAt, without } from './json.js';
 import type { JsonObject, JsonPath } from './json.js';
 import { DEFAULT_PRESET, PRESETS, isPresetName } from './presets.js';
-import { formatPath } from './problem.js';
+import { PROBLEMS_TOLD, formatPath } from './problem.js';
 import type { Problem } from './problem.js';
 import { acceptedAt } from './recipe-json-schema.js';
 import { mergeRecipe } from './recipe-merge.js';
@@ -23,7 +23,18 @@ export * from './recipe-schema.js';
 /** A resolved recipe, or everything that is wrong with it. */
 export type ParsedRecipe =
   | { readonly ok: true; readonly recipe: Recipe }
-  | { readonly ok: false; readonly problems: readonly Problem[] };
+  | {
+      readonly ok: false;
+      /** The first so many. */
+      readonly problems: readonly Problem[];
+      /** How many there are besides. */
+      readonly untold: number;
+    };
+
+/** Largest recipe, as JSON, and deepest: the longest preset has 13 KB and eight levels. */
+const LIMITS = { characters: 128 * 1024, levels: 32 };
+/** Most stages, tasks and evaluations, each. */
+const MOST_NAMED = 200;
 
 /** Parses what a user wrote. Every problem is reported at once, each with its path; undefined is taken as `{}`. */
 export function parseRecipe(input: unknown): ParsedRecipe {
@@ -32,6 +43,8 @@ export function parseRecipe(input: unknown): ParsedRecipe {
     const accepted = 'a JSON object; {} means the tiny preset';
     return refused([{ path: '', message: `is ${nameOf(written)}`, accepted }]);
   }
+  const excess = excessOf(written);
+  if (excess.length > 0) return refused(excess);
   const given = without(written, '$schema');
   const preset = given['preset'] ?? DEFAULT_PRESET;
   if (!isPresetName(preset)) {
@@ -43,8 +56,34 @@ export function parseRecipe(input: unknown): ParsedRecipe {
   return parseMerged(PRESETS[preset], { ...given, preset });
 }
 
+/** What there is too much of. It is told before anything else is looked at. */
+function excessOf(written: JsonObject): Problem[] {
+  switch (tooMuchOf(written, LIMITS)) {
+    case 'characters':
+      return [
+        { path: '', message: 'is too large', accepted: `up to ${LIMITS.characters / 1024} KB of JSON` },
+      ];
+    case 'levels':
+      return [{ path: '', message: 'is nested too deeply', accepted: `up to ${LIMITS.levels} levels` }];
+    case null:
+      return ['stages', 'tasks', 'evaluations'].flatMap((path) => {
+        const count = Object.keys(ownObject(written, path)).length;
+        return count <= MOST_NAMED
+          ? []
+          : [{ path, message: `there are ${count} of them`, accepted: `up to ${MOST_NAMED}` }];
+      });
+  }
+}
+
+function ownObject(object: JsonObject, key: string): JsonObject {
+  const value = Object.hasOwn(object, key) ? object[key] : undefined;
+  return isObject(value) ? value : {};
+}
+
 /** Parses a resolved recipe again, as frozen into a run. Nothing is merged or filled in. */
 export function parseResolvedRecipe(frozen: unknown): ParsedRecipe {
+  const excess = isObject(frozen) ? excessOf(frozen) : [];
+  if (excess.length > 0) return refused(excess);
   const result = recipeSchema.safeParse(frozen);
   if (!result.success) return refused(schemaProblems(frozen).problems);
   const problems = checkRecipe(result.data).map(asProblem);
@@ -64,6 +103,9 @@ function parseMerged(preset: JsonObject, overrides: JsonObject): ParsedRecipe {
     return crossProblems.length === 0 ? { ok: true, recipe: result.data } : refused(crossProblems);
   }
   const schema = schemaProblems(merged);
+  const many = schema.problems.length + inputProblems.length > PROBLEMS_TOLD;
+  // Whoever has so much to mend learns of contradictions later: to mend it all here would take its time.
+  if (many) return refused([...inputProblems, ...foldMissing(schema.problems)]);
   const inputTaints = inputProblems.map((problem) => taintOf(problem.path));
   // A field that is missing because of a refused `steps` or `like` would only repeat that problem.
   const fresh = schema.problems.filter(
@@ -72,9 +114,16 @@ function parseMerged(preset: JsonObject, overrides: JsonObject): ParsedRecipe {
   const mended = mend(merged, preset);
   const tainted = [...inputTaints, ...mended.paths.map(formatPath)];
   const cross =
-    mended.recipe === undefined ? [] : checkRecipe(mended.recipe).filter((one) => !touches(one, tainted));
+    mended.recipe === undefined
+      ? []
+      : checkRecipe(mended.recipe)
+          .slice(0, CROSS_CHECKED)
+          .filter((one) => !touches(one, tainted));
   return refused([...inputProblems, ...foldMissing(fresh), ...cross.map(asProblem)]);
 }
+
+/** Contradictions that are compared with what else is wrong. */
+const CROSS_CHECKED = 2 * PROBLEMS_TOLD;
 
 const MISSING = 'is missing';
 
@@ -98,7 +147,11 @@ function foldMissing(problems: readonly Problem[]): Problem[] {
 }
 
 function refused(problems: readonly Problem[]): ParsedRecipe {
-  return { ok: false, problems };
+  return {
+    ok: false,
+    problems: problems.slice(0, PROBLEMS_TOLD),
+    untold: Math.max(0, problems.length - PROBLEMS_TOLD),
+  };
 }
 
 function asProblem({ path, message, accepted }: CrossProblem): Problem {
@@ -127,7 +180,7 @@ function schemaProblems(value: unknown): SchemaProblems {
         problems.push({
           path: formatPath(path),
           message: 'unknown key',
-          accepted: acceptedAt(issue.path, 'keys'),
+          accepted: problems.length > PROBLEMS_TOLD ? undefined : acceptedAt(issue.path, 'keys'),
         });
       }
       continue;
@@ -139,7 +192,10 @@ function schemaProblems(value: unknown): SchemaProblems {
     problems.push({
       path: formatPath(issue.path),
       message: missing ? MISSING : lowerFirst(message),
-      accepted: issue.code === 'invalid_key' ? undefined : acceptedAt(issue.path, 'value'),
+      accepted:
+        issue.code === 'invalid_key' || problems.length > PROBLEMS_TOLD
+          ? undefined
+          : acceptedAt(issue.path, 'value'),
     });
   }
   return { problems, paths, unknownKeys };

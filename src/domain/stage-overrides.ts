@@ -1,5 +1,6 @@
 /** Settings that a retry may change about a stage, and the recipe that comes of it. */
 import { isObject, merge, valueAt, withValueAt } from './json.js';
+import { PROBLEMS_TOLD } from './problem.js';
 import { parseResolvedRecipe } from './recipe.js';
 import type { ParsedRecipe } from './recipe.js';
 
@@ -17,7 +18,8 @@ export function overrideStage(
     const accepted = `${OVERRIDABLE.join(', ')}; anything else changes the stage’s data: start a run of its own for that`;
     return {
       ok: false,
-      problems: refused.map((key) => ({
+      untold: Math.max(0, refused.length - PROBLEMS_TOLD),
+      problems: refused.slice(0, PROBLEMS_TOLD).map((key) => ({
         path: `stages.${stage}.${key}`,
         message: 'cannot change in a stage that has begun',
         accepted,

@@ -22,7 +22,7 @@ class Runtime(Contract):
 class EventLimits(Contract):
     """Longest time between two event files, and their largest size."""
 
-    flush_seconds: PositiveNumber
+    flush_seconds: Annotated[PositiveNumber, Field(le=3600)]
     flush_bytes: Positive
 
 
