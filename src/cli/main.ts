@@ -11,6 +11,7 @@ import { addWatchCommand } from './commands/watch.js';
 import { addWorkerCommand } from './commands/worker.js';
 import { systemProblem } from '../../infra/dev/lib/files.mjs';
 import { ConfigError } from '../config.js';
+import { printable } from '../domain/text.js';
 import { loopbackWithoutProxy } from '../loopback.js';
 import { UserError } from './user-error.js';
 
@@ -43,7 +44,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     const sentence =
       error instanceof UserError || error instanceof ConfigError ? error.message : systemProblem(error);
     if (sentence === undefined) throw error;
-    console.error(sentence);
+    console.error(printable(sentence));
     process.exitCode = error instanceof UserError ? error.exitCode : 1;
   }
 }

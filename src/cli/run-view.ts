@@ -4,6 +4,7 @@ import { styleText } from 'node:util';
 import { waitingLines } from './parked-text.js';
 import { progressLine, STAGE_MARKS, statusLines, transitionLines } from './run-text.js';
 import type { RunStatus } from '../domain/status.js';
+import { printable } from '../domain/text.js';
 
 /** Shows statuses as they come. */
 export interface RunView {
@@ -20,7 +21,7 @@ const PLAIN_EVERY_MS = 5000;
 
 /** The view that suits the output. */
 export function createRunView(out: Output = process.stdout): RunView {
-  return out.isTTY ? liveView(out) : plainView((line) => out.write(`${line}\n`));
+  return out.isTTY ? liveView(out) : plainView((line) => out.write(`${printable(line)}\n`));
 }
 
 function liveView(out: Output): RunView {
@@ -43,11 +44,12 @@ function cut(line: string, width: number): string {
   return characters.length <= width ? line : `${characters.slice(0, width - 1).join('')}…`;
 }
 
-/** Colours a line by the mark it begins with. */
+/** Colours a line by the mark it begins with. What it says may come from anybody: nothing in it moves the cursor. */
 export function colored(
-  line: string,
+  text: string,
   on = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '',
 ): string {
+  const line = printable(text);
   if (!on) return line;
   const mark = line.trimStart()[0];
   if (mark === STAGE_MARKS.done) return styleText('green', line);

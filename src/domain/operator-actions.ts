@@ -10,9 +10,16 @@ import { formatProblems, issuesText } from './problem.js';
 import type { Recipe } from './recipe-schema.js';
 import type { RunState, StageKind, StageState } from './status.js';
 import { overrideStage } from './stage-overrides.js';
+import { isOneLine } from './text.js';
 
 const text = (what: string) =>
-  z.string().trim().min(1, `say ${what}`).max(2000, 'at most 2,000 characters').describe(what);
+  z
+    .string()
+    .trim()
+    .min(1, `say ${what}`)
+    .max(2000, 'at most 2,000 characters')
+    .refine(isOneLine, 'one line without control characters')
+    .describe(what);
 
 const who = {
   actor: text('who asks: a name or an address; it is recorded as asserted'),

@@ -1,4 +1,5 @@
 /** A run's status as markdown: the current details that the Temporal UI shows on the workflow's page. */
+import { markdownText, printable } from './text.js';
 import type { Parked, RunStatus, StageState, StageStatus } from './status.js';
 
 const MARKS: Readonly<Record<StageState, string>> = {
@@ -16,7 +17,7 @@ const MARKS: Readonly<Record<StageState, string>> = {
 export function statusMarkdown(status: RunStatus): string {
   return [
     `**${status.run}** · preset \`${status.preset}\` · **${status.state}** · below \`${status.runUrl}\``,
-    ...(status.waitingFor === null ? [] : [`Waiting for: ${status.waitingFor}`]),
+    ...(status.waitingFor === null ? [] : [`Waiting for: ${markdownText(status.waitingFor)}`]),
     ...(status.parked === null ? status.problems.map(quoted) : [parkedMarkdown(status.parked)]),
     ...status.warnings.map((warning) => quoted(`Warning: ${warning}`)),
     [
@@ -28,17 +29,20 @@ export function statusMarkdown(status: RunStatus): string {
 }
 
 function quoted(text: string): string {
-  return `> ${text.replaceAll('\n', '\n> ')}`;
+  return text
+    .split('\n')
+    .map((line) => `> ${markdownText(line)}`)
+    .join('\n');
 }
 
 /** What failed, in which class, the job's last lines, and what can be done. */
 function parkedMarkdown(parked: Parked): string {
   const { folder, message, why, attempts, checkpoints, logTail, choices } = parked;
-  const log = logTail.join('\n').trim().replaceAll('```', "'''");
+  const log = printable(logTail.join('\n')).trim().replaceAll('```', "'''");
   return [
     `**${folder} is parked: ${parked.class}**`,
     quoted(message),
-    `Why it was not tried again: ${why}. Attempts: ${attempts}. Newest checkpoint: ${newestText(checkpoints)}.`,
+    `Why it was not tried again: ${markdownText(why)}. Attempts: ${attempts}. Newest checkpoint: ${newestText(checkpoints)}.`,
     ...(log === '' ? [] : [`Last lines of its log:\n\n\`\`\`\n${log}\n\`\`\``]),
     'What can be done (Send an Update, or `longhaul --help`):',
     choices.map((choice) => `- ${choice}`).join('\n'),
@@ -61,7 +65,7 @@ function stageRow(stage: StageStatus): string {
     timeText(stage),
     stage.note,
   ];
-  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |`;
+  return `| ${cells.map(markdownText).join(' | ')} |`;
 }
 
 function progressText({ step, steps }: StageStatus): string {

@@ -33,3 +33,27 @@ export function innermostMessageOf(thrown: unknown): string {
     ? innermostMessageOf(thrown.cause)
     : messageOf(thrown);
 }
+
+/** What moves a cursor, ends a line, or turns the order of letters round: controls, line separators, marks of direction. */
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/gu;
+
+/** Whether a text is one line that shows as it is written. */
+export function isOneLine(text: string): boolean {
+  return text.search(CONTROL) === -1;
+}
+
+/** The text as a terminal or a page may have it: line breaks and tabs stay, every other control character is spelt out. */
+export function printable(text: string): string {
+  return text.replace(CONTROL, (character) =>
+    character === '\n' || character === '\t' ? character : spelt(character),
+  );
+}
+
+function spelt(character: string): string {
+  return `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`;
+}
+
+/** The text as it must stand inside a line of Markdown, also in a table: nothing in it is markup, a link or a new line. */
+export function markdownText(text: string): string {
+  return printable(text.replace(/[\r\n\t]+/g, ' ')).replace(/[\\`*[\]<>|~]/g, '\\$&');
+}

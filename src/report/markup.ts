@@ -3,6 +3,8 @@
  * file names and logs can't become markup by accident.
  */
 
+import { printable } from '../domain/text.js';
+
 /** A piece of finished markup. */
 export class Markup {
   constructor(readonly text: string) {}
@@ -21,7 +23,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 /** Text as it must stand in element content or a quoted attribute. */
 export function escapeText(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+  return printable(text).replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }
 
 function write(content: Content): string {

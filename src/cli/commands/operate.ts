@@ -7,7 +7,7 @@ import { FAILURE_CLASSES } from '../../domain/failure-class.js';
 import { isObject } from '../../domain/json.js';
 import type { JsonObject } from '../../domain/json.js';
 import type { OperatorAction } from '../../domain/operator-actions.js';
-import { messageOf } from '../../domain/text.js';
+import { messageOf, printable } from '../../domain/text.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { operate } from '../operate.js';
@@ -130,7 +130,7 @@ function addOperation(program: Command, operation: Operation): void {
   command.action(async (run: string, options: JsonObject) => {
     const input = await inputOf(operation, options);
     const config = await cliConfig();
-    console.log(await withClient(config, (client) => operate(client, run, action, input)));
+    console.log(printable(await withClient(config, (client) => operate(client, run, action, input))));
   });
 }
 

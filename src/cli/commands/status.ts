@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { SEARCH_ATTRIBUTES } from '../../domain/search-attributes.js';
 import { durationText } from '../../domain/status-markdown.js';
 import { textTable } from '../../domain/text-table.js';
+import { printable } from '../../domain/text.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { statusLines } from '../run-text.js';
@@ -46,7 +47,9 @@ async function listRuns(client: Client): Promise<void> {
     if (rows.length === LISTED) break;
   }
   const head = ['run', 'state', 'started, UTC', 'time'];
-  console.log(rows.length === 0 ? 'There are no runs yet.' : textTable([head, ...rows], ['left']).join('\n'));
+  console.log(
+    rows.length === 0 ? 'There are no runs yet.' : printable(textTable([head, ...rows], ['left']).join('\n')),
+  );
 }
 
 /** An open workflow may be parked or paused, and a failed one aborted, which only the run's own state tells. */
