@@ -57,7 +57,9 @@ export async function startEverything(options: StartOptions): Promise<number> {
       onNote: (sentence) => write(dim(sentence)),
     });
     try {
-      return await withStack(stack, given, { ...options, stateDir }, interrupt);
+      const code = await withStack(stack, given, { ...options, stateDir }, interrupt);
+      if (interrupt.failure !== undefined) throw interrupt.failure;
+      return code;
     } finally {
       await stack.stop();
     }
