@@ -4,6 +4,7 @@ import {
   attemptSchema,
   checkpointManifestSchema,
   commitIdSchema,
+  epochSchema,
   jobSpecSchema,
 } from '../src/contracts/index.js';
 import type {
@@ -23,6 +24,7 @@ import { stageLayout } from '../src/store/layout.js';
 import { encodeJson, parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { contradictionOf } from '../src/store/recorded-commits.js';
+import { mapConcurrently } from '../src/store/transfer.js';
 import type { RunAttemptInput } from './attempt-types.js';
 import { adoptResult, findResult, findSharedResult } from './stage-result.js';
 import type { StageResult } from './stage-result.js';
@@ -72,6 +74,7 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
   if (shared !== null) return { ...shared, specDigest };
   const start = await startingPoint(store, stageUrl, input.from);
   await refuseContradiction(store, input, head, start);
+  await refuseSuperseded(store, input, head);
   const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from: start });
   const { createdAt, digest: attemptDigest } = await writeAttempt(store, stageUrl, {
     schema: 'longhaul.attempt/1',
@@ -160,6 +163,33 @@ async function refuseContradiction(
   if (contradiction === null) return;
   const message = `${stageUrl} was changed by somebody else: ${contradiction}. Retry from another checkpoint, or from zero`;
   throw ApplicationFailure.create({ type: 'checkpoint', nonRetryable: true, message });
+}
+
+/** Newest attempts in which a superseded owner is looked for; one that comes back later than that has no job left to watch. */
+const SUPERSEDED_LOOK_BACK = 64;
+
+/**
+ * An owner whose attempt another has superseded must not claim again: it would fence its successor.
+ * @throws ApplicationFailure `fenced`
+ */
+async function refuseSuperseded(
+  store: ObjectStore,
+  { spec: { stageUrl }, owner }: RunAttemptInput,
+  head: Head,
+): Promise<void> {
+  if (head.owner === owner) return;
+  const epochs = Array.from({ length: Math.min(head.epoch, SUPERSEDED_LOOK_BACK) }, (_, back) =>
+    epochSchema.parse(head.epoch - back),
+  );
+  const attempts = await mapConcurrently(epochs, SUPERSEDED_LOOK_BACK / 4, (epoch) =>
+    store.findJson(stageLayout(stageUrl).attemptFile(epoch), attemptSchema),
+  );
+  const own = attempts.find((attempt) => attempt?.value.owner === owner);
+  if (own === undefined || own === null) return;
+  const message =
+    `attempt ${own.value.epoch} of ${stageUrl} was superseded: ${head.owner} has claimed attempt ${head.epoch}. ` +
+    'Whoever started that has the stage now; retry only when its workflow is closed';
+  throw ApplicationFailure.create({ type: 'fenced', nonRetryable: true, message });
 }
 
 /** A commit, and those behind it if `HEAD` names it. */

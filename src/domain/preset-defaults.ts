@@ -16,7 +16,7 @@ export const DEFAULT_ATTEMPTS: Readonly<Record<FailureClass, number>> = {
   checkpoint: 3,
   numerics: 3,
   unknown: 3,
-  fenced: 2,
+  fenced: 0,
   'out-of-memory': 1,
   data: 0,
   cancelled: 0,

@@ -121,6 +121,25 @@ describe('an attempt is claimed before anything is launched, and once', () => {
   });
 });
 
+describe('an owner that another has superseded does not come back', () => {
+  it('1, 2, then 1 again as 3: refused as fenced, and its successor keeps the stage', async () => {
+    const first = await claimed({ owner: 'n/first/run/1' });
+    const second = await claimed({ owner: 'n/second/run/1' });
+    const error = await refusal({ owner: 'n/first/run/1' });
+    expect(error.type).toBe('fenced');
+    expect(error.message).toContain(`attempt ${first.epoch} of ${input.spec.stageUrl} was superseded`);
+    expect(error.message).toContain('n/second/run/1 has claimed attempt 2');
+    const { value: head } = await readHead(store, input.spec.stageUrl);
+    expect([head.epoch, head.owner]).toEqual([second.epoch, 'n/second/run/1']);
+  });
+
+  it('but its workflow’s next attempt may claim, as after a predecessor’s end', async () => {
+    await claimed({ owner: 'n/first/run/1' });
+    await claimed({ owner: 'n/second/run/1' });
+    expect((await claimed({ owner: 'n/first/run/2' })).epoch).toBe(3);
+  });
+});
+
 describe('an attempt goes on from what the ledger records, whatever HEAD says meanwhile', () => {
   /** Two commits by an attempt that has ended, as its record says, and another one behind that; the chain's tip. */
   async function committed(): Promise<{ commits: HeadCommit[]; tip: LedgerTip }> {
