@@ -4,6 +4,7 @@ import type { SourceRoots } from '../src/curation/sources/index.js';
 import type { ObjectStore, StoreSettings } from '../src/store/object-store.js';
 import { createAttemptActivities } from './attempts.js';
 import type { JobSettings } from './attempt-types.js';
+import { createChildActivities } from './children.js';
 import { createCurateActivities } from './curate.js';
 import { createJanitorActivities } from './janitor.js';
 import { createLedgerActivities } from './ledger.js';
@@ -37,6 +38,7 @@ export function createActivities(deps: ActivityDependencies) {
     ...createCurateActivities(deps),
     ...createRopeBumpActivities(deps),
     ...createAttemptActivities(deps),
+    ...createChildActivities(deps),
     ...createLedgerActivities(deps),
     ...createReportActivities(deps),
     ...createJanitorActivities(deps),

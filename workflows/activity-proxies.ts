@@ -1,6 +1,7 @@
 /** Activities as the workflows call them: timeouts and retries, each with its reason. */
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { AttemptActivities } from '../activities/attempts.js';
+import type { ChildActivities } from '../activities/children.js';
 import type { CurateActivities } from '../activities/curate.js';
 import type { LedgerActivities } from '../activities/ledger.js';
 import type { PrepareActivities } from '../activities/prepare.js';
@@ -30,6 +31,12 @@ export const { appendToLedger: appendToLedgerLater } = proxyActivities<LedgerAct
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },
 });
 export const { recordedActions } = proxyActivities<LedgerActivities>(storeOptions);
+export const { childState, stageHistory, readCheckpoints } = proxyActivities<ChildActivities>(storeOptions);
+/** As long as an operator waits for an answer. */
+export const { readCheckpoints: readCheckpointsSoon } = proxyActivities<ChildActivities>({
+  ...storeOptions,
+  scheduleToCloseTimeout: '15s',
+});
 /** Stops jobs, which takes their grace: nothing of it waits for the store. */
 export const { stopStageJobs } = proxyActivities<AttemptActivities>(storeOptions);
 /** Reads everything a run has left, however long that takes. */

@@ -1,10 +1,14 @@
 /** What a stage's workflow carries from one of its runs to the next (continue-as-new): plain JSON, versioned, parsed. */
 import { z } from 'zod';
 import { stepWindowSchema } from '../src/contracts/attempt.js';
+import { allowanceProblem, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
+import type { AttemptBudgets, CommitAllowance, Reaction } from '../src/domain/attempt-policy.js';
 import { FAILURE_CLASSES } from '../src/domain/failure-class.js';
+import type { FailureClass } from '../src/domain/failure-class.js';
 import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
 import { retryFromSchema } from '../src/domain/operator-actions.js';
 import { ledgerTipSchema } from '../src/domain/status.js';
+import { firstLine } from '../src/domain/text.js';
 import { watchdogLearnedSchema } from '../src/domain/watchdog.js';
 
 const attemptRecordSchema = z.strictObject({
@@ -37,6 +41,64 @@ export const jobStateSchema = z.strictObject({
     .describe('Whether the stage’s ledger may lack the end of an attempt. Absent: it lacks none'),
 });
 export type JobState = z.infer<typeof jobStateSchema>;
+
+/** An end of an attempt, as far as the stage's state cares. */
+export type TakenEnd = z.infer<typeof attemptRecordSchema> & {
+  readonly message: string;
+  /** From the job's start to its end, seconds. */
+  readonly wallSeconds: number;
+};
+
+/** What the state of a stage depends on beside its attempts. */
+export interface TakingSettings {
+  readonly trains: boolean;
+  /** Steps that are left out after NaN or a loss spike. */
+  readonly skipSteps: number;
+}
+
+/** Failures that are the world's: they tell how often this job is interrupted. */
+const INTERRUPTIONS: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity', 'infrastructure']);
+
+/** The state after an attempt that has ended without a result. */
+export function afterAttempt(state: JobState, end: TakenEnd, settings: TakingSettings): JobState {
+  const { epoch, class: failureClass, signature, progressed, step, node } = end;
+  const record = { epoch, class: failureClass, signature, progressed, step, node };
+  return {
+    ...state,
+    attempts: state.attempts + 1,
+    records: relevantAttempts([...state.records, record]),
+    wallSeconds: state.wallSeconds + end.wallSeconds,
+    sinceCommit: progressed
+      ? NEW_JOB.sinceCommit
+      : {
+          attempts: state.sinceCommit.attempts + 1,
+          wallSeconds: state.sinceCommit.wallSeconds + end.wallSeconds,
+        },
+    interruptions: state.interruptions + (INTERRUPTIONS.has(failureClass) ? 1 : 0),
+    skipSteps: [...state.skipSteps, ...newSkips(end, settings)],
+    why: `after ${failureClass}: ${firstLine(end.message)}`,
+    from: 'head',
+  };
+}
+
+/** After NaN or a spike the data that broke the loss is left out, from the step after the last good one on. */
+function newSkips(
+  { class: failureClass, step }: TakenEnd,
+  { trains, skipSteps }: TakingSettings,
+): JobState['skipSteps'] {
+  return failureClass === 'numerics' && trains ? [{ first: step + 1, last: step + skipSteps }] : [];
+}
+
+/** What comes next for a stage in this state: another attempt, or, when its budgets are used up, an operator. */
+export function nextFor(
+  { records, sinceCommit }: JobState,
+  budgets: AttemptBudgets,
+  { gpus, withoutCommit }: { readonly gpus: number; readonly withoutCommit: CommitAllowance },
+): Reaction {
+  const used = { attempts: sinceCommit.attempts, gpuHours: (sinceCommit.wallSeconds * gpus) / 3600 };
+  const why = allowanceProblem(used, withoutCommit);
+  return why === null ? reactTo(records, budgets) : { kind: 'park', why };
+}
 
 /** Before the first attempt. */
 export const NEW_JOB: JobState = {

@@ -7,6 +7,7 @@ import {
   CancellationScope,
   condition,
   currentUpdateInfo,
+  patched,
   setHandler,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
@@ -16,6 +17,7 @@ import {
   OPERATOR_ACTIONS,
   abortProblem,
   approveProblem,
+  checkpointProblem,
   endingProblem,
   pauseProblem,
   resumeProblem,
@@ -38,6 +40,8 @@ import {
   setBudgetUpdate,
   skipStageUpdate,
 } from './messages.js';
+import { readCheckpointsSoon } from './activity-proxies.js';
+import { stageUrl } from './job-specs.js';
 import type { RunBoard } from './run-board.js';
 import type { RunLedger } from './run-ledger.js';
 
@@ -245,8 +249,9 @@ export class OperatorDesk {
     return 'The run goes on as soon as its job has saved and stopped.';
   }
 
-  #retry(input: OperatorInput<'retryStage'>): string {
+  async #retry(input: OperatorInput<'retryStage'>): Promise<string> {
     const stage = this.#stage(input.stage);
+    await this.#refuseMissing(stage.folder, input.from);
     this.#decisions.set(stage.folder, { kind: 'retry', input });
     this.#goOnIfParked(stage.folder);
     if (input.overrides !== undefined && stage.name !== null) {
@@ -255,6 +260,18 @@ export class OperatorDesk {
     }
     const redo = input.force === true ? ', anew' : '';
     return `${stage.folder} is attempted again from ${startOf(input)}${redo}.`;
+  }
+
+  /**
+   * The store says which checkpoints there are, not what was known when the stage parked. While it does not answer, the attempt
+   * itself will find out.
+   */
+  async #refuseMissing(folder: string, from: OperatorInput<'retryStage'>['from']): Promise<void> {
+    const { runUrl } = this.board.status;
+    if (from === undefined || from === 'head' || from === 'zero' || !patched('from-is-looked-up')) return;
+    const stored = await readCheckpointsSoon({ stageUrl: stageUrl(runUrl, folder) }).catch(() => null);
+    const problem = stored === null ? null : checkpointProblem(folder, from, stored);
+    if (problem !== null) throw ApplicationFailure.nonRetryable(problem, 'user-error');
   }
 
   #skip(input: OperatorInput<'skipStage'>): string {
@@ -307,7 +324,7 @@ export class OperatorDesk {
   }
 
   #view(): RunView {
-    const { state, stages, parked } = this.board.status;
+    const { state, stages } = this.board.status;
     return {
       state,
       recipe: this.#recipe,
@@ -318,7 +335,6 @@ export class OperatorDesk {
         name: stageNameOf(step),
         kind: step.kind,
         state: stages.find(({ folder }) => folder === step.folder)?.state ?? 'waiting',
-        checkpoints: parked?.folder === step.folder ? parked.checkpoints : null,
         neededBy: neededBy(this.steps, step.folder),
       })),
     };

@@ -26,7 +26,8 @@ import type { LedgerTip, RunStatus } from '../src/domain/status.js';
 import { firstLine, innermostMessageOf, messageOf } from '../src/domain/text.js';
 import { neededBy, walk } from '../src/domain/walk.js';
 import type { Step } from '../src/domain/walk.js';
-import { prepareRun } from './activity-proxies.js';
+import { prepareRun, readCheckpoints } from './activity-proxies.js';
+import { stageUrl } from './job-specs.js';
 import type { TrainedModel } from './job-specs.js';
 import { NEW_JOB } from './job-state.js';
 import { DroppedMessages, onSignal } from './incoming.js';
@@ -285,8 +286,25 @@ class RecipeRun {
       logTail: [...logTail],
       choices: choicesFor(step, this.#steps),
     });
+    const looking = new CancellationScope();
+    if (checkpoints === null && patched('checkpoints-read-again'))
+      void looking.run(() => this.#showCheckpoints(folder));
     if (shownFirst) await this.#record(folder, 'parked', why, { chain });
-    return this.#desk.decision(folder);
+    try {
+      return await this.#desk.decision(folder);
+    } finally {
+      looking.cancel();
+    }
+  }
+
+  /** Which checkpoints a parked stage has, once the store says so. What can't be told stays unknown. */
+  async #showCheckpoints(folder: string): Promise<void> {
+    try {
+      const checkpoints = await readCheckpoints({ stageUrl: stageUrl(this.#board.status.runUrl, folder) });
+      this.#board.checkpoints(folder, checkpoints);
+    } catch {
+      // Somebody has decided about the stage, or the store refuses to say.
+    }
   }
 
   async #skip(step: Step, note: string, { job }: Try): Promise<null> {

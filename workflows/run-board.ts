@@ -136,6 +136,14 @@ export class RunBoard {
     this.#change(folder, { state: 'parked', attempts, secondsLeft: null, note });
   }
 
+  /** The checkpoints of the parked stage, read again. */
+  checkpoints(folder: string, checkpoints: readonly string[]): void {
+    const { parked } = this.#status;
+    if (parked?.folder !== folder) return;
+    this.#status = { ...this.#status, parked: { ...parked, checkpoints: [...checkpoints] } };
+    this.#publish();
+  }
+
   /** The run is over. */
   end(state: RunState, problems: readonly string[], reportUrl: string | null): void {
     this.#status = {

@@ -13,25 +13,18 @@ import {
 import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt-types.js';
 import { z } from 'zod';
 import { jobSpecSchema } from '../src/contracts/job-spec.js';
-import {
-  allowanceProblem,
-  attemptBudgetsSchema,
-  nodesToAvoid,
-  reactTo,
-  relevantAttempts,
-} from '../src/domain/attempt-policy.js';
+import { attemptBudgetsSchema, nodesToAvoid } from '../src/domain/attempt-policy.js';
 import type { AttemptBudgets, Reaction } from '../src/domain/attempt-policy.js';
 import { meanBetweenInterruptions } from '../src/domain/checkpoint-interval.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
 import type { FailureClass } from '../src/domain/failure-class.js';
 import { RUN_NAME } from '../src/domain/job-names.js';
 import { recipeSchema } from '../src/domain/recipe-schema.js';
-import { firstLine } from '../src/domain/text.js';
 import { runAttempt, stopStageJobs } from './activity-proxies.js';
 import { isOfCancellation } from './failures.js';
 import { onSignal } from './incoming.js';
 import type { DroppedMessages } from './incoming.js';
-import { NEW_JOB, jobStateSchema } from './job-state.js';
+import { afterAttempt, jobStateSchema, nextFor } from './job-state.js';
 import type { JobState } from './job-state.js';
 import { budgetsSignal, pauseSignal } from './messages.js';
 
@@ -89,8 +82,6 @@ export interface JobPassesOn {
 
 /** Attempts after which the workflow continues as new, so that no history grows with the number of preemptions. */
 const ATTEMPTS_PER_RUN = 300;
-/** Failures that are the world's: they tell how often this job is interrupted. */
-const INTERRUPTIONS: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity', 'infrastructure']);
 
 /** Runs attempts until the job is done, or no further attempt is called for. */
 export class JobRunner {
@@ -231,42 +222,19 @@ export class JobRunner {
   }
 
   #take(end: EndedAttempt): void {
-    const { epoch, class: failureClass, signature, progressed, step, node } = end;
-    const record = { epoch, class: failureClass, signature, progressed, step, node };
-    const state = this.#state;
+    const { spec, execution } = this.job;
+    const settings = { trains: spec.kind === 'train', skipSteps: execution.numerics.skipSteps };
     this.#state = {
-      ...state,
-      attempts: state.attempts + 1,
-      records: relevantAttempts([...state.records, record]),
-      wallSeconds: state.wallSeconds + end.wallSeconds,
-      sinceCommit: progressed
-        ? NEW_JOB.sinceCommit
-        : {
-            attempts: state.sinceCommit.attempts + 1,
-            wallSeconds: state.sinceCommit.wallSeconds + end.wallSeconds,
-          },
-      interruptions: state.interruptions + (INTERRUPTIONS.has(failureClass) ? 1 : 0),
-      skipSteps: [...state.skipSteps, ...this.#newSkips(end)],
+      ...afterAttempt(this.#state, end, settings),
       learned: end.watchdog,
-      why: `after ${failureClass}: ${firstLine(end.message)}`,
-      from: 'head',
       ledger: end.ledger,
       unrecorded: end.unrecorded === true,
     };
   }
 
   #reaction(): Reaction {
-    const { records, sinceCommit } = this.#state;
-    const gpuHours = (sinceCommit.wallSeconds * this.job.gpus) / 3600;
-    const used = { attempts: sinceCommit.attempts, gpuHours };
-    const why = allowanceProblem(used, this.job.execution.withoutCommit);
-    return why === null ? reactTo(records, this.#budgets) : { kind: 'park', why };
-  }
-
-  /** After NaN or a spike the data that broke the loss is left out, from the step after the last good one on. */
-  #newSkips({ class: failureClass, step }: EndedAttempt): JobState['skipSteps'] {
-    if (failureClass !== 'numerics' || this.job.spec.kind !== 'train') return [];
-    return [{ first: step + 1, last: step + this.job.execution.numerics.skipSteps }];
+    const { gpus, execution } = this.job;
+    return nextFor(this.#state, this.#budgets, { gpus, withoutCommit: execution.withoutCommit });
   }
 
   /** Waits before a relaunch; false when a pause came. */
@@ -293,7 +261,7 @@ function refusalOf(error: unknown): JobFailure | null {
   const { message, nonRetryable, type } = error.cause;
   if (nonRetryable !== true) return null;
   const why = 'the attempt was refused, and would be again';
-  return { class: failureClassOf(type), message, why, checkpoints: [], logTail: [] };
+  return { class: failureClassOf(type), message, why, checkpoints: null, logTail: [] };
 }
 
 function failureOf(

@@ -1,21 +1,26 @@
 /** One try at a step of the recipe: starts its child or its activity, and says what became of it. */
-import { isCancellation, startChild } from '@temporalio/workflow';
+import { ApplicationFailure, isCancellation, startChild } from '@temporalio/workflow';
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { ConfigRef } from '../activities/rope-bump.js';
+import type { StageHistory } from '../activities/children.js';
 import type { DatasetRef } from '../src/contracts/index.js';
+import type { Reaction } from '../src/domain/attempt-policy.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
 import type { Artifact } from '../src/domain/ledger.js';
 import { formatScientific } from '../src/domain/quantities.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { innermostMessageOf } from '../src/domain/text.js';
 import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
-import { bumpRopeBase, writeReport } from './activity-proxies.js';
+import { bumpRopeBase, stageHistory, writeReport } from './activity-proxies.js';
 import { curation } from './curation.js';
 import { evaluation } from './evaluation.js';
 import { failureTypeOf } from './failures.js';
 import { evaluateSpec, stageUrl, trainSpec } from './job-specs.js';
 import type { Inputs, TrainedModel } from './job-specs.js';
+import { nextFor } from './job-state.js';
 import type { JobState } from './job-state.js';
+import { ChildWatch, withHistory } from './lost-children.js';
+import type { LostChild } from './lost-children.js';
 import { budgetsSignal, pauseSignal } from './messages.js';
 import type { OperatorDesk } from './operator-desk.js';
 import type { RunBoard, StageChange } from './run-board.js';
@@ -54,6 +59,8 @@ export type Workbench = Inputs & {
 
 /** Tries steps of one run. What they make is put on the workbench. */
 export class StepRunner {
+  readonly #children = new ChildWatch();
+
   constructor(
     private readonly bench: Workbench,
     private readonly desk: OperatorDesk,
@@ -78,18 +85,19 @@ export class StepRunner {
       }
     } catch (error) {
       if (isCancellation(error)) throw error;
-      return { state: 'parked', failure: failureOf(error), job: how.job };
+      return { state: 'parked', failure: failureOf(error, step), job: how.job };
     }
   }
 
   async #curate(step: CurationStep): Promise<StepEnd> {
     const { folder, datasets } = step;
     const { tokenizer, rootUrl, recipe } = this.bench;
-    const child = await startChild(curation, {
-      ...this.#childOptions(step, `${datasets.length} datasets`),
-      args: [{ folder, recipe, datasets, tokenizer, rootUrl }],
-    });
-    const made = await child.result();
+    const launch = () =>
+      startChild(curation, {
+        ...this.#childOptions(step, `${datasets.length} datasets`),
+        args: [{ folder, recipe, datasets, tokenizer, rootUrl }],
+      });
+    const made = await this.#curated(folder, launch);
     for (const { name, ref } of made) this.bench.datasets.set(name, ref);
     const tokens = made.reduce((sum, dataset) => sum + dataset.tokens, 0);
     return {
@@ -121,11 +129,12 @@ export class StepRunner {
     const spec = trainSpec({ ...step, settings }, this.bench);
     const { data } = spec;
     const summary = `${data.steps} steps of ${data.globalBatchTokens} tokens, RoPE base ${settings.ropeTheta}`;
-    const child = await startChild(trainingStage, {
-      ...this.#childOptions(step, summary),
-      args: [this.#stageInput(step, spec, how)],
-    });
-    const end = await this.#whileReachable(child);
+    const end = await this.#followed(spec, how, (job) =>
+      startChild(trainingStage, {
+        ...this.#childOptions(step, summary),
+        args: [this.#stageInput(step, spec, { ...how, job })],
+      }),
+    );
     if (end.state !== 'done') return end;
     if (end.outcome.result !== 'trained')
       throw new Error(`${step.folder} trained, but its outcome says otherwise`);
@@ -141,11 +150,12 @@ export class StepRunner {
 
   async #evaluate(step: EvaluationStep, how: Try): Promise<StepEnd> {
     const spec = evaluateSpec(step, this.bench);
-    const child = await startChild(evaluation, {
-      ...this.#childOptions(step, `${spec.targets.length} models, ${spec.tasks.length} tasks`),
-      args: [this.#stageInput(step, spec, how)],
-    });
-    const end = await this.#whileReachable(child);
+    const end = await this.#followed(spec, how, (job) =>
+      startChild(evaluation, {
+        ...this.#childOptions(step, `${spec.targets.length} models, ${spec.tasks.length} tasks`),
+        args: [this.#stageInput(step, spec, { ...how, job })],
+      }),
+    );
     if (end.state !== 'done') return end;
     if (end.outcome.result !== 'evaluated')
       throw new Error(`${step.folder} evaluated, but its outcome says otherwise`);
@@ -172,15 +182,46 @@ export class StepRunner {
     };
   }
 
+  /** What a stage's workflow makes of its job. One that was lost is started anew, with what its attempts have used up. */
+  async #followed(
+    spec: StageInput['spec'],
+    how: Try,
+    launch: (job: JobState) => Promise<StageHandle>,
+  ): Promise<JobEnd> {
+    let { job } = how;
+    for (let lost = 1; ; lost += 1) {
+      await this.#children.settle(this.#childId(spec.stage));
+      const end = await this.#whileReachable(await launch(job));
+      if (end.state !== 'lost') return end;
+      const { execution, cost } = this.desk.recipe;
+      const settings = { trains: spec.kind === 'train', skipSteps: execution.numerics.skipSteps };
+      const history = await stageHistory({ stageUrl: spec.stageUrl, after: job.ledger.records });
+      job = { ...withHistory(job, history, settings), why: end.why };
+      const { attempts, withoutCommit } = execution;
+      const reaction = nextFor(job, attempts, { gpus: cost.gpus, withoutCommit });
+      const why = lost >= MOST_LOST ? `its workflow was lost ${lost} times` : parkReason(reaction);
+      if (why !== null) return { state: 'parked', job, failure: lostFailure(end, history, why) };
+    }
+  }
+
+  async #curated(folder: string, launch: () => Promise<ChildWorkflowHandle<typeof curation>>) {
+    for (let lost = 1; ; lost += 1) {
+      await this.#children.settle(this.#childId(folder));
+      const made = await this.#children.resultOf(await launch());
+      if (!('state' in made)) return made;
+      if (lost >= MOST_LOST) throw ApplicationFailure.nonRetryable(made.why, 'unknown');
+    }
+  }
+
   /** While the child runs, the operators' desk can reach it. */
-  async #whileReachable(child: StageHandle): Promise<JobEnd> {
+  async #whileReachable(child: StageHandle): Promise<JobEnd | LostChild> {
     this.desk.running = {
       pause: () => unlessClosed(child.signal(pauseSignal)),
       setBudgets: (budgets) => unlessClosed(child.signal(budgetsSignal, budgets)),
     };
     try {
       if (this.desk.isPaused) await this.desk.stop();
-      return await child.result();
+      return await this.#children.resultOf(child);
     } finally {
       this.desk.running = null;
     }
@@ -204,10 +245,14 @@ export class StepRunner {
     };
   }
 
+  #childId(folder: string): string {
+    return `${this.bench.run}/${folder}`;
+  }
+
   /** A reset parent replaces its old child instead of failing beside it; the ids are readable and always the same. */
   #childOptions(step: Step, summary: string) {
     return {
-      workflowId: `${this.bench.run}/${step.folder}`,
+      workflowId: this.#childId(step.folder),
       workflowIdReusePolicy: 'TERMINATE_IF_RUNNING' as const,
       staticSummary: `${step.title}: ${summary}`,
     };
@@ -216,6 +261,9 @@ export class StepRunner {
 
 /** The child of a stage, whichever kind it is. */
 type StageHandle = ChildWorkflowHandle<(input: StageInput) => Promise<JobEnd>>;
+
+/** Children of one step that may be lost in a row: somebody, or something, means it. */
+const MOST_LOST = 3;
 
 const FINISHED = { state: 'done', chain: null, reportUrl: null } as const;
 
@@ -244,13 +292,23 @@ async function unlessClosed(sent: Promise<void>): Promise<void> {
   }
 }
 
+function parkReason(reaction: Reaction): string | null {
+  return reaction.kind === 'park' ? reaction.why : null;
+}
+
+/** What a stage whose workflow was lost parks with: how its newest attempt failed, if one did. */
+function lostFailure({ why: lost }: LostChild, { ended }: StageHistory, why: string): JobFailure {
+  const { class: failureClass, message } = ended.at(-1) ?? { class: 'unknown' as const, message: lost };
+  return { class: failureClass, message, why: `${why}; ${lost}`, checkpoints: null, logTail: [] };
+}
+
 /** A step without attempts of its own has failed for good. */
-function failureOf(error: unknown): JobFailure {
+function failureOf(error: unknown, { kind }: Step): JobFailure {
   return {
     class: failureClassOf(failureTypeOf(error)),
     message: innermostMessageOf(error),
     why: 'it would fail again in the same way',
-    checkpoints: [],
+    checkpoints: kind === 'training' || kind === 'sft' ? null : [],
     logTail: [],
   };
 }

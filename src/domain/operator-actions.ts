@@ -100,8 +100,6 @@ export interface StageView {
   readonly state: StageState;
   /** Folders of the stages that wait for it. */
   readonly neededBy: readonly string[];
-  /** Checkpoints a retry can begin at, newest first; null: not known to the run. */
-  readonly checkpoints: readonly string[] | null;
 }
 
 /** A run as the rules see it. */
@@ -177,17 +175,18 @@ export function retryProblem(run: RunView, input: OperatorInput<'retryStage'>): 
   if (!trains && input.from !== undefined && input.from !== 'head') {
     return `${folder} has no checkpoints; leave "from" out`;
   }
-  return (
-    checkpointProblem(found, input.from) ??
-    (input.overrides === undefined ? null : overridesProblem(run, found, input.overrides))
-  );
+  return input.overrides === undefined ? null : overridesProblem(run, found, input.overrides);
 }
 
-function checkpointProblem({ folder, checkpoints }: StageView, from: RetryFrom | undefined): string | null {
-  if (from === undefined || from === 'head' || from === 'zero' || checkpoints === null) return null;
-  if (checkpoints.includes(from)) return null;
-  const known = checkpoints.length === 0 ? 'zero' : `head, zero, ${checkpoints.join(', ')}`;
-  return `${folder} has no checkpoint ${from}; accepted: ${known}`;
+/** Why a retry can't begin at a checkpoint, by those that the store has; null: it can. */
+export function checkpointProblem(
+  folder: string,
+  from: RetryFrom | undefined,
+  stored: readonly string[],
+): string | null {
+  if (from === undefined || from === 'head' || from === 'zero' || stored.includes(from)) return null;
+  const accepted = ['head', 'zero', ...stored].join(', ');
+  return `${folder} has no checkpoint ${from} in the store; accepted: ${accepted}`;
 }
 
 function overridesProblem(

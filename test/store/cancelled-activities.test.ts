@@ -125,7 +125,7 @@ describe('an activity that is cancelled while the store is down ends as cancelle
   if (dataset === undefined) throw new Error('the preset curates nothing');
 
   type Activities = ReturnType<typeof createActivities>;
-  /** Of every activity that a run can cancel: the janitor's belong to no run, what has to do with records and the stop of jobs is never cancelled. */
+  /** Of every activity that a run can cancel: the janitor's belong to no run, records and the stop of jobs are never cancelled, and Temporal alone knows of children. */
   type Cancellable = Exclude<
     keyof Activities,
     | 'stopOrphans'
@@ -133,6 +133,7 @@ describe('an activity that is cancelled while the store is down ends as cancelle
     | 'abortStaleUploads'
     | 'appendToLedger'
     | 'recordedActions'
+    | 'childState'
     | 'stopStageJobs'
   >;
   const calls: Readonly<Record<Cancellable, () => Promise<unknown>>> = {
@@ -143,6 +144,8 @@ describe('an activity that is cancelled while the store is down ends as cancelle
     bumpRopeBase: () =>
       activities().bumpRopeBase({ stageUrl: input.spec.stageUrl, config: model, bump: ropeBump(bump) }),
     runAttempt: () => activities().runAttempt(input),
+    stageHistory: () => activities().stageHistory({ stageUrl: input.spec.stageUrl, after: 0 }),
+    readCheckpoints: () => activities().readCheckpoints({ stageUrl: input.spec.stageUrl }),
     writeReport: () =>
       activities().writeReport({
         run: 'r',

@@ -9,6 +9,8 @@ import type {
   RunAttemptInput,
 } from '../../activities/attempt-types.js';
 import type { AppendInput, RecordedAction } from '../../activities/ledger.js';
+import { createChildActivities } from '../../activities/children.js';
+import type { StageHistory } from '../../activities/children.js';
 import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
 import type { PreparedRun, PrepareInput } from '../../activities/prepare.js';
 import type { WrittenReport } from '../../activities/report.js';
@@ -19,6 +21,7 @@ import type { JobSpec } from '../../src/contracts/index.js';
 import { digestOf } from '../../src/domain/digest.js';
 import type { LedgerEntry } from '../../src/domain/ledger.js';
 import type { LedgerTip } from '../../src/domain/status.js';
+import { ObjectStore } from '../../src/store/object-store.js';
 import type { ReportRequest } from '../../src/report/request.js';
 
 /** A digest that tells what it stands for. */
@@ -27,6 +30,7 @@ export function fakeDigest(of: unknown) {
 }
 
 const modelOf = (name: string) => ({ url: `s3://bucket/models/${name}`, digest: fakeDigest(name) });
+const NO_STORE = ObjectStore.connect({ region: 'none' });
 const NOW = '2026-01-01T00:00:00.000Z';
 const SECONDS = { import: 0, load: 0, firstStep: 0, step: 0, save: 0, evaluate: 0, export: 0 };
 
@@ -118,10 +122,14 @@ export class FakeActivities {
   readonly specs = new Map<string, JobSpec>();
   readonly bumps: RopeBumpInput[] = [];
   readonly attempts: RunAttemptInput[] = [];
+  /** The stages' ledgers: how attempts ended, by folder. */
+  readonly stages = new Map<string, { readonly records: number; readonly end: EndedAttempt }[]>();
   /** The run's ledger. */
   readonly ledger: LedgerEntry[] = [];
   /** A record is written once this says so. */
   beforeRecord: (entry: LedgerEntry) => Promise<void> = () => Promise.resolve();
+  /** Checkpoints that the store has, whatever stage is asked for. */
+  readonly checkpoints = ['00000020-0002-0123abcd', '00000010-0001-0123abcd'];
   /** Says `now` when jobs that save are done. */
   readonly saved = new EventEmitter();
   report: ReportRequest | undefined;
@@ -143,6 +151,14 @@ export class FakeActivities {
         await this.beforeRecord(input.entry);
         return this.appendToLedger(input);
       },
+      // Temporal alone knows: the real one.
+      childState: createChildActivities({ store: NO_STORE }).childState,
+      readCheckpoints: (of: { readonly stageUrl: string }) => {
+        this.calls.push(`list checkpoints below ${of.stageUrl}`);
+        return Promise.resolve([...this.checkpoints]);
+      },
+      stageHistory: (of: { readonly stageUrl: string; readonly after: number }) =>
+        Promise.resolve(this.stageHistory(of)),
       recordedActions: (of: { readonly runUrl: string }) => Promise.resolve(this.recordedActions(of)),
       writeReport: (input: ReportRequest) => Promise.resolve(this.writeReport(input)),
     };
@@ -180,14 +196,19 @@ export class FakeActivities {
     const epoch = this.attempts.filter((attempt) => attempt.folder === folder).length;
     const end = this.ends.get(folder)?.shift();
     const tip: LedgerTip = { records: ledger.records + 2, tip: fakeDigest([folder, epoch]) };
+    const told = (ended: Partial<EndedAttempt>): EndedAttempt => {
+      const whole = { ...fakeEnd(ended), epoch, ledger: tip };
+      this.stages.set(folder, [...(this.stages.get(folder) ?? []), { records: tip.records, end: whole }]);
+      return whole;
+    };
     if (end === 'until-stopped' || end === 'until-told' || end === 'fails-when-stopped') {
       const saved = once(this.saved, 'now');
       const stopped = await stopOf(() => (end === 'until-told' ? saved : Promise.resolve()));
       if (end === 'fails-when-stopped') throw new Error('the store answered 503');
-      return { ...fakeEnd(stopped), epoch, ledger: tip };
+      return told(stopped);
     }
     if (end instanceof ApplicationFailure) throw end;
-    if (end !== undefined) return { ...fakeEnd(end), epoch, ledger: tip };
+    if (end !== undefined) return told(end);
     return {
       state: 'done',
       outcome: fakeOutcome(spec, epoch),
@@ -200,6 +221,22 @@ export class FakeActivities {
   private appendToLedger({ entry, after }: AppendInput): LedgerTip {
     this.ledger.push(entry);
     return { records: after.records + 1, tip: fakeDigest([after.tip, entry]) };
+  }
+
+  private stageHistory({
+    stageUrl,
+    after,
+  }: {
+    readonly stageUrl: string;
+    readonly after: number;
+  }): StageHistory {
+    const folder = stageUrl.split('/').at(-1) ?? '';
+    const told = (this.stages.get(folder) ?? []).filter(({ records }) => records > after);
+    return {
+      begun: told.length,
+      ended: told.map(({ end }) => end),
+      ledger: { records: told.at(-1)?.records ?? after, tip: fakeDigest([folder, told.length]) },
+    };
   }
 
   private recordedActions({ runUrl }: { readonly runUrl: string }): RecordedAction[] {

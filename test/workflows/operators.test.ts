@@ -124,6 +124,20 @@ describe('a stage whose budget is used up parks the run, which waits for an oper
     });
   });
 
+  it('knows of checkpoints what the store says, not what a refused attempt could tell', async () => {
+    const fakes = new FakeActivities();
+    const refused = { type: 'store', nonRetryable: true, message: 'the store answered 403' };
+    fakes.ends.set(STAGE, [ApplicationFailure.create(refused)]);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      const { parked } = await until(handle, (status) => (status.parked?.checkpoints ?? null) !== null);
+      expect(parked?.checkpoints).toEqual(fakes.checkpoints);
+      const from = '00000010-0001-0123abcd';
+      await handle.executeUpdate(retryStageUpdate, { args: [{ ...who, from }] });
+      await handle.result();
+      expect(fakes.attempts.filter(({ folder }) => folder === STAGE)[1]?.from).toBe(from);
+    });
+  });
+
   it('shows that it is parked while the store takes no record of it yet, and forgets none', async () => {
     const fakes = parking();
     const store = new EventEmitter();

@@ -111,3 +111,51 @@ describe('what operators did before a reset is not done again by it, and the led
     });
   });
 });
+
+describe('a child that tells no end is started anew, with what its attempts have used up', () => {
+  const stageOf = (handle: Run) => environment.client.workflow.getHandle(`${handle.workflowId}/${STAGE}`);
+  const attemptsIn = ({ attempts }: FakeActivities) => attempts.filter(({ folder }) => folder === STAGE);
+
+  it('terminated with its run, and the run reset to a point after it began', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-stopped']);
+    await withWorker(environment, fakes.activities, async () => {
+      let handle = await start(TINY_SMOKE);
+      await until(handle, () => attemptsIn(fakes).length === 1);
+      await handle.terminate();
+      handle = await reset(handle, -1);
+      await handle.result();
+      expect(attemptsIn(fakes).length).toBeGreaterThan(1);
+      // And once more, from behind the first reset.
+      handle = await reset(handle, -1);
+      await handle.result();
+    });
+  });
+
+  it('terminated alone', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, ['until-stopped']);
+    await withWorker(environment, fakes.activities, async () => {
+      const handle = await start(TINY_SMOKE);
+      await until(handle, () => attemptsIn(fakes).length === 1);
+      await stageOf(handle).terminate();
+      await handle.result();
+      expect((await handle.query(statusQuery)).state).toBe('completed');
+    });
+  });
+
+  it('and does not get a budget again that is used up', async () => {
+    const fakes = new FakeActivities();
+    const oom = { class: 'out-of-memory', signature: 'the same', message: 'too large' } as const;
+    fakes.ends.set(STAGE, [oom, 'until-stopped', { ...oom }]);
+    await withWorker(environment, fakes.activities, async () => {
+      const handle = await start(TINY_SMOKE);
+      await until(handle, () => attemptsIn(fakes).length === 2);
+      await stageOf(handle).terminate();
+      const { parked } = await until(handle, ({ state }) => state === 'parked');
+      expect(parked).toMatchObject({ class: 'out-of-memory', message: 'too large', checkpoints: [] });
+      expect(attemptsIn(fakes)).toHaveLength(3);
+      await handle.terminate();
+    });
+  });
+});
