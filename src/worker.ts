@@ -79,7 +79,7 @@ export function dependencies(config: Config): ActivityDependencies {
   };
 }
 
-/** Credentials are not in here: local jobs inherit the worker's environment, which has them. */
+/** Credentials are not in here: local jobs inherit them, as `inherited-environment.mjs` lists it, from the worker's environment. */
 function jobEnvironment(config: Config): Record<string, string> {
   const { endpoint, region } = config.s3;
   return {

@@ -10,9 +10,14 @@
 import { spawn } from 'node:child_process';
 import {
   appendFileSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
   linkSync,
   openSync,
   readFileSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeFileSync,
@@ -20,7 +25,15 @@ import {
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { inheritedEnvironment } from '../domain/inherited-environment.mjs';
 import { processIdentity } from './process-identity.mjs';
+
+/** A timer that is to run for longer fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** Size at which a log is cut: its first bytes are kept for good, and its last ones until the next cut. */
+const LOG_BYTES = 16 * 1024 * 1024;
+const KEPT_BYTES = 1024 * 1024;
+const LOG_CHECK_MS = 200;
 
 const order = await text(process.stdin);
 if (order === '') process.exit(0);
@@ -75,20 +88,56 @@ function stop() {
   stopping = true;
   if (child?.pid === undefined) return;
   signalGroup(child.pid, 'SIGTERM');
-  setTimeout(() => signalGroup(child.pid, 'SIGKILL'), graceSeconds * 1000).unref();
+  setTimeout(
+    () => signalGroup(child.pid, 'SIGKILL'),
+    Math.min(graceSeconds * 1000, LONGEST_TIMER_MS),
+  ).unref();
 }
 
 process.on('SIGTERM', stop);
 claim();
 const log = openSync(join(folder, 'log.txt'), 'a');
-// A job inherits the store's credentials and whatever else its machine sets, but Temporal's key is none of its business.
-const inherited = { ...process.env };
-delete inherited.TEMPORAL_API_KEY;
 child = spawn(command[0], command.slice(1), {
   stdio: ['ignore', log, log],
   detached: true,
-  env: { ...inherited, ...environment },
+  env: { ...inheritedEnvironment(process.env), ...environment },
 });
+
+/**
+ * Cuts a log that has grown too large: the job appends to it by itself, so that it is neither held up by this process nor ended with
+ * it. A disk that is full takes no copies, and the log is cut all the same.
+ */
+function cutLog() {
+  const { size } = fstatSync(log);
+  if (size <= LOG_BYTES) return;
+  const file = join(folder, 'log.txt');
+  try {
+    const reading = openSync(file, 'r');
+    try {
+      const bytes = Buffer.alloc(KEPT_BYTES);
+      const head = join(folder, 'log.head.txt');
+      if (!existsSync(head))
+        writeFileSync(head, bytes.subarray(0, readSync(reading, bytes, 0, KEPT_BYTES, 0)));
+      const length = readSync(reading, bytes, 0, KEPT_BYTES, size - KEPT_BYTES);
+      writeFileSync(join(folder, 'log.before.txt'), bytes.subarray(0, length));
+    } finally {
+      closeSync(reading);
+    }
+  } catch (error) {
+    appendIfPossible(`the log was cut without a copy: ${error.message}\n`);
+  }
+  ftruncateSync(log);
+}
+
+function appendIfPossible(line) {
+  try {
+    appendFileSync(join(folder, 'shim.txt'), line);
+  } catch {
+    // The disk is full: there is nowhere to say so.
+  }
+}
+
+setInterval(cutLog, LOG_CHECK_MS).unref();
 
 child.on('error', (error) => {
   writeFileSync(log, `${error.message}\n`);
@@ -97,6 +146,7 @@ child.on('error', (error) => {
 child.on('exit', (code, signal) => {
   // Whatever the job left behind ends with it.
   signalGroup(child.pid, 'SIGKILL');
+  cutLog();
   end(code ?? 128 + constants.signals[signal]);
 });
 if (child.pid !== undefined) {

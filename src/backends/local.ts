@@ -13,6 +13,8 @@ import { Shims } from './local-shims.js';
 import { isSameProcessAlive } from './process-identity.mjs';
 
 const LOG_TAIL_BYTES = 64 * 1024;
+/** A timer that is to run for longer fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const START_WAIT_MS = 60_000;
 
 const identitySchema = z.strictObject({ pid: z.int().positive(), startTicks: z.string().nullable() });
@@ -70,7 +72,8 @@ export class LocalBackend implements Backend, SignalsJobs {
     } else if (job !== null) {
       signalJob(job, graceSeconds > 0 ? 'SIGTERM' : 'SIGKILL');
       // Nobody is left to see to its grace but this process, which does not stay for it.
-      if (graceSeconds > 0) setTimeout(() => signalJob(job, 'SIGKILL'), graceSeconds * 1000).unref();
+      if (graceSeconds > 0)
+        setTimeout(() => signalJob(job, 'SIGKILL'), Math.min(graceSeconds * 1000, LONGEST_TIMER_MS)).unref();
     }
   }
 
@@ -80,18 +83,27 @@ export class LocalBackend implements Backend, SignalsJobs {
   }
 
   async logs(name: string, lines: number): Promise<string[]> {
+    const now = await this.tail(name, 'log.txt');
+    // A log that was cut a moment ago has little to say.
+    const before = now.length >= LOG_TAIL_BYTES / 2 ? '' : await this.tail(name, 'log.before.txt');
+    const text = (before + now).trimEnd();
+    return text === '' ? [] : text.split('\n').slice(-lines);
+  }
+
+  /** The end of one of the job's files; empty: there is none. */
+  private async tail(name: string, file: string): Promise<string> {
     try {
-      const log = await open(join(this.jobFolder(name), 'log.txt'));
+      const log = await open(join(this.jobFolder(name), file));
       try {
         const { size } = await log.stat();
         const start = Math.max(0, size - LOG_TAIL_BYTES);
         const { buffer, bytesRead } = await log.read(Buffer.alloc(size - start), 0, size - start, start);
-        return buffer.subarray(0, bytesRead).toString('utf8').trimEnd().split('\n').slice(-lines);
+        return buffer.subarray(0, bytesRead).toString('utf8');
       } finally {
         await log.close();
       }
     } catch (error) {
-      if (isMissing(error)) return [];
+      if (isMissing(error)) return '';
       throw error;
     }
   }

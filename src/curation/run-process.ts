@@ -2,6 +2,7 @@
 import { execaNode } from 'execa';
 import { fileURLToPath } from 'node:url';
 import type { CurationProgress } from './curate.js';
+import { inheritedEnvironment } from '../domain/inherited-environment.mjs';
 import { ANSWER_CLASSES } from '../store/answers.js';
 import { StoreError } from '../store/errors.js';
 import type { StoreErrorCode } from '../store/errors.js';
@@ -26,7 +27,11 @@ export async function curateInProcess(
   const child = execaNode(ENTRY, {
     nodeOptions: ['--import', 'tsx'],
     cwd: PROJECT,
-    env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true' },
+    extendEnv: false,
+    env: {
+      ...inheritedEnvironment(process.env),
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+    },
     serialization: 'json',
     ipcInput: request,
     buffer: { ipc: false },

@@ -1,0 +1,92 @@
+/** What a job of this machine gets of its worker, and how much of the machine it can take. */
+import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
+import { LocalBackend } from '../../../src/backends/local.js';
+
+const MIB = 1024 * 1024;
+let folder: string;
+let backend: LocalBackend;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'longhaul-limits-'));
+  backend = new LocalBackend(join(folder, 'jobs'));
+});
+
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  for (const name of await backend.list()) await backend.terminate(name, 0);
+  for (const name of await backend.list()) await ended(name);
+  await rm(folder, { recursive: true, force: true });
+});
+
+const run = (code: string, graceSeconds = 5) =>
+  backend.submit({ name: 'a', command: [process.execPath, '-e', code], environment: {}, graceSeconds });
+
+async function ended(name = 'a'): Promise<void> {
+  while ((await backend.observe(name)).state !== 'ended') await sleep(20);
+}
+
+describe('of its worker’s environment a job inherits what is on a list', () => {
+  it('the store’s credentials and its own settings, and no key or token of anything else', async () => {
+    vi.stubEnv('AWS_ACCESS_KEY_ID', 'the store’s');
+    vi.stubEnv('LONGHAUL_SETTING', 'its own');
+    vi.stubEnv('https_proxy', 'http://proxy');
+    for (const name of [
+      'TEMPORAL_API_KEY',
+      'GITHUB_TOKEN',
+      'HF_TOKEN',
+      'DATABASE_URL',
+      'KUBECONFIG',
+      'SECRET',
+    ])
+      vi.stubEnv(name, 'a secret');
+    await run('console.log(JSON.stringify(process.env))');
+    await ended();
+    const [line = ''] = await backend.logs('a', 1);
+    const environment = z.record(z.string(), z.string()).parse(JSON.parse(line));
+    expect(environment).toMatchObject({
+      AWS_ACCESS_KEY_ID: 'the store’s',
+      LONGHAUL_SETTING: 'its own',
+      https_proxy: 'http://proxy',
+      PATH: process.env['PATH'],
+    });
+    expect(Object.values(environment)).not.toContain('a secret');
+  });
+});
+
+describe('a job’s log takes a bounded part of the disk', () => {
+  it('keeps the beginning and the end of what was too much', async () => {
+    const line = 'x'.repeat(99);
+    await run(`
+      const { writeSync } = require('node:fs');
+      writeSync(1, 'the first line\\n');
+      for (let block = 0; block < 60; block += 1) writeSync(1, ${JSON.stringify(`${line}\n`)}.repeat(10486));
+      writeSync(1, 'the last line\\n');
+    `);
+    await ended();
+    const files = await readdir(join(folder, 'jobs', 'a'));
+    const sizes = await Promise.all(
+      files.map(async (file) => (await stat(join(folder, 'jobs', 'a', file))).size),
+    );
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(20 * MIB);
+    expect((await backend.logs('a', 1)).at(-1)).toBe('the last line');
+    expect(await readFile(join(folder, 'jobs', 'a', 'log.head.txt'), 'utf8')).toMatch(/^the first line\n/);
+  });
+});
+
+describe('a grace longer than a timer can run is long, not none', () => {
+  it('leaves a job that saves the time to do so', async () => {
+    await run(
+      'process.on("SIGTERM", () => setTimeout(() => process.exit(75), 500)); console.log("up"); setInterval(() => {}, 1e3)',
+      3e6,
+    );
+    while (!(await backend.logs('a', 1)).includes('up')) await sleep(20);
+    await backend.terminate('a', 3e6);
+    await ended();
+    expect(await backend.observe('a')).toMatchObject({ exitCode: 75 });
+  });
+});
