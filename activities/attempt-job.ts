@@ -18,6 +18,9 @@ import { fateOf, isCancelRequested } from './cancellation.js';
 import type { JobFate } from './cancellation.js';
 import type { ProgressReporter } from './progress-reporter.js';
 
+/** Largest event file: a job writes a few hundred events into one, and a larger one would keep a worker from its heartbeats. */
+const MAX_EVENT_FILE_BYTES = 16 * 2 ** 20;
+
 /** How often the backend is asked about the job. */
 const OBSERVE_MS = 20;
 /** How often the next event file is asked for, and the watchdog asked what it thinks. */
@@ -222,7 +225,7 @@ export class AttemptJob {
     try {
       for (;;) {
         const url = this.#urls.eventFile(this.epoch, this.#nextEventFile);
-        const found = await this.deps.store.find(url);
+        const found = await this.deps.store.find(url, { maxBytes: MAX_EVENT_FILE_BYTES });
         this.#storeReadable = true;
         if (found === null) return;
         const file = parseJson(url, found.data, eventFileSchema);

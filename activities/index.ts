@@ -21,6 +21,8 @@ export interface ActivityDependencies {
   readonly jobs: JobSettings;
   /** `s3://bucket/prefix` where a recipe names no other. */
   readonly rootUrl: string;
+  /** Buckets that a recipe may name. */
+  readonly buckets: readonly string[];
   /** Folders that sources are looked up in. */
   readonly roots: SourceRoots;
   /** Folder of the models that ship with the project. */

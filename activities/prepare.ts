@@ -22,7 +22,7 @@ import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { ownRun, RunOwnedByOtherError } from '../src/store/run-owner.js';
 import { heartbeating } from './heartbeating.js';
-import { checkBucket, checkConfig, checkSources, checkTokenizer } from './recipe-checks.js';
+import { checkBucket, checkBuckets, checkConfig, checkSources, checkTokenizer } from './recipe-checks.js';
 import type { ConfigRef } from './rope-bump.js';
 
 /** The run to prepare. */
@@ -50,6 +50,8 @@ export interface PrepareDependencies {
   readonly store: ObjectStore;
   /** `s3://bucket/prefix` where a recipe names no other. */
   readonly rootUrl: string;
+  /** Buckets that a recipe may name. */
+  readonly buckets: readonly string[];
   readonly roots: SourceRoots;
   /** Folder of the models that ship with the project. */
   readonly modelsFolder: string;
@@ -72,6 +74,7 @@ export function createPrepareActivities(deps: PrepareDependencies) {
 async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promise<PreparedRun> {
   const { recipe, run } = input;
   const rootUrl = recipe.store?.url ?? deps.rootUrl;
+  refuse(checkBuckets(recipe, deps.buckets));
   const noBucket = await checkBucket(deps.store, rootUrl);
   const baseFolder = baseFolderOf(deps, recipe);
   const tokenizerFolder = tokenizerFolderOf(deps, recipe);

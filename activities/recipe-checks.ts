@@ -28,6 +28,27 @@ const configSchema = z.looseObject({
   rope_parameters: z.looseObject({ rope_theta: z.number().optional() }).nullish(),
 });
 
+/** Every URL that a recipe names must lie in a bucket that the worker lets recipes name. */
+export function checkBuckets(recipe: Recipe, buckets: readonly string[]): Problem[] {
+  const { store, base, tokenizer } = recipe;
+  const named = [
+    { path: 'store.url', url: store?.url },
+    { path: 'base.model.url', url: base.model.source === 's3' ? base.model.url : undefined },
+    { path: 'tokenizer.url', url: tokenizer.source === 's3' ? tokenizer.url : undefined },
+  ];
+  return named.flatMap(({ path, url }) =>
+    url === undefined || buckets.includes(parseUrl(url).bucket)
+      ? []
+      : [
+          {
+            path,
+            message: `recipes may not name the bucket ${parseUrl(url).bucket}`,
+            accepted: `${buckets.join(', ')}; LONGHAUL_S3_BUCKETS of the worker adds others`,
+          },
+        ],
+  );
+}
+
 /** The bucket of a prefix must be there and readable with the worker's credentials. */
 export async function checkBucket(store: ObjectStore, rootUrl: string): Promise<Problem[]> {
   const { bucket } = parseUrl(rootUrl);

@@ -55,6 +55,17 @@ const environmentSchema = z.object({
   LONGHAUL_DATA_DIR: nonEmpty
     .default(path.join('.longhaul', 'data'))
     .describe('Local state: job folders, server data'),
+  LONGHAUL_DATA_ROOTS: z
+    .string()
+    .optional()
+    .describe(
+      'Folders, separated by ":", that the sources of recipes must lie below; unset: data of the project, its packages and those of the trainer',
+    ),
+  LONGHAUL_S3_BUCKETS: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]+(,[a-z0-9][a-z0-9.-]+)*$/, 'expected names of buckets, separated by commas')
+    .optional()
+    .describe('Buckets that recipes may name besides LONGHAUL_S3_BUCKET, separated by commas'),
   LONGHAUL_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
     .default('info')
@@ -80,6 +91,8 @@ export interface Config {
     readonly prefix: string;
     /** `s3://bucket/prefix`: datasets, models and runs lie below it. */
     readonly rootUrl: string;
+    /** Every bucket that a recipe may name; the first is `bucket`. */
+    readonly buckets: readonly string[];
   };
   readonly backend: 'local';
   /** What becomes of a worker's jobs when it is told to end. */
@@ -88,6 +101,8 @@ export interface Config {
   readonly trainerPython: string;
   /** Absolute path. */
   readonly dataDir: string;
+  /** Absolute paths of the folders that sources must lie below; undefined: the project's own. */
+  readonly dataRoots: readonly string[] | undefined;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -128,11 +143,15 @@ export function loadConfig(
       bucket: env.LONGHAUL_S3_BUCKET,
       prefix: env.LONGHAUL_S3_PREFIX,
       rootUrl: `s3://${env.LONGHAUL_S3_BUCKET}/${env.LONGHAUL_S3_PREFIX}`,
+      buckets: [env.LONGHAUL_S3_BUCKET, ...(env.LONGHAUL_S3_BUCKETS?.split(',') ?? [])],
     },
     backend: env.LONGHAUL_BACKEND,
     onShutdown: env.LONGHAUL_ON_SHUTDOWN,
     trainerPython: path.resolve(baseDir, env.LONGHAUL_TRAINER_PYTHON),
     dataDir: path.resolve(baseDir, env.LONGHAUL_DATA_DIR),
+    dataRoots: env.LONGHAUL_DATA_ROOTS?.split(path.delimiter)
+      .filter((folder) => folder !== '')
+      .map((folder) => path.resolve(baseDir, folder)),
     logLevel: env.LONGHAUL_LOG_LEVEL,
   };
 }

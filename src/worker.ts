@@ -9,6 +9,7 @@ import { LocalBackend } from './backends/local.js';
 import { codeDigest } from './code-digest.js';
 import { loadConfig } from './config.js';
 import type { Config } from './config.js';
+import type { SourceRoots } from './curation/index.js';
 import { loopbackWithoutProxy } from './loopback.js';
 import { ensureJanitor } from './temporal/janitor-schedule.js';
 import { TASK_QUEUE } from './domain/task-queues.js';
@@ -67,12 +68,8 @@ export function dependencies(config: Config): ActivityDependencies {
       codeDigest: trainerCode,
     },
     rootUrl: config.s3.rootUrl,
-    roots: {
-      project: root,
-      npm: join(root, 'node_modules'),
-      python: sitePackages(config.trainerPython),
-      interpreter: config.trainerPython,
-    },
+    buckets: config.s3.buckets,
+    roots: sourceRoots(config),
     modelsFolder: join(root, 'models'),
     cacheFolder: join(config.dataDir, 'cache'),
     runUiUrl: (run) => `${config.temporal.uiUrl}/namespaces/${config.temporal.namespace}/workflows/${run}`,
@@ -92,6 +89,14 @@ function jobEnvironment(config: Config): Record<string, string> {
     LONGHAUL_S3_REGION: region,
     AWS_REGION: region,
   };
+}
+
+/** Where sources are looked up, and what they must lie below. */
+function sourceRoots({ trainerPython, dataRoots }: Config): SourceRoots {
+  const npm = join(root, 'node_modules');
+  const python = sitePackages(trainerPython);
+  const allowed = dataRoots ?? [join(root, 'data'), npm, python];
+  return { project: root, npm, python, interpreter: trainerPython, allowed };
 }
 
 /** `site-packages` of the environment that a Python belongs to. */

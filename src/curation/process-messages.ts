@@ -12,6 +12,7 @@ export const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
   npm: z.string(),
   python: z.string(),
   interpreter: z.string(),
+  allowed: z.array(z.string()),
 });
 
 /** The first and only message to a curation process: one dataset to make. Credentials come with the environment. */

@@ -40,7 +40,14 @@ const packagesSourceSchema = z
       .enum(['npm', 'python'])
       .describe('npm: node_modules; python: site-packages of the trainer’s environment'),
     packages: z
-      .array(z.string().min(1))
+      .array(
+        z
+          .string()
+          .regex(
+            /^@?[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/,
+            'expected a package’s name or a part of a package, none of it starting with a dot',
+          ),
+      )
       .min(1)
       .describe(
         'Names as imported: "@noble/hashes", "jinja2", or a part of a package, as in "networkx/algorithms"',

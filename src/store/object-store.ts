@@ -7,7 +7,8 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import type { ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import type { GetObjectCommandOutput, ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
+import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Digest } from '../contracts/index.js';
@@ -107,6 +108,42 @@ export function encodeJson(value: unknown): Uint8Array {
   return Buffer.from(`${JSON.stringify(value, null, 1)}\n`);
 }
 
+/** Largest object that is read whole where a caller says nothing else: shards and parts have 64 MiB. */
+const MAX_OBJECT_BYTES = 128 * 2 ** 20;
+
+/** How much of an object is read into memory at most. */
+export interface ReadLimit {
+  readonly maxBytes?: number;
+}
+
+/** The body of an answer. @throws StoreError `invalid-object` as soon as it is known to be larger. */
+async function readAtMost(
+  url: string,
+  answer: GetObjectCommandOutput,
+  maxBytes: number,
+): Promise<Uint8Array> {
+  const { Body: body, ContentLength: length } = answer;
+  if (!(body instanceof Readable)) return new Uint8Array();
+  if (length !== undefined && length <= maxBytes) return body.transformToByteArray();
+  const chunks: Uint8Array[] = [];
+  let bytes = length ?? 0;
+  // Only an answer without its length has to be counted.
+  if (length === undefined)
+    for await (const chunk of body) {
+      if (chunk instanceof Uint8Array) chunks.push(chunk);
+      bytes += chunks.at(-1)?.length ?? 0;
+      if (bytes > maxBytes) break;
+    }
+  if (bytes <= maxBytes) return Buffer.concat(chunks);
+  // What isn't read would keep the connection.
+  body.destroy();
+  throw new StoreError(
+    'invalid-object',
+    url,
+    `has ${length ?? `more than ${maxBytes}`} bytes, and at most ${maxBytes} are read`,
+  );
+}
+
 /** Objects of an S3 store, addressed by `s3://bucket/key`. Every method throws StoreError. */
 export class ObjectStore {
   constructor(readonly client: S3Client) {}
@@ -121,12 +158,16 @@ export class ObjectStore {
     this.client.destroy();
   }
 
-  /** The object. @throws StoreError `not-found` and others. */
-  async get(url: string): Promise<StoredObject> {
+  /**
+   * The object, read whole into memory.
+   * @param maxBytes a larger one is refused, before it is read where the store says how large it is
+   * @throws StoreError `not-found` and others; `invalid-object` for a larger one.
+   */
+  async get(url: string, { maxBytes = MAX_OBJECT_BYTES }: ReadLimit = {}): Promise<StoredObject> {
     const { bucket, key } = parseUrl(url);
     return translating(url, async () => {
       const answer = await this.client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
-      const data = (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
+      const data = await readAtMost(url, answer, maxBytes);
       const [now, writtenAt] = [DATES.get(answer.$metadata), answer.LastModified];
       const ageSeconds = now === undefined || writtenAt === undefined ? null : (+now - +writtenAt) / 1000;
       return { data, etag: etagIn(url, answer), ageSeconds };
@@ -134,8 +175,8 @@ export class ObjectStore {
   }
 
   /** The object, or null when the store says there is none. */
-  async find(url: string): Promise<StoredObject | null> {
-    return orNull(this.get(url));
+  async find(url: string, limit: ReadLimit = {}): Promise<StoredObject | null> {
+    return orNull(this.get(url, limit));
   }
 
   /** What time it is by the clock of the store below a prefix; null where it doesn't tell. */

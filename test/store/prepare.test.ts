@@ -11,6 +11,7 @@ import { digestSchema } from '../../src/contracts/index.js';
 import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
 import { describeBytes, publishModel } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
+import { parseUrl } from '../../src/store/layout.js';
 import { freshPrefix, useS3Server } from './support.js';
 
 const server = useS3Server();
@@ -31,7 +32,14 @@ async function prepare(overrides: Readonly<Record<string, unknown>>): Promise<Pr
   const { prepareRun } = createPrepareActivities({
     store,
     rootUrl,
-    roots: { project: ROOT, npm: join(ROOT, 'node_modules'), python: ROOT, interpreter: 'python3' },
+    roots: {
+      project: ROOT,
+      npm: join(ROOT, 'node_modules'),
+      python: ROOT,
+      interpreter: 'python3',
+      allowed: [ROOT],
+    },
+    buckets: [parseUrl(rootUrl).bucket],
     modelsFolder,
   });
   const names = { run: 'r', namespace: 'default', workflowId: 'r' };
@@ -101,6 +109,20 @@ describe('a run takes the tokenizer that its recipe names', () => {
     const more = { ...whole, added_tokens: [...whole.added_tokens, { id: 2048, content: '<|one-more|>' }] };
     await putFolder(url, { 'tokenizer.json': JSON.stringify(more) });
     expect(await refusal(tokenizerAt(url))).toContain('its tokenizer.json has 2049');
+  });
+});
+
+describe('a recipe names no bucket that the worker does not let it name', () => {
+  const url = 's3://someone-elses/prefix';
+
+  it.each([
+    ['store.url', { store: { url } }],
+    ['base.model.url', { base: { model: { source: 's3', url } } }],
+    ['tokenizer.url', tokenizerAt(url)],
+  ])('%s', async (path, overrides) => {
+    const message = await refusal(overrides);
+    expect(message).toContain(`${path}: recipes may not name the bucket someone-elses`);
+    expect(message).toContain('LONGHAUL_S3_BUCKETS');
   });
 });
 

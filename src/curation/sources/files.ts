@@ -3,6 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CurationError } from '../errors.js';
 import { isBlank } from '../strip.js';
+import { isHidden } from './confined.js';
 import { FileBytes, FileDeadlineError, problemOf } from './file-bytes.js';
 import type { FileDigests } from './file-digests.js';
 import { splitLines } from './lines.js';
@@ -84,7 +85,7 @@ function decode(bytes: Uint8Array, atStart: boolean): string | undefined {
   }
 }
 
-/** Every file below a folder that `take` wants, sorted by path; `enter` decides on subfolders by their names. */
+/** Every file below a folder that `take` wants, sorted by path; `enter` decides on subfolders by their names. Nothing hidden, no links. */
 export async function listFiles(
   folder: string,
   take: (path: string) => boolean,
@@ -95,6 +96,7 @@ export async function listFiles(
   for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
     for (const entry of await readdir(next, { withFileTypes: true })) {
       const path = join(next, entry.name);
+      if (isHidden(entry.name)) continue;
       if (entry.isDirectory() && enter(entry.name)) folders.push(path);
       else if (entry.isFile() && take(path)) found.push(path);
     }

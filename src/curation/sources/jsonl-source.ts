@@ -1,8 +1,9 @@
 /** JSON Lines: documents by a text field, or dialogues in UltraChat's form. A line is what is counted, and what can be bad. */
-import { isAbsolute, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { Source } from '../../domain/sources.js';
 import { isBlank, strip } from '../strip.js';
+import { confined } from './confined.js';
 import type { FileDigests } from './file-digests.js';
 import { MAX_DOCUMENT_BYTES, TOO_LARGE, readLines, requireFile } from './files.js';
 import type { Document, DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
@@ -14,11 +15,12 @@ const chatSchema = z.object({ data: z.array(z.string()).min(2) });
 
 /** Opens JSON Lines files. @throws CurationError (user-error) when one isn't there. */
 export async function openLineSource(source: LineSource, roots: SourceRoots): Promise<DocumentSource> {
-  const files = source.files.map((name) => ({
-    name,
-    path: isAbsolute(name) ? name : resolve(roots.project, name),
-  }));
-  for (const { path } of files) await requireFile(path, `${source.kind} source`);
+  const files: SourceFile[] = [];
+  for (const name of source.files) {
+    const path = await confined(resolve(roots.project, name), roots, `${source.kind} source`);
+    await requireFile(path, `${source.kind} source`);
+    files.push({ name, path });
+  }
   const parse = source.kind === 'chats' ? parseChat : textParser(source.textField);
   return { files: () => Promise.resolve(files), read: (digests) => readAll(files, parse, digests) };
 }

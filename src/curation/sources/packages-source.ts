@@ -2,6 +2,7 @@
 import { basename, join, relative, sep } from 'node:path';
 import type { Source } from '../../domain/sources.js';
 import { CurationError } from '../errors.js';
+import { confined } from './confined.js';
 import type { FileDigests } from './file-digests.js';
 import { listFiles, requireFolder } from './files.js';
 import { joinFiles } from './join.js';
@@ -35,7 +36,7 @@ export async function openPackagesSource(
     throw new CurationError('user-error', 'packages source: only Python sources have docstrings');
   const root = source.ecosystem === 'npm' ? roots.npm : roots.python;
   const packages = new Map<string, SourceFile[]>();
-  for (const name of source.packages) packages.set(name, await filesOf(name, root, source));
+  for (const name of source.packages) packages.set(name, await filesOf(name, root, source, roots));
   const files = () => Promise.resolve([...packages.values()].flat());
   const { part } = source;
   if (part !== 'docstrings')
@@ -79,9 +80,15 @@ function documentation(path: string, parsed: Docstrings): FilePart {
     : `${long.map(([name, text]) => `${name ?? path}\n\n${text}`).join('\n\n')}\n`;
 }
 
-async function filesOf(name: string, root: string, source: PackagesSource): Promise<SourceFile[]> {
-  const folder = join(root, name);
-  await requireFolder(folder, `${source.ecosystem} package ${name} isn't installed`);
+async function filesOf(
+  name: string,
+  root: string,
+  source: PackagesSource,
+  roots: SourceRoots,
+): Promise<SourceFile[]> {
+  const whatFor = `${source.ecosystem} package ${name} isn't installed`;
+  const folder = await confined(join(root, name), roots, whatFor);
+  await requireFolder(folder, whatFor);
   const take = taker(source.ecosystem, source.part);
   const paths = await listFiles(
     folder,
@@ -93,7 +100,7 @@ async function filesOf(name: string, root: string, source: PackagesSource): Prom
       'user-error',
       `${source.ecosystem} package ${name} has no files for "${source.part}"`,
     );
-  return paths.map((path) => ({ path, name: relative(root, path).split(sep).join('/') }));
+  return paths.map((path) => ({ path, name: join(name, relative(folder, path)).split(sep).join('/') }));
 }
 
 function taker(ecosystem: Ecosystem, part: Part): (path: string) => boolean {

@@ -49,4 +49,6 @@ export interface SourceRoots {
   readonly python: string;
   /** That Python, which parses sources for their docstrings. */
   readonly interpreter: string;
+  /** Absolute paths of the folders that everything read must lie below, once links are followed. */
+  readonly allowed: readonly string[];
 }

@@ -1,7 +1,8 @@
 /** Plain text files below a folder, each a document or joined by subfolder. */
-import { isAbsolute, relative, resolve, sep } from 'node:path';
+import { relative, resolve, sep } from 'node:path';
 import type { Source } from '../../domain/sources.js';
 import type { FileDigests } from './file-digests.js';
+import { confined } from './confined.js';
 import { joinFiles } from './join.js';
 import { listFiles, readText, requireFolder } from './files.js';
 import type { DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
@@ -10,7 +11,7 @@ type TextSource = Extract<Source, { kind: 'text' }>;
 
 /** Opens a folder of text files. @throws CurationError (user-error) when the folder isn't there. */
 export async function openTextSource(source: TextSource, roots: SourceRoots): Promise<DocumentSource> {
-  const folder = isAbsolute(source.folder) ? source.folder : resolve(roots.project, source.folder);
+  const folder = await confined(resolve(roots.project, source.folder), roots, 'text source');
   await requireFolder(folder, 'text source');
   const endings = source.extensions.flatMap((extension) => [extension, `${extension}.gz`]);
   const paths = await listFiles(

@@ -58,7 +58,7 @@ async function measure(megabytes: number): Promise<void> {
       seed: 1,
       tokenizerJson: await readFile(join(PROJECT, 'models/base-tiny/tokenizer.json')),
       vocabularySize: 2048,
-      roots: { project: folder, npm: folder, python: folder, interpreter: 'python3' },
+      roots: { project: folder, npm: folder, python: folder, interpreter: 'python3', allowed: [folder] },
       sink: folderSink(join(folder, 'out')),
       cacheFolder: join(folder, 'cache'),
       shardBytes: 2 ** 22,

@@ -32,6 +32,7 @@ export function rootsAt(folder: string): SourceRoots {
     npm: join(folder, 'node_modules'),
     python: join(folder, 'site-packages'),
     interpreter: loadConfig().trainerPython,
+    allowed: [folder],
   };
 }
 
