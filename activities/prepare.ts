@@ -1,9 +1,10 @@
 /** Before anything is launched: every check that needs the store or a file, then the run's prefix, frozen recipe and base model. */
-import { ApplicationFailure } from '@temporalio/activity';
+import { ApplicationFailure, Context } from '@temporalio/activity';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest, ModelRef } from '../src/contracts/index.js';
 import type { SourceRoots } from '../src/curation/index.js';
+import { checkInProcess } from '../src/curation/run-process.js';
 import { formatProblems } from '../src/domain/problem.js';
 import type { Problem } from '../src/domain/problem.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
@@ -22,7 +23,7 @@ import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { ownRun, RunOwnedByOtherError } from '../src/store/run-owner.js';
 import { heartbeating } from './heartbeating.js';
-import { checkBucket, checkBuckets, checkConfig, checkSources, checkTokenizer } from './recipe-checks.js';
+import { checkBucket, checkBuckets, checkConfig, checkTokenizer } from './recipe-checks.js';
 import type { ConfigRef } from './rope-bump.js';
 
 /** The run to prepare. */
@@ -96,6 +97,13 @@ async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promi
     tokenizer: (await tokenizerFolder?.store(rootUrl)) ?? base,
     baseConfig: { url: `${base.url}/config.json`, digest: sha256(config) },
   };
+}
+
+/** In a process of its own: what sources name may be anything, and must not keep or end a worker. */
+async function checkSources({ data }: Recipe, roots: SourceRoots): Promise<Problem[]> {
+  if (Object.keys(data.sources).length === 0) return [];
+  const request = { check: 'sources', sources: data.sources, roots } as const;
+  return checkInProcess(request, { signal: Context.current().cancellationSignal });
 }
 
 /** A Hugging Face folder, wherever it is. */

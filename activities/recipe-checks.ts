@@ -2,13 +2,10 @@
 import { ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { z } from 'zod';
 import { CurationError } from '../src/curation/errors.js';
-import { openSource } from '../src/curation/sources/index.js';
-import type { DocumentSource, SourceRoots } from '../src/curation/sources/index.js';
 import { loadTokenizer } from '../src/curation/tokenizer.js';
 import type { Problem } from '../src/domain/problem.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import { ropeScalingOf } from '../src/domain/rope.js';
-import type { FileSource } from '../src/domain/sources.js';
 import { walk } from '../src/domain/walk.js';
 import { isStoreError, translateError } from '../src/store/errors.js';
 import { parseUrl } from '../src/store/layout.js';
@@ -139,37 +136,6 @@ export function checkTokenizer(json: Uint8Array, recipe: Recipe): Problem[] {
     if (error instanceof CurationError) return [{ path: 'tokenizer', message: error.message }];
     throw error;
   }
-}
-
-/** Everything the sources name must be there, and chats must have something to train on. */
-export async function checkSources(recipe: Recipe, roots: SourceRoots): Promise<Problem[]> {
-  const checks = Object.entries(recipe.data.sources).flatMap(([domain, sources]) =>
-    sources.flatMap((source, index) =>
-      source.kind === 'lookups' ? [] : [checkSource(`data.sources.${domain}[${index}]`, source, roots)],
-    ),
-  );
-  return (await Promise.all(checks)).flat();
-}
-
-async function checkSource(path: string, source: FileSource, roots: SourceRoots): Promise<Problem[]> {
-  try {
-    const opened = await openSource(source, roots);
-    if (source.kind !== 'chats' || (await hasAssistantTurns(opened))) return [];
-    const message = 'no dialogue has an assistant turn to train on';
-    return [
-      { path, message, accepted: 'dialogues in UltraChat’s form, {"id": …, "data": [user, assistant, …]}' },
-    ];
-  } catch (error) {
-    if (error instanceof CurationError) return [{ path, message: error.message }];
-    throw error;
-  }
-}
-
-async function hasAssistantTurns(source: DocumentSource): Promise<boolean> {
-  for await (const item of source.read()) {
-    if (item.kind === 'document' && (item.document.turns?.length ?? 0) >= 2) return true;
-  }
-  return false;
 }
 
 function parseJson(bytes: Uint8Array): unknown {

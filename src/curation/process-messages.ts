@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { datasetRefSchema, modelRefSchema } from '../contracts/common.js';
 import { datasetPlanSchema } from '../domain/datasets.js';
+import type { Problem } from '../domain/problem.js';
 import { recipeSchema } from '../domain/recipe-schema.js';
 import type { CurationProgress } from './curate.js';
 import type { SourceRoots } from './sources/index.js';
@@ -15,7 +16,7 @@ export const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
   allowed: z.array(z.string()),
 });
 
-/** The first and only message to a curation process: one dataset to make. Credentials come with the environment. */
+/** One dataset to make. Credentials come with the environment. */
 export const curationRequestSchema = z.strictObject({
   plan: datasetPlanSchema,
   data: recipeSchema.shape.data,
@@ -34,6 +35,18 @@ export const curationRequestSchema = z.strictObject({
   }),
 });
 export type CurationRequest = z.output<typeof curationRequestSchema>;
+
+/** Sources to look at, before anything is launched: what they name may be anything, and must not keep a worker. */
+export const sourceCheckSchema = z.strictObject({
+  check: z.literal('sources'),
+  sources: recipeSchema.shape.data.shape.sources,
+  roots: rootsSchema,
+});
+export type SourceCheck = z.output<typeof sourceCheckSchema>;
+
+/** The first and only message to a curation process. */
+export const processRequestSchema = z.union([curationRequestSchema, sourceCheckSchema]);
+export type ProcessRequest = z.output<typeof processRequestSchema>;
 
 const progressSchema: z.ZodType<CurationProgress> = z.discriminatedUnion('phase', [
   z.strictObject({
@@ -55,10 +68,17 @@ const curatedSchema = z.strictObject({
 /** A dataset that a process has curated: its reference, not its manifest, which grows with its rows. */
 export type CuratedInProcess = z.output<typeof curatedSchema>;
 
-/** What a curation process says: how far it is, and in the end the dataset or why there is none. */
+const problemSchema: z.ZodType<Problem> = z.strictObject({
+  path: z.string(),
+  message: z.string(),
+  accepted: z.string().optional(),
+});
+
+/** What a curation process says: how far it is, and in the end the dataset, what the sources lack, or why it has neither. */
 export const curationAnswerSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('progress'), progress: progressSchema }),
   z.strictObject({ type: z.literal('curated'), curated: curatedSchema }),
+  z.strictObject({ type: z.literal('checked'), problems: z.array(problemSchema) }),
   z.strictObject({
     type: z.literal('failed'),
     /** Class name of the error. */

@@ -9,11 +9,17 @@ import { rootLayout } from '../store/layout.js';
 import { readModelManifest } from '../store/models.js';
 import { ObjectStore } from '../store/object-store.js';
 import type { ModelRef } from '../contracts/common.js';
+import { checkSources } from './check-sources.js';
 import { curateDataset } from './curate.js';
 import type { DatasetSink } from './dataset-sink.js';
 import { CurationError } from './errors.js';
-import { curationRequestSchema } from './process-messages.js';
-import type { CurationAnswer, CurationRequest, CuratedInProcess } from './process-messages.js';
+import { processRequestSchema } from './process-messages.js';
+import type {
+  CurationAnswer,
+  CurationRequest,
+  CuratedInProcess,
+  ProcessRequest,
+} from './process-messages.js';
 
 /** Time to tidy up in, once it is told to end or its worker is gone. */
 const END_MS = 2_000;
@@ -80,14 +86,23 @@ async function say(answer: CurationAnswer): Promise<void> {
   await sendMessage(answer).catch(() => undefined);
 }
 
-const request = curationRequestSchema.parse(await getOneMessage());
-const store = ObjectStore.connect(request.store);
+async function answer(request: ProcessRequest): Promise<CurationAnswer> {
+  if ('check' in request)
+    return { type: 'checked', problems: await checkSources(request.sources, request.roots) };
+  const store = ObjectStore.connect(request.store);
+  try {
+    return { type: 'curated', curated: await curate(request, store) };
+  } finally {
+    store.close();
+  }
+}
+
+const request = processRequestSchema.parse(await getOneMessage());
 try {
-  await say({ type: 'curated', curated: await curate(request, store) });
+  await say(await answer(request));
 } catch (error) {
   await say(failed(error));
 } finally {
-  store.close();
   // Listening for its end keeps the channel, and so the process, open.
   if (process.connected) process.disconnect();
 }

@@ -1,6 +1,7 @@
 /** Curation in a process of its own (process.ts), as a worker runs it. */
 import { execaNode } from 'execa';
 import { fileURLToPath } from 'node:url';
+import type { Problem } from '../domain/problem.js';
 import type { CurationProgress } from './curate.js';
 import { inheritedEnvironment } from '../domain/inherited-environment.mjs';
 import { ANSWER_CLASSES } from '../store/answers.js';
@@ -8,22 +9,61 @@ import { StoreError } from '../store/errors.js';
 import type { StoreErrorCode } from '../store/errors.js';
 import { CurationError, CurationProcessError } from './errors.js';
 import { curationAnswerSchema } from './process-messages.js';
-import type { CurationAnswer, CurationRequest, CuratedInProcess } from './process-messages.js';
+import type {
+  CurationAnswer,
+  CurationRequest,
+  CuratedInProcess,
+  ProcessRequest,
+  SourceCheck,
+} from './process-messages.js';
 
 const ENTRY = fileURLToPath(new URL('process.ts', import.meta.url));
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 /** Time a process has to end in after SIGTERM, before it gets SIGKILL. */
 const GRACE_MS = 5_000;
+/** Time for a look at what sources name, and at the first dialogue of chats. */
+const CHECK_DEADLINE_MS = 5 * 60_000;
 
 /**
  * Curates one dataset, as `curateDataset` does.
  * @throws CurationError as it does; CurationProcessError when the process ends without an answer; the reason of `signal`;
- * StoreError as the store has it; anything else as an error of the same name and message.
+ * anything else, the store's errors among it, as an error of the same name and message.
  */
 export async function curateInProcess(
   request: CurationRequest,
-  { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: CurationProgress) => void },
+  options: { signal: AbortSignal; onProgress: (progress: CurationProgress) => void },
 ): Promise<CuratedInProcess> {
+  const answer = await answerOf(request, options);
+  if (answer.type === 'curated') return answer.curated;
+  throw new Error('a dataset that is asked for is curated');
+}
+
+/**
+ * Checks sources, as `checkSources` does.
+ * @throws as `curateInProcess`; CurationError (user-error) when it takes longer than `deadlineMs`.
+ */
+export async function checkInProcess(
+  request: SourceCheck,
+  { signal, deadlineMs = CHECK_DEADLINE_MS }: { signal: AbortSignal; deadlineMs?: number },
+): Promise<Problem[]> {
+  const deadline = AbortSignal.timeout(deadlineMs);
+  try {
+    const answer = await answerOf(request, { signal: AbortSignal.any([signal, deadline]) });
+    if (answer.type === 'checked') return answer.problems;
+  } catch (error) {
+    if (signal.aborted || !deadline.aborted) throw error;
+    const seconds = deadlineMs / 1000;
+    throw new CurationError('user-error', `data.sources could not be looked through in ${seconds} s`);
+  }
+  throw new Error('sources that are to be checked are checked');
+}
+
+type LastAnswer = Extract<CurationAnswer, { type: 'curated' | 'checked' }>;
+
+async function answerOf(
+  request: ProcessRequest,
+  { signal, onProgress }: { signal: AbortSignal; onProgress?: (progress: CurationProgress) => void },
+): Promise<LastAnswer> {
   const child = execaNode(ENTRY, {
     nodeOptions: ['--import', 'tsx'],
     cwd: PROJECT,
@@ -42,15 +82,20 @@ export async function curateInProcess(
     reject: false,
   });
   let last: CurationAnswer | undefined;
+  let kill: NodeJS.Timeout | undefined;
   for await (const message of child.getEachMessage()) {
     last = curationAnswerSchema.parse(message);
-    if (last.type === 'progress') onProgress(last.progress);
+    if (last.type === 'progress') onProgress?.(last.progress);
+    // A read that never returns keeps a process from ending by itself.
+    else kill = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
   }
   const { shortMessage, stderr } = await child;
+  clearTimeout(kill);
   signal.throwIfAborted();
   switch (last?.type) {
     case 'curated':
-      return last.curated;
+    case 'checked':
+      return last;
     case 'failed':
       throw errorOf(last);
     case 'progress':
@@ -59,7 +104,6 @@ export async function curateInProcess(
   }
 }
 
-/** The error as it was, as far as anybody decides by it. */
 function errorOf(answer: Extract<CurationAnswer, { type: 'failed' }>): Error {
   const { name, message, failureClass, store, system } = answer;
   if (failureClass !== null) return new CurationError(failureClass, message);

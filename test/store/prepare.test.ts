@@ -11,6 +11,7 @@ import { digestSchema } from '../../src/contracts/index.js';
 import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
 import { describeBytes, publishModel } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
+import type { Recipe } from '../../src/domain/recipe-schema.js';
 import { parseUrl } from '../../src/store/layout.js';
 import { freshPrefix, useS3Server } from './support.js';
 
@@ -25,7 +26,10 @@ beforeEach(() => {
 });
 
 /** Prepares a run of the tiny preset with overrides, and nothing curated from packages. */
-async function prepare(overrides: Readonly<Record<string, unknown>>): Promise<PreparedRun> {
+async function prepare(
+  overrides: Readonly<Record<string, unknown>>,
+  sources: Recipe['data']['sources'] = {},
+): Promise<PreparedRun> {
   const parsed = parseRecipe(overrides);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
   const { recipe } = parsed;
@@ -45,7 +49,7 @@ async function prepare(overrides: Readonly<Record<string, unknown>>): Promise<Pr
   const names = { run: 'r', namespace: 'default', workflowId: 'r' };
   const input = {
     ...names,
-    recipe: { ...recipe, data: { ...recipe.data, sources: {} } },
+    recipe: { ...recipe, data: { ...recipe.data, sources } },
     recipeDigest: digestSchema.parse(recipeDigest(recipe)),
   };
   return new MockActivityEnvironment().run(prepareRun, input);
@@ -109,6 +113,28 @@ describe('a run takes the tokenizer that its recipe names', () => {
     const more = { ...whole, added_tokens: [...whole.added_tokens, { id: 2048, content: '<|one-more|>' }] };
     await putFolder(url, { 'tokenizer.json': JSON.stringify(more) });
     expect(await refusal(tokenizerAt(url))).toContain('its tokenizer.json has 2049');
+  });
+});
+
+describe('sources are looked at before anything is launched', () => {
+  it('and every problem is told with its path', async () => {
+    const error: unknown = await prepare(
+      {},
+      {
+        books: [
+          { kind: 'text', folder: 'data/books', extensions: ['.txt'], join: 'file' },
+          { kind: 'text', folder: 'data/nowhere', extensions: ['.txt'], join: 'file' },
+        ],
+        system: [{ kind: 'jsonl', files: ['/proc/kmsg'], textField: 'text' }],
+        chats: [{ kind: 'chats', files: ['data/dictionaries/devils-dictionary.jsonl'] }],
+      },
+    ).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ApplicationFailure);
+    const message = error instanceof Error ? error.message : '';
+    expect(message).toContain('3 problems');
+    expect(message).toContain('data.sources.books[1]: text source: there is no ');
+    expect(message).toContain('data.sources.system[0]: jsonl source: /proc/kmsg is not below');
+    expect(message).toContain('data.sources.chats[0]: no dialogue has an assistant turn');
   });
 });
 
