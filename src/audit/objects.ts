@@ -26,12 +26,15 @@ export function checkObjects(run: GatheredRun): Check {
     if (found.kind === 'stranger') differences.push({ object: url(path), message: found.why });
     if (found.kind === 'loose') loose.add(path, found.why);
   }
-  const foreign = [...run.objects.keys()].filter((path) => runObjectOf(path) === 'foreign-pin').length;
+  const paths = [...run.objects.keys()];
+  const foreign = paths.filter((path) => runObjectOf(path) === 'foreign-pin').length;
+  const drills = paths.filter((path) => runObjectOf(path) === 'drill').length;
   const notes = [
     ...loose.notes,
     ...(foreign === 0 ? [] : [`${count(foreign, 'pin')} of other runs, which may come and go`]),
+    ...(drills === 0 ? [] : [`${count(drills, 'object')} of a drill, written when the run was over`]),
   ];
-  const vouched = run.objects.size - loose.size - foreign;
+  const vouched = run.objects.size - loose.size - foreign - drills;
   const summary = `${count(run.objects.size, 'object')} below the run’s prefix, ${vouched.toLocaleString('en-US')} under a digest of the ledger`;
   const state = differences.length > 0 ? 'different' : loose.size > 0 ? 'not-checked' : 'verified';
   return { name: 'objects', summary, state, differences, notes };
@@ -69,7 +72,13 @@ const OLD = 'the ledger has none, being of an earlier version';
 function placeOf(run: GatheredRun, { objects, trees }: Anchors, path: string): Place {
   const kind = runObjectOf(path);
   if (kind === null) return { kind: 'stranger', why: 'is no object of a run' };
-  if (objects.has(path) || kind === 'foreign-pin' || kind === 'run-record' || kind === 'stage-record')
+  if (
+    objects.has(path) ||
+    kind === 'foreign-pin' ||
+    kind === 'drill' ||
+    kind === 'run-record' ||
+    kind === 'stage-record'
+  )
     return VOUCHED;
   if ([...parentsOf(path)].some((parent) => trees.has(parent))) return VOUCHED;
   const stage = run.stages.find(({ folder }) => path.startsWith(`stages/${folder}/`));

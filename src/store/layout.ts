@@ -125,6 +125,8 @@ export const RUN_OBJECTS = {
   'run-record': /^ledger\/\d{6,}\.json$/,
   report: /^report\/index\.html$/,
   'report-data': /^report\/data\.json$/,
+  /** What a drill has found, written when the run is over. */
+  drill: /^drill\/report\.(json|txt)$/,
   spec: /^stages\/[^/]+\/spec(-[1-9]\d*)?\.json$/,
   head: /^stages\/[^/]+\/HEAD$/,
   lease: /^stages\/[^/]+\/lease\.json$/,

@@ -157,6 +157,7 @@ export async function writeRun(store: ObjectStore): Promise<AuditedRun> {
   const report = await writeObject(store, layout.report, '<html>');
   const written: Artifact[] = [{ kind: 'report', ...report }];
   await writeObject(store, layout.reportData, '{"stages": []}');
+  await writeObject(store, `${runUrl}/drill/report.json`, '{}');
   await end(401, '05-report', { artifacts: written });
   await run.add(401, { type: 'run-ended', state: 'completed', why: '' });
   return {
