@@ -1,5 +1,6 @@
 /** One job under watch: submits or adopts it, follows its events, sees that it advances, and stops it when told to. */
 import { CancelledFailure } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/activity';
 import type { Context } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobObservation } from '../src/backends/backend.js';
@@ -11,7 +12,7 @@ import { StepWatchdog, hangText } from '../src/domain/watchdog.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { stageLayout } from '../src/store/layout.js';
-import { renewLease } from '../src/store/lease.js';
+import { readLease, renewLease } from '../src/store/lease.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { AttemptDependencies, RunAttemptInput } from './attempt-types.js';
 import { fateOf, isCancelRequested } from './cancellation.js';
@@ -102,6 +103,7 @@ export class AttemptJob {
    * @throws CancelledFailure instead of starting what is to stop at once.
    */
   async submit(): Promise<void> {
+    if (!isCancelRequested(this.context) && (await this.#isAbsent())) await this.#refuseElsewhere();
     await this.#renewLease();
     if (isCancelRequested(this.context) && (await this.#isAbsent()))
       throw new CancelledFailure('cancelled before its job began');
@@ -166,6 +168,20 @@ export class AttemptJob {
       if (observation.state === 'absent') return null;
       await sleep(OBSERVE_MS);
     }
+  }
+
+  /**
+   * A job that this worker's backend doesn't know may run under another worker's, as where each has a folder of its own for its local
+   * jobs: it has told of itself, and its lease is renewed. Started here too, it would be a second process of one attempt.
+   * @throws ApplicationFailure `elsewhere`, to be tried again: that worker goes on watching, or the lease runs out.
+   */
+  async #refuseElsewhere(): Promise<void> {
+    const { store } = this.deps;
+    const lease = await readLease(store, this.input.spec.stageUrl);
+    if (lease?.epoch !== this.epoch || !lease.isLive) return;
+    if (!(await store.exists(this.#urls.eventFile(this.epoch, 1)))) return;
+    const message = `job ${this.name} runs elsewhere: its lease is live, and this worker's backend does not know it`;
+    throw ApplicationFailure.create({ type: 'elsewhere', message, nextRetryDelay: '2s' });
   }
 
   async #isAbsent(): Promise<boolean> {

@@ -8,7 +8,15 @@ import type { Backend, JobObservation, Submission } from '../../src/backends/bac
 import { epochSchema } from '../../src/contracts/index.js';
 import { checkChain } from '../../src/domain/ledger-chain.js';
 import { ropeBump } from '../../src/domain/rope.js';
-import { createEmptyHead, isStoreError, readChain, sha256, stageLayout } from '../../src/store/index.js';
+import {
+  createEmptyHead,
+  isStoreError,
+  readChain,
+  readLease,
+  renewLease,
+  sha256,
+  stageLayout,
+} from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { startFaultyProxy } from '../support/faulty-proxy.js';
 import type { Fault, FaultyProxy } from '../support/faulty-proxy.js';
@@ -164,6 +172,43 @@ describe('a stage that parks leaves no job behind', () => {
   it('but one that is tried again leaves it to the next try', async () => {
     await thrownByBrokenBackend(FIRST_TRY);
     expect(backend.stopped).toBeNull();
+  });
+});
+
+describe('a job that another worker’s backend runs is not started here as well', () => {
+  const EVENTS = () => stageLayout(input.spec.stageUrl).eventFile(epochSchema.parse(1), 1);
+  let submissions = 0;
+
+  beforeEach(async () => {
+    submissions = 0;
+    // The first try claims attempt 1 and renews its lease; where its job runs, this backend doesn't know.
+    await thrownByBrokenBackend(FIRST_TRY);
+    backend.observe = () => Promise.resolve({ state: 'absent' });
+    backend.submit = () => {
+      submissions += 1;
+      return Promise.reject(new TypeError('no such method'));
+    };
+  });
+
+  it('while its lease is live: the try is left to the worker that knows it', async () => {
+    await store.put(EVENTS(), Buffer.from('{}'));
+    expect(await thrown(FIRST_TRY + 1)).toMatchObject({ type: 'elsewhere', nonRetryable: false });
+    expect(submissions).toBe(0);
+  });
+
+  it('but is started again once nobody renews its lease', async () => {
+    await store.put(EVENTS(), Buffer.from('{}'));
+    await renewLease(store, input.spec.stageUrl, epochSchema.parse(1), 0);
+    await expect
+      .poll(() => readLease(store, input.spec.stageUrl), { timeout: 10_000 })
+      .toMatchObject({ isLive: false });
+    await thrown(FIRST_TRY + 1);
+    expect(submissions).toBe(1);
+  });
+
+  it('and at once if it has never told of itself', async () => {
+    await thrown(FIRST_TRY + 1);
+    expect(submissions).toBe(1);
   });
 });
 
