@@ -2,10 +2,12 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
+import { isOver } from '../domain/operator-actions.js';
 import { attemptProgressSchema } from '../domain/progress.js';
 import type { AttemptProgress } from '../domain/progress.js';
 import { runStatusSchema } from '../domain/status.js';
 import type { RunStatus, StageStatus } from '../domain/status.js';
+import { describeWorkflow, isOpen } from '../temporal/workflow-state.js';
 import { UserError } from './user-error.js';
 
 const QUERY_MS = 10_000;
@@ -27,7 +29,10 @@ export class RunWatcher {
    */
   async read(): Promise<RunStatus | undefined> {
     const status = await this.#query();
-    if (status?.state !== 'running') return status;
+    if (status === undefined || isOver(status.state)) return status;
+    const closed = await this.#closing();
+    if (closed !== null) return asClosed(status, closed);
+    if (status.state !== 'running') return status;
     const running = status.stages.filter((stage) => stage.state === 'running');
     const progress = new Map<string, AttemptProgress>();
     for (const { folder } of running) {
@@ -61,6 +66,14 @@ export class RunWatcher {
     }
   }
 
+  /** How the workflow was closed from outside; null: it is open, or the server does not say. */
+  async #closing(): Promise<Closing | null> {
+    const described = await describeWorkflow(this.#client, this.#run).catch(() => null);
+    if (described === null || isOpen(described)) return null;
+    const endedAt = (described.closeTime ?? new Date()).toISOString();
+    return { how: described.status.name.toLowerCase().replaceAll('_', ' '), endedAt };
+  }
+
   /** Newest heartbeat of a stage's attempt; undefined for stages that have none, or none yet. */
   async #heartbeat(folder: string): Promise<AttemptProgress | undefined> {
     try {
@@ -76,6 +89,30 @@ export class RunWatcher {
     }
     return undefined;
   }
+}
+
+/** A workflow that Temporal has closed without asking its code. */
+export interface Closing {
+  /** In Temporal's words: `terminated`, `timed out`. */
+  readonly how: string;
+  readonly endedAt: string;
+}
+
+/** The status of a run that was closed from outside: its own code still says what it was doing, and does it no more. */
+export function asClosed(status: RunStatus, { how, endedAt }: Closing): RunStatus {
+  return {
+    ...status,
+    state: 'failed',
+    endedAt,
+    waitingFor: null,
+    parked: null,
+    problems: [...status.problems, `the workflow was ${how} from outside; nothing of the run goes on`],
+    stages: status.stages.map((stage) =>
+      stage.state === 'running' || stage.state === 'parked'
+        ? { ...stage, state: 'cancelled', endedAt, secondsLeft: null, note: how }
+        : stage,
+    ),
+  };
 }
 
 /** A stage's row with newer figures, if they are newer. */
