@@ -3,10 +3,16 @@ import { open, readdir, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { auditRun } from '../../src/audit/audit.js';
+import { readHistory } from '../../src/audit/temporal.js';
+import { checkpointManifestSchema } from '../../src/contracts/index.js';
 import type { HeadCommit } from '../../src/contracts/index.js';
 import { readQuarantine } from '../../src/store/checkpoints.js';
-import { commitsOf } from '../../src/store/head.js';
+import { describeBytes, rootDigest, sha256 } from '../../src/store/digest.js';
+import { commitsOf, moveHead } from '../../src/store/head.js';
+import { encodeJson } from '../../src/store/object-store.js';
 import { TEST_MS } from '../support/patience.js';
+import { inState, update } from './operators.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { CHAOS_RECIPE } from './support/recipe.js';
@@ -42,6 +48,34 @@ export function damageScenarios(stack: () => ChaosStack): void {
       });
     },
   );
+
+  describe.concurrent('what an intruder changes', () => {
+    it(
+      'is nothing in a run that was paused and went on: the audit vouches for every object',
+      LIMIT,
+      async () => {
+        const run = await stack().run('untouched');
+        await pausedAfter(run, 3);
+        await update(run, 'resume');
+        await run.completed();
+        const found = await auditOf(stack(), run);
+        const told = found.checks.flatMap(({ name, differences, notes }) => [
+          ...differences.map(({ object, message }) => `${name}: ${object} ${message}`),
+          ...notes.map((note) => `${name}: ${note}`),
+        ]);
+        expect([found.verdict, told]).toEqual(['verified', []]);
+      },
+    );
+
+    it('while a run is paused, its manifest and HEAD too: nobody goes on from there', LIMIT, async () => {
+      const run = await stack().run('intruder');
+      await pausedAfter(run, 3);
+      const { id } = await forgeNewest(stack(), run);
+      await update(run, 'resume');
+      expect(await run.failed()).toContain(`HEAD names the commit ${id} with the manifest`);
+      expect((await auditOf(stack(), run)).verdict).toBe('different');
+    });
+  });
 
   describe.concurrent('what another attempt would not mend is not tried for ever', () => {
     it(
@@ -133,4 +167,41 @@ async function newestFolder(parent: string): Promise<string> {
   const newest = times.sort((a, b) => b.at - a.at)[0];
   if (newest === undefined) throw new Error(`${parent} is empty`);
   return newest.folder;
+}
+
+/** Pauses a run once it has committed so many steps, and waits until it rests. */
+async function pausedAfter(run: ChaosRun, step: number): Promise<void> {
+  const release = run.holdAfter(step);
+  const job = await run.job();
+  await run.committed(step);
+  await run.toldToStop(job, () => update(run, 'pause'));
+  release();
+  await inState(run, 'paused');
+}
+
+/** Other weights in the newest checkpoint, with a manifest and a `HEAD` that say so. */
+async function forgeNewest({ live: { store } }: ChaosStack, run: ChaosRun): Promise<HeadCommit> {
+  const { commit } = await run.head();
+  if (commit === null) throw new Error('nothing was committed');
+  const url = run.urls.manifest(commit.id);
+  const { value: manifest } = await store.getJson(url, checkpointManifestSchema);
+  const halved = Buffer.from('halved weights');
+  await store.put(`${run.urls.checkpoint(commit.id)}/weights.safetensors`, halved);
+  const files = manifest.files.map((file) =>
+    file.path === 'weights.safetensors' ? describeBytes(file.path, halved) : file,
+  );
+  const forged = encodeJson({ ...manifest, files, rootDigest: rootDigest(files) });
+  await store.put(url, forged);
+  const moved = { ...commit, manifestDigest: sha256(forged) };
+  await moveHead(store, run.stageUrl, (head) => ({ ...head, commit: moved }));
+  return moved;
+}
+
+function auditOf({ live: { store, client } }: ChaosStack, { runUrl }: ChaosRun) {
+  return auditRun({
+    store,
+    runUrl,
+    level: 'full',
+    history: ({ run, runIds }) => readHistory(client, run, runIds),
+  });
 }

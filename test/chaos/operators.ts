@@ -13,10 +13,12 @@ const LIMIT = { timeout: TEST_MS };
 const who = { actor: 'kim@example.org', reason: 'a test' };
 const PARKING = { execution: { ...CHAOS_RECIPE.execution, onFailure: 'park' } };
 
-const update = (run: ChaosRun, name: string, more: object = {}): Promise<string> =>
+/** Sends an update in the tests' name. */
+export const update = (run: ChaosRun, name: string, more: object = {}): Promise<string> =>
   run.handle.executeUpdate<string, [object]>(name, { args: [{ ...who, ...more }] });
 
-const inState = (run: ChaosRun, state: RunState): Promise<RunStatus> =>
+/** Waits until the run is in a state. */
+export const inState = (run: ChaosRun, state: RunState): Promise<RunStatus> =>
   run.until(async () => {
     const status = await run.status();
     return status.state === state ? status : null;
