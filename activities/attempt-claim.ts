@@ -73,13 +73,14 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
   const shared = force ? null : await adoptShared(store, input, key);
   if (shared !== null) return { ...shared, specDigest };
   const start = await startingPoint(store, stageUrl, input.from);
-  await refuseContradiction(store, input, head, start);
+  await refuseContradiction(store, input, { head, start, specDigest });
   await refuseSuperseded(store, input, head);
   const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from: start });
   const { createdAt, digest: attemptDigest } = await writeAttempt(store, stageUrl, {
     schema: 'longhaul.attempt/1',
     epoch,
     owner,
+    specDigest,
     startedFrom: claimed.commit,
     ancestors: claimed.ancestors,
     skipSteps: [...input.skipSteps],
@@ -152,14 +153,18 @@ async function startingPoint(store: ObjectStore, stageUrl: string, from: RetryFr
 /** Nobody goes on from what was changed since it was committed: an operator has to look, and choose another checkpoint. */
 async function refuseContradiction(
   store: ObjectStore,
-  { spec: { stageUrl }, ledger, owner }: RunAttemptInput,
-  head: Head,
-  start: StartingPoint,
+  { spec: { stageUrl }, specRevision, ledger, owner }: RunAttemptInput,
+  { head, start, specDigest }: { head: Head; start: StartingPoint; specDigest: Digest },
 ): Promise<void> {
   if (start.at === 'zero' || (head.owner === owner && head.epoch > 0)) return;
   const { ledger: chainUrl } = stageLayout(stageUrl);
   const commits = start.at === 'head' ? commitsOf(head) : lineFrom(head, start.commit);
-  const contradiction = await contradictionOf(store, { chainUrl, known: ledger, commits });
+  const contradiction = await contradictionOf(store, {
+    chainUrl,
+    known: ledger,
+    commits,
+    spec: { revision: specRevision, digest: specDigest },
+  });
   if (contradiction === null) return;
   const message = `${stageUrl} was changed by somebody else: ${contradiction}. Retry from another checkpoint, or from zero`;
   throw ApplicationFailure.create({ type: 'checkpoint', nonRetryable: true, message });

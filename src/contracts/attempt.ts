@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { HEAD_ANCESTORS, headCommitSchema } from './checkpoint.js';
-import { epochSchema, instantSchema } from './common.js';
+import { digestSchema, epochSchema, instantSchema } from './common.js';
 
 /** Optimizer steps, both ends included, whose data is consumed and whose update is left out. */
 export const stepWindowSchema = z
@@ -21,6 +21,9 @@ export const attemptSchema = z.strictObject({
   schema: z.literal('longhaul.attempt/1'),
   epoch: epochSchema,
   owner: z.string().describe('Token of the claim that made this epoch'),
+  specDigest: digestSchema
+    .optional()
+    .describe("SHA-256 of the bytes of the spec's object; a spec that has another one is refused"),
   startedFrom: headCommitSchema
     .nullable()
     .describe('The commit that HEAD named when the epoch was claimed; null: none'),

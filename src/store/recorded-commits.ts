@@ -1,8 +1,8 @@
-/** `HEAD` of a stage against the commits that the stage's ledger records: what contradicts them is not gone on from. */
+/** `HEAD` and spec of a stage against the commits and the spec that the stage's ledger records: what contradicts them is not gone on from. */
 import { commitIdSchema } from '../contracts/index.js';
-import type { HeadCommit } from '../contracts/index.js';
+import type { Digest, HeadCommit } from '../contracts/index.js';
 import { decodeRecord, recordDigest, recordName } from '../domain/ledger-chain.js';
-import type { LedgerRecord } from '../domain/ledger.js';
+import type { EntryOf, LedgerRecord } from '../domain/ledger.js';
 import type { LedgerTip } from '../domain/status.js';
 import { ledgerRecordUrl, partsOfCommitId } from './layout.js';
 import { readTip } from './ledger.js';
@@ -20,10 +20,12 @@ export interface CommitQuestion {
   readonly known: LedgerTip;
   /** Commits that an attempt is to go on from. */
   readonly commits: readonly HeadCommit[];
+  /** Spec that the attempt is to work by: how often a retry had changed it, and its object's digest. */
+  readonly spec?: { readonly revision: number; readonly digest: Digest };
 }
 
 /**
- * How these commits contradict what the ledger records, in one sentence; null: they don't. Commits of an attempt whose end is
+ * How these commits, or the spec, contradict what the ledger records, in one sentence; null: they don't. Commits of an attempt whose end is
  * not recorded, or was recorded by an earlier version, are unknown, and no contradiction.
  */
 export async function contradictionOf(store: ObjectStore, question: CommitQuestion): Promise<string | null> {
@@ -50,13 +52,16 @@ class Search {
   readonly #open: Map<string, HeadCommit>;
   /** Digest that the record before the one taken last must have; null: not known. */
   #expected: string | null = null;
+  /** Whether the spec has still to be held against that of the attempt before. */
+  #asksSpec: boolean;
 
   constructor(private readonly question: CommitQuestion) {
     this.#open = new Map(question.commits.map((commit) => [commit.id, commit]));
+    this.#asksSpec = question.spec !== undefined;
   }
 
   get isOver(): boolean {
-    return this.contradiction !== null || this.#open.size === 0;
+    return this.contradiction !== null || (this.#open.size === 0 && !this.#asksSpec);
   }
 
   take(number: number, bytes: Uint8Array | null): void {
@@ -79,10 +84,20 @@ class Search {
       if (entry.left !== undefined) this.#close(number, entry.epoch);
     }
     if (entry.type === 'attempt-opened') {
+      this.#compareSpec(number, entry.spec);
       if (entry.from !== null) this.#meet(number, entry.from, entry.fromDigest);
       // Nothing before its opening tells of an attempt.
       for (const id of this.#open.keys()) if (epochOf(id) === entry.epoch) this.#open.delete(id);
     }
+  }
+
+  /** Revisions only grow: once the attempt before had an earlier one, nothing is known of this one. */
+  #compareSpec(number: number, recorded: EntryOf<'attempt-opened'>['spec']): void {
+    const { spec } = this.question;
+    if (!this.#asksSpec || recorded === undefined || spec === undefined) return;
+    this.#asksSpec = false;
+    if (recorded.revision !== spec.revision || recorded.digest === spec.digest) return;
+    this.contradiction = `its spec has the digest ${spec.digest}, but ${recordName(number)} of the stage's ledger records ${recorded.digest}`;
   }
 
   #meet(number: number, id: string, manifestDigest: string | undefined): void {

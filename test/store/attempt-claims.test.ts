@@ -213,6 +213,21 @@ describe('an attempt goes on from what the ledger records, whatever HEAD says me
     expect(message).toContain('is not what it was');
   });
 
+  it('by no other spec than the one its attempts have worked by, though it was put in that one’s place', async () => {
+    const { specDigest } = await claimed();
+    const job = 'a-job';
+    const opened = { type: 'attempt-opened', epoch: 1, job, from: null, previousOwner: '', why: '' } as const;
+    await append(1, { ...opened, spec: { revision: 0, digest: specDigest } });
+    const { tip } = await committed();
+    const changed = { ...input.spec, runtime: { ...input.spec.runtime, threads: 99 } };
+    await store.delete([stageLayout(input.spec.stageUrl).spec]);
+    const { type, message } = await refusal({ owner: 'b', ledger: tip, spec: changed });
+    expect(type).toBe('checkpoint');
+    expect(message).toContain(`000001.json of the stage's ledger records ${specDigest}`);
+    const retried = { owner: 'b', ledger: tip, spec: changed, specRevision: 1 };
+    expect((await claimed(retried)).epoch).toBe(3);
+  });
+
   it('a commit of an attempt whose end nobody could record', async () => {
     const { tip } = await committed();
     const epoch = await claim(store, input.spec.stageUrl);

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .contracts import AttemptFile, ContractError, Head, HeadCommit, StepWindow, parse
 from .errors import CheckpointFailure, UserFailure
 from .layout import StageUrls
-from .store import Store
+from .store import Store, sha256_digest
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,36 @@ def read_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptTerms:
 
     Raises UserFailure when the object breaks its contract or is another attempt's, StoreError.
     """
+    file = _find_attempt(store, urls, epoch)
+    if file is None:
+        return AttemptTerms()
+    claimed = ClaimedHead(file.started_from, file.ancestors)
+    return AttemptTerms(tuple(file.skip_steps), file.mean_seconds_between_interruptions, claimed)
+
+
+def require_spec(store: Store, urls: StageUrls, epoch: int, spec_url: str, spec: bytes) -> None:
+    """Holds the spec's bytes against what attempt `epoch` was claimed for; an attempt that tells no digest takes any.
+
+    Raises UserFailure when they are others: somebody has changed the object since; and as `read_attempt` does.
+    """
+    file = _find_attempt(store, urls, epoch)
+    wanted = None if file is None else file.spec_digest
+    if wanted is not None and sha256_digest(spec) != wanted:
+        raise UserFailure(
+            f"{spec_url} was changed: it has the digest {sha256_digest(spec)}, and attempt {epoch} was claimed for "
+            f"{wanted}; put the object back as it was, then retry"
+        )
+
+
+def _find_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptFile | None:
     url = urls.attempt_file(epoch)
     found = store.find(url)
     if found is None:
-        return AttemptTerms()
+        return None
     try:
         file: AttemptFile = parse(AttemptFile, found.data, url)
     except ContractError as error:
         raise UserFailure(str(error)) from None
     if file.epoch != epoch:
         raise UserFailure(f"{url} is of epoch {file.epoch}")
-    claimed = ClaimedHead(file.started_from, file.ancestors)
-    return AttemptTerms(tuple(file.skip_steps), file.mean_seconds_between_interruptions, claimed)
+    return file

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .attempt import require_spec
 from .contracts import (
     EXIT_CODES,
     ContractError,
@@ -194,7 +195,9 @@ class _Attempt:
     def _read_spec(self) -> TrainSpec | EvaluateSpec:
         url = self._launch.spec_url
         try:
-            spec: TrainSpec | EvaluateSpec = parse(JobSpec, self._store.get(url).data, url)
+            data = self._store.get(url).data
+            require_spec(self._store, self._urls, self._launch.epoch, url, data)
+            spec: TrainSpec | EvaluateSpec = parse(JobSpec, data, url)
         except NotFoundError:
             raise UserFailure(f"{url} is not there") from None
         except ContractError as error:

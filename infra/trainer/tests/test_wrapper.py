@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from longhaul_trainer.contracts import EventFile, Outcome, TrainSpec, dump, parse
+from longhaul_trainer.contracts import AttemptFile, EventFile, Outcome, TrainSpec, dump, now, parse
 from longhaul_trainer.errors import (
     AccessError,
     AddressError,
@@ -25,7 +25,7 @@ from longhaul_trainer.errors import (
 )
 from longhaul_trainer.job import classify
 from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store
+from longhaul_trainer.store import Store, sha256_digest
 from longhaul_trainer.wrapper import Mailbox
 from protocol_support import DATASET, RECIPE, claim, commit_of, head_of
 
@@ -276,6 +276,43 @@ class TestAZombie:
         first.send_signal(signal.SIGTERM)
         first.communicate(timeout=600)
         assert launcher.outcome(1).class_ == "preempted"
+
+
+class TestASpecThatWasChangedSinceTheClaim:
+    def start_knowing(self, launcher: Launcher, spec_digest: str) -> int:
+        """The next attempt, claimed for a spec with this digest; its exit code."""
+        epoch = claim(launcher.store, launcher.urls)
+        commit = head_of(launcher.store, launcher.urls).commit
+        file = AttemptFile(
+            schema_="longhaul.attempt/1",
+            epoch=epoch,
+            owner="test",
+            spec_digest=spec_digest,
+            started_from=commit,
+            skip_steps=[],
+            mean_seconds_between_interruptions=None,
+            created_at=now(),
+        )
+        launcher.store.create(launcher.urls.attempt_file(epoch), dump(file))
+        return launcher.run("finish", epoch=epoch)
+
+    def test_ends_the_attempt_that_would_resume_by_it(self, launcher: Launcher) -> None:
+        spec = launcher.store.get(launcher.urls.spec).data
+        assert launcher.run("crash") != 0
+        launcher.store.put(
+            launcher.urls.spec, spec.replace(b'"seed":0', b'"seed":1').replace(b'"seed": 0', b'"seed": 1')
+        )
+        changed = launcher.store.get(launcher.urls.spec).data
+        assert changed != spec
+        assert self.start_knowing(launcher, sha256_digest(spec)) == 64
+        outcome = launcher.outcome(2)
+        assert outcome.class_ == "user-error"
+        assert outcome.message == (
+            f"{launcher.urls.spec} was changed: it has the digest {sha256_digest(changed)}, and attempt 2 was claimed "
+            f"for {sha256_digest(spec)}; put the object back as it was, then retry"
+        )
+        launcher.store.put(launcher.urls.spec, spec)
+        assert self.start_knowing(launcher, sha256_digest(spec)) == 0
 
 
 class TestFailureClasses:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
-from .base import Contract, Epoch, Instant, Positive, PositiveNumber, absent_not_null
+from .base import Contract, Digest, Epoch, Instant, Positive, PositiveNumber, absent_not_null
 from .checkpoint import HEAD_ANCESTORS, HeadCommit
 
 
@@ -26,18 +26,19 @@ class StepWindow(Contract):
 
 class AttemptFile(Contract):
     """``attempts/<epoch>/attempt.json``. ``mean_seconds_between_interruptions``: None where it is not known;
-    ``ancestors`` is left out of the JSON when None."""
+    ``spec_digest`` and ``ancestors`` are left out of the JSON when None."""
 
     schema_: Literal["longhaul.attempt/1"] = Field(alias="schema")
     epoch: Epoch
     owner: str
+    spec_digest: Digest | None = None
     started_from: HeadCommit | None
     ancestors: Annotated[list[HeadCommit], Field(max_length=HEAD_ANCESTORS)] | None = None
     skip_steps: list[StepWindow]
     mean_seconds_between_interruptions: PositiveNumber | None
     created_at: Instant
 
-    @field_validator("ancestors", mode="before")
+    @field_validator("spec_digest", "ancestors", mode="before")
     @classmethod
     def _absent_not_null(cls, value: object) -> object:
         return absent_not_null(value)
@@ -45,6 +46,5 @@ class AttemptFile(Contract):
     @model_serializer(mode="wrap")
     def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        if self.ancestors is None:
-            del written["ancestors"]
-        return written
+        optional = ("ancestors", "specDigest")
+        return {key: value for key, value in written.items() if value is not None or key not in optional}
