@@ -10,7 +10,7 @@ import { codeDigest } from './code-digest.js';
 import { loadConfig } from './config.js';
 import type { Config } from './config.js';
 import type { SourceRoots } from './curation/index.js';
-import { loopbackWithoutProxy } from './loopback.js';
+import { loopbackWithoutProxy } from './domain/loopback.js';
 import { ensureJanitor } from './temporal/janitor-schedule.js';
 import { TASK_QUEUE } from './domain/task-queues.js';
 import { ObjectStore } from './store/object-store.js';

@@ -23,7 +23,7 @@ import { readState, writeState } from './stack/state.js';
 import type { StackPorts, StackState } from './stack/state.js';
 import { keepClosedRuns, NAMESPACE, registerSearchAttributes, startTemporal } from './stack/temporal.js';
 import { messageOf } from '../../src/domain/text.js';
-import { loopbackWithoutProxy } from '../../src/loopback.js';
+import { loopbackWithoutProxy } from '../../src/domain/loopback.js';
 
 /** Ports that are tried first. */
 export const DEFAULT_PORTS = { temporal: 7233, ui: 8233, s3: 7070 } as const;

@@ -12,7 +12,7 @@ import { addWorkerCommand } from './commands/worker.js';
 import { systemProblem } from '../../infra/dev/lib/files.mjs';
 import { ConfigError } from '../config.js';
 import { printable } from '../domain/text.js';
-import { loopbackWithoutProxy } from '../loopback.js';
+import { loopbackWithoutProxy } from '../domain/loopback.js';
 import { UserError } from './user-error.js';
 
 /** Exit code of a program whose reader has gone, as shells count SIGPIPE. */

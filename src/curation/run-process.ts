@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Problem } from '../domain/problem.js';
 import type { CurationProgress } from './curate.js';
 import { inheritedEnvironment } from '../domain/inherited-environment.mjs';
+import { loopbackWithoutProxy } from '../domain/loopback.js';
 import { ANSWER_CLASSES } from '../store/answers.js';
 import { StoreError } from '../store/errors.js';
 import type { StoreErrorCode } from '../store/errors.js';
@@ -70,6 +71,7 @@ async function answerOf(
     extendEnv: false,
     env: {
       ...inheritedEnvironment(process.env),
+      ...loopbackWithoutProxy(process.env),
       AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
     },
     serialization: 'json',

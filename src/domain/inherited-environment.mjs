@@ -3,6 +3,7 @@
  * compute. Whatever else a machine sets, tokens and keys of other programs among it, is none of its business.
  */
 const NAMES = new Set([
+  'CURL_CA_BUNDLE',
   'HOME',
   'HOSTNAME',
   'LANG',
@@ -11,14 +12,19 @@ const NAMES = new Set([
   'LOGNAME',
   'NODE_EXTRA_CA_CERTS',
   'NODE_OPTIONS',
+  'NODE_USE_ENV_PROXY',
+  'NODE_USE_SYSTEM_CA',
   'PATH',
   'REQUESTS_CA_BUNDLE',
   'SHELL',
   'SSL_CERT_DIR',
   'SSL_CERT_FILE',
+  'TEMP',
+  'TMP',
   'TMPDIR',
   'TZ',
   'USER',
+  'XDG_CACHE_HOME',
 ]);
 /** Beginnings of the names of settings: of the store, of Longhaul, of locales, and of what computes. */
 const PREFIXES = [
@@ -27,6 +33,8 @@ const PREFIXES = [
   'LC_',
   'CUBLAS_',
   'CUDA_',
+  'CUDNN_',
+  'GOMP_',
   'KMP_',
   'MKL_',
   'NCCL_',
@@ -34,6 +42,7 @@ const PREFIXES = [
   'OMP_',
   'OPENBLAS_',
 ].concat(['PYTHON', 'PYTORCH_', 'TORCH_', 'TORCHINDUCTOR_', 'TRITON_']);
+/** Read in capitals by some programs, in small letters by others. */
 const PROXIES = new Set(['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY']);
 
 /** The part of an environment that is passed on. */
