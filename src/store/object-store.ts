@@ -15,8 +15,9 @@ import type { Digest } from '../contracts/index.js';
 import { sha256, toBase64 } from './digest.js';
 import { StoreError, answerIn, isStoreError, translateError } from './errors.js';
 import { formatUrl, parseUrl } from './layout.js';
+import { readCredentials, renewRefusedCredentials } from './renewed-credentials.js';
 
-/** How to reach a store. Credentials come from the environment (`AWS_*`), a profile or the instance, by the AWS SDK. */
+/** How to reach a store. Credentials come from the environment (`AWS_*`), a profile or the instance, and are read anew when refused. */
 export interface StoreSettings {
   /** http(s) address; undefined: AWS's own for the region. */
   readonly endpoint?: string | undefined;
@@ -62,12 +63,14 @@ export function createS3Client(settings: StoreSettings): S3Client {
   const client = new S3Client({
     ...(settings.endpoint === undefined ? {} : { endpoint: settings.endpoint, forcePathStyle: true }),
     region: settings.region,
+    credentials: readCredentials(),
     maxAttempts: settings.maxAttempts ?? 4,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // Not requestTimeout: that one only warns, and made to fail it would end slow uploads too.
     requestHandler: { connectionTimeout: 5_000, socketTimeout: settings.idleMs ?? 60_000 },
   });
+  renewRefusedCredentials(client);
   client.middlewareStack.add(
     (next) => (args) => {
       // A body whose SHA-256 is sent along need not be hashed again to be signed.
