@@ -3,7 +3,7 @@ import { CancelledFailure } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/activity';
 import type { Context } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { JobObservation } from '../src/backends/backend.js';
+import type { JobObservation, Submission } from '../src/backends/backend.js';
 import { eventFileSchema } from '../src/contracts/index.js';
 import type { Digest, Epoch, HeadCommit, JobEvent } from '../src/contracts/index.js';
 import { encodeLabels } from '../src/domain/job-labels.js';
@@ -26,6 +26,8 @@ const MAX_EVENT_FILE_BYTES = 16 * 2 ** 20;
 const OBSERVE_MS = 20;
 /** How often the next event file is asked for, and the watchdog asked what it thinks. */
 const EVENTS_MS = 1000;
+/** How often a backend that is full is asked for a place. */
+const PLACE_MS = 500;
 
 type Ended = Extract<JobObservation, { state: 'ended' }>;
 
@@ -67,6 +69,7 @@ export class AttemptJob {
   #storeReadable = true;
   #nextPoll = 0;
   #nextLease = 0;
+  #isQueued = false;
   #looking: Promise<void> | null = null;
   /** Why looking at the job failed for another reason than the store's trouble. */
   #failure: { readonly error: unknown } | null = null;
@@ -99,17 +102,37 @@ export class AttemptJob {
   }
 
   /**
-   * Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out.
-   * @throws CancelledFailure instead of starting what is to stop at once.
+   * Starts the job, or finds it started. Its lease is renewed first: a job must not read one that has run out. Where the backend is
+   * full, it waits as `queued` until there is a place.
+   * @throws CancelledFailure instead of starting what is to stop at once; ApplicationFailure `queued`, to be tried again, where this
+   * worker stops waiting for another reason.
    */
   async submit(): Promise<void> {
     if (!isCancelRequested(this.context) && (await this.#isAbsent())) await this.#refuseElsewhere();
-    await this.#renewLease();
-    if (isCancelRequested(this.context) && (await this.#isAbsent()))
-      throw new CancelledFailure('cancelled before its job began');
+    for (;;) {
+      if (performance.now() >= this.#nextLease) await this.#renewLease();
+      if (isCancelRequested(this.context) && (await this.#isAbsent()))
+        throw new CancelledFailure('cancelled before its job began');
+      if ((await this.#submitOnce()) !== 'full') return;
+      await this.#waitForPlace();
+    }
+  }
+
+  async #waitForPlace(): Promise<void> {
+    const { cancellationSignal, log } = this.context;
+    if (!this.#isQueued) log.info('queued: as many jobs run as may', { job: this.name });
+    this.#isQueued = true;
+    if (cancellationSignal.aborted && !isCancelRequested(this.context)) {
+      const message = `job ${this.name} was queued, and its worker waits no longer`;
+      throw ApplicationFailure.create({ type: 'queued', message, nextRetryDelay: '2s' });
+    }
+    await sleep(PLACE_MS);
+  }
+
+  #submitOnce(): Promise<Submission> {
     const { graceSeconds, specRevision, avoidNodes, run, folder, spec } = this.input;
     const { namespace, workflowExecution } = this.context.info;
-    await this.deps.backend.submit({
+    return this.deps.backend.submit({
       name: this.name,
       command: this.deps.jobs.command,
       environment: {

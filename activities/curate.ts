@@ -10,6 +10,7 @@ import type { FailureClass } from '../src/domain/failure-class.js';
 import type { Recipe } from '../src/domain/recipe-schema.js';
 import type { StoreSettings } from '../src/store/object-store.js';
 import { heartbeating } from './heartbeating.js';
+import { Places } from './places.js';
 
 /** A process that dies at this try of the activity has died for a reason: its run is parked instead of trying on. */
 const MOST_TRIES = 5;
@@ -40,16 +41,25 @@ export interface CurateDependencies {
   readonly roots: SourceRoots;
   /** Local folder for tokenised text, kept between datasets. */
   readonly cacheFolder: string;
+  /** Curations that this worker runs at the same time. Default: no limit. */
+  readonly maxCurations?: number;
 }
 
 /** The activities of this file. */
 export type CurateActivities = ReturnType<typeof createCurateActivities>;
 
 /** Creates the activities. */
-export function createCurateActivities({ storeSettings, roots, cacheFolder }: CurateDependencies) {
+export function createCurateActivities({
+  storeSettings,
+  roots,
+  cacheFolder,
+  maxCurations = Infinity,
+}: CurateDependencies) {
+  const places = new Places(maxCurations);
   return {
     /**
-     * Curates a dataset in a process of its own, or adopts the one that the same inputs made before.
+     * Curates a dataset in a process of its own, or adopts the one that the same inputs made before. Where as many run as
+     * may, it waits as `queued`.
      * @throws ApplicationFailure `data` when too much of a source is bad or there is too little text; `user-error` when the
      * recipe names what isn't there; `out-of-memory` or `unknown` when the process keeps dying.
      */
@@ -66,11 +76,14 @@ export function createCurateActivities({ storeSettings, roots, cacheFolder }: Cu
         store: storeSettings,
       };
       const signal = Context.current().cancellationSignal;
-      let newest: CurationProgress | null = null;
+      let newest: CurationProgress | { readonly phase: 'queued' } | null = { phase: 'queued' };
       const onProgress = (progress: CurationProgress): void => void (newest = progress);
-      const curated = () => curateInProcess(request, { signal, onProgress });
+      const curated = () => {
+        newest = null;
+        return curateInProcess(request, { signal, onProgress });
+      };
       return heartbeating(
-        async () => ({ name: dataset.name, ...(await curated().catch(throwFailure)) }),
+        async () => ({ name: dataset.name, ...(await places.in(signal, curated).catch(throwFailure)) }),
         () => newest,
       );
     },

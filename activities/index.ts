@@ -29,6 +29,8 @@ export interface ActivityDependencies {
   readonly modelsFolder: string;
   /** Local folder for what can be made again. */
   readonly cacheFolder: string;
+  /** Curations that this worker runs at the same time. Default: no limit. */
+  readonly maxCurations?: number;
   /** Address of a run in the Temporal UI. */
   readonly runUiUrl: (run: string) => string;
 }

@@ -11,6 +11,12 @@ const nonEmpty = z.string().min(1, 'must not be empty');
 const port = '[0-9]{1,5}';
 const hostPort = new RegExp(`^[^\\s:/]+:${port}$`);
 
+const count = z.coerce
+  .number('expected a whole number')
+  .int('expected a whole number')
+  .min(1, 'must be at least 1')
+  .max(1000, 'must be at most 1000');
+
 /** Environment variables, their defaults and what they mean. Also the source of `longhaul doctor`'s list. */
 const environmentSchema = z.object({
   LONGHAUL_TEMPORAL_ADDRESS: z
@@ -66,6 +72,10 @@ const environmentSchema = z.object({
     .regex(/^[a-z0-9][a-z0-9.-]+(,[a-z0-9][a-z0-9.-]+)*$/, 'expected names of buckets, separated by commas')
     .optional()
     .describe('Buckets that recipes may name besides LONGHAUL_S3_BUCKET, separated by commas'),
+  LONGHAUL_MAX_JOBS: count.default(4).describe('Local jobs that run at the same time; others wait as queued'),
+  LONGHAUL_MAX_CURATIONS: count
+    .default(2)
+    .describe('Curations that a worker runs at the same time; others wait as queued'),
   LONGHAUL_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error'])
     .default('info')
@@ -103,6 +113,12 @@ export interface Config {
   readonly dataDir: string;
   /** Absolute paths of the folders that sources must lie below; undefined: the project's own. */
   readonly dataRoots: readonly string[] | undefined;
+  readonly limits: {
+    /** Local jobs at the same time. */
+    readonly maxJobs: number;
+    /** Curations of one worker at the same time. */
+    readonly maxCurations: number;
+  };
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -152,6 +168,7 @@ export function loadConfig(
     dataRoots: env.LONGHAUL_DATA_ROOTS?.split(path.delimiter)
       .filter((folder) => folder !== '')
       .map((folder) => path.resolve(baseDir, folder)),
+    limits: { maxJobs: env.LONGHAUL_MAX_JOBS, maxCurations: env.LONGHAUL_MAX_CURATIONS },
     logLevel: env.LONGHAUL_LOG_LEVEL,
   };
 }
@@ -159,7 +176,7 @@ export function loadConfig(
 /** Every variable with its meaning and default, for `longhaul doctor`. */
 export function describeEnvironment(): readonly { name: string; meaning: string; fallback: string }[] {
   const defaults = environmentSchema.parse({});
-  const fallbackOf = new Map(Object.entries(defaults));
+  const fallbackOf = new Map(Object.entries(defaults).map(([name, value]) => [name, String(value)]));
   return Object.entries(environmentSchema.shape).map(([name, schema]) => ({
     name,
     meaning: schema.description ?? '',

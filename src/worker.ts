@@ -60,7 +60,7 @@ export function dependencies(config: Config): ActivityDependencies {
   return {
     store: ObjectStore.connect(config.s3),
     storeSettings: { endpoint, region },
-    backend: new LocalBackend(join(config.dataDir, 'jobs')),
+    backend: new LocalBackend(join(config.dataDir, 'jobs'), config.limits),
     jobs: {
       command: [config.trainerPython, '-m', 'longhaul_trainer'],
       environment: { ...jobEnvironment(config), LONGHAUL_IMAGE: trainerCode },
@@ -72,6 +72,7 @@ export function dependencies(config: Config): ActivityDependencies {
     roots: sourceRoots(config),
     modelsFolder: join(root, 'models'),
     cacheFolder: join(config.dataDir, 'cache'),
+    maxCurations: config.limits.maxCurations,
     runUiUrl: (run) => `${config.temporal.uiUrl}/namespaces/${config.temporal.namespace}/workflows/${run}`,
   };
 }

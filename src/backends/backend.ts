@@ -35,12 +35,12 @@ export type JobObservation =
       readonly node?: string;
     };
 
-/** Whether a submission started the job or found it there. */
-export type Submission = 'started' | 'adopted';
+/** Whether a submission started the job or found it there; `full`: neither, because as many run as may: it can be tried again. */
+export type Submission = 'started' | 'adopted' | 'full';
 
 /** One place to run jobs. */
 export interface Backend {
-  /** Starts the job, or adopts the one of that name, running or ended. Safe to repeat and to race. */
+  /** Starts the job if there is room for one more, or adopts the one of that name, running or ended. Safe to repeat and to race. */
   submit(request: JobRequest): Promise<Submission>;
   /** The job as it is now. */
   observe(name: string): Promise<JobObservation>;

@@ -28,17 +28,39 @@ type Started = z.infer<typeof startedSchema>;
 const jobSchema = z.looseObject({ labels: z.record(z.string(), z.string()).default({}) });
 const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 
+/** How much of the machine jobs may take. */
+export interface LocalLimits {
+  /** Jobs that run at the same time; those that other workers on the same folder have started count. Default: no limit. */
+  readonly maxJobs?: number;
+}
+
 /** Runs jobs on this machine, with their state below `folder`. */
 export class LocalBackend implements Backend, SignalsJobs {
   readonly #shims: Shims;
+  readonly #maxJobs: number;
+  /** Names of jobs that have ended: none of them runs again. */
+  readonly #ended = new Set<string>();
+  /** One submission after the other: two don't take the last place. */
+  #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly folder: string) {
+  constructor(
+    private readonly folder: string,
+    { maxJobs = Infinity }: LocalLimits = {},
+  ) {
     this.#shims = new Shims(folder);
+    this.#maxJobs = maxJobs;
   }
 
   async submit(request: JobRequest): Promise<Submission> {
+    const submission = this.#turn.then(() => this.#submit(request));
+    this.#turn = submission.catch(() => undefined);
+    return submission;
+  }
+
+  async #submit(request: JobRequest): Promise<Submission> {
     const folder = this.jobFolder(request.name);
     if ((await this.observe(request.name)).state !== 'absent') return 'adopted';
+    if (!(await this.#hasRoom())) return 'full';
     await mkdir(folder, { recursive: true });
     const { command, graceSeconds, labels = {} } = request;
     const temporary = join(folder, `job.json.${randomUUID()}`);
@@ -119,6 +141,18 @@ export class LocalBackend implements Backend, SignalsJobs {
 
   async labels(name: string): Promise<Readonly<Record<string, string>>> {
     return (await this.read(name, 'job.json', jobSchema))?.labels ?? {};
+  }
+
+  async #hasRoom(): Promise<boolean> {
+    if (this.#maxJobs === Infinity) return true;
+    let running = 0;
+    for (const name of await this.list()) {
+      if (this.#ended.has(name)) continue;
+      const { state } = await this.observe(name);
+      if (state === 'running') running += 1;
+      if (state === 'ended') this.#ended.add(name);
+    }
+    return running < this.#maxJobs;
   }
 
   private jobFolder(name: string): string {

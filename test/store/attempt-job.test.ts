@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AttemptJob } from '../../activities/attempt-job.js';
 import { ProgressReporter } from '../../activities/progress-reporter.js';
-import type { Backend, JobObservation } from '../../src/backends/backend.js';
+import type { Backend, JobObservation, Submission } from '../../src/backends/backend.js';
 import { epochSchema } from '../../src/contracts/index.js';
 import { ProgressTracker } from '../../src/domain/progress.js';
 import type { ObjectStore } from '../../src/store/index.js';
@@ -26,10 +26,17 @@ class FakeJob implements Backend {
   observation: JobObservation = { state: 'running', startedAt: '2026-01-01T00:00:00.000Z' };
   looks = 0;
 
-  submit = () => Promise.resolve('started' as const);
+  submission: Submission = 'started';
+  submissions = 0;
+
   logs = () => Promise.resolve([]);
   list = () => Promise.resolve([]);
   labels = () => Promise.resolve({});
+
+  submit(): Promise<Submission> {
+    this.submissions += 1;
+    return Promise.resolve(this.submission);
+  }
 
   observe(): Promise<JobObservation> {
     this.looks += 1;
@@ -82,6 +89,39 @@ function watch() {
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await sleep(10);
 }
+
+describe('a job for which there is no place', () => {
+  /** Its activity, before there is a job. */
+  function queue() {
+    job.observation = { state: 'absent' };
+    job.submission = 'full';
+    return environment.run(async () => {
+      const jobs = { command: ['true'], environment: {}, onShutdown: 'stop', codeDigest: '' } as const;
+      const context = Context.current();
+      const reporter = new ProgressReporter(context, new ProgressTracker(1, null));
+      const deps = { store, backend: job, jobs };
+      const epoch = epochSchema.parse(1);
+      await new AttemptJob(deps, context, attemptInput(freshPrefix(), 'r'), epoch, reporter).submit();
+      return reporter.tracker.progress.phase;
+    });
+  }
+
+  it('waits as queued until there is one', async () => {
+    const queued = queue();
+    await until(() => job.submissions > 2);
+    job.submission = 'started';
+    expect(await queued).toBe('queued');
+  });
+
+  it('waits no longer than its worker does', async () => {
+    const queued = queue().catch((error: unknown) => error);
+    await until(() => job.submissions > 0);
+    environment.cancel();
+    expect(await queued).toMatchObject({
+      message: expect.stringMatching(/queued|cancelled before/) as string,
+    });
+  });
+});
 
 describe('while the store does not answer a read', () => {
   it('the backend is asked on, and the job’s end is noticed', async () => {

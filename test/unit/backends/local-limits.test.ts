@@ -78,6 +78,32 @@ describe('a job’s log takes a bounded part of the disk', () => {
   });
 });
 
+describe('of a number of jobs at the same time', () => {
+  const WAITING = 'setInterval(() => {}, 1e3)';
+  const few = () => new LocalBackend(join(folder, 'jobs'), { maxJobs: 2 });
+  const submit = (to: LocalBackend, name: string) =>
+    to.submit({ name, command: [process.execPath, '-e', WAITING], environment: {}, graceSeconds: 0 });
+
+  it('one more is not started, however many ask at once, and is when another has ended', async () => {
+    backend = few();
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    expect(await Promise.all(names.map((name) => submit(backend, name)))).toEqual([
+      ...['started', 'started', 'full', 'full', 'full'],
+    ]);
+    expect(await backend.observe('c')).toEqual({ state: 'absent' });
+    await backend.terminate('a', 0);
+    await ended('a');
+    expect(await submit(backend, 'c')).toBe('started');
+    expect(await submit(backend, 'd')).toBe('full');
+  });
+
+  it('those that run or have ended are adopted all the same, by whichever worker', async () => {
+    for (const name of ['a', 'b']) await submit(few(), name);
+    expect(await submit(few(), 'a')).toBe('adopted');
+    expect(await submit(few(), 'c')).toBe('full');
+  });
+});
+
 describe('a grace longer than a timer can run is long, not none', () => {
   it('leaves a job that saves the time to do so', async () => {
     await run(
