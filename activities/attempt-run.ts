@@ -7,10 +7,11 @@ import type { Digest, Epoch, Outcome } from '../src/contracts/index.js';
 import { classifyEnd, lastWords } from '../src/domain/attempt-end.js';
 import type { EndVerdict } from '../src/domain/attempt-end.js';
 import { failureClassOf } from '../src/domain/failure-class.js';
-import type { LedgerEntry } from '../src/domain/ledger.js';
+import type { EntryOf, LedgerEntry } from '../src/domain/ledger.js';
 import { ProgressTracker } from '../src/domain/progress.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { attemptLeft } from '../src/store/anchors.js';
+import { readOutcome } from '../src/store/attempt-files.js';
 import { checkpointRef, pinCheckpoint } from '../src/store/checkpoints.js';
 import { isStoreError } from '../src/store/errors.js';
 import { commitsOf, readHead } from '../src/store/head.js';
@@ -129,19 +130,38 @@ export class AttemptRun {
     try {
       const end = await job.stop({ kind: 'refused', why: 'refused' });
       if (end === null) return;
+      const { outcome, ...made } = await this.#asFarAsAnswered(claim.epoch, job);
+      const isDone = outcome !== null && outcome.result !== 'ended';
+      const refused = { class: failureClassOf(type), message, signature: 'refused' };
       await this.#record('ended', {
         type: 'attempt-ended',
         epoch: claim.epoch,
-        class: failureClassOf(type),
-        message,
-        signature: 'refused',
-        ...figuresOf(claim, null, job.facts, end),
-        commits: [...job.facts.commits],
-        note: 'its job was stopped: it could not be followed to its end',
+        ...(isDone ? DONE : refused),
+        ...figuresOf(claim, outcome, job.facts, end),
+        ...made,
+        note: isDone
+          ? `it had its result, which could not be kept: ${message}`
+          : 'its job was stopped: it could not be followed to its end',
       });
     } catch (error) {
       // The failure that matters is the first. A job whose lease nobody renews ends by itself.
       this.#context.log.warn('a refused attempt is without its end', { job: job.name, why: String(error) });
+    }
+  }
+
+  /** What a refused attempt has made and left. Where the store doesn't answer that, what its events have told. */
+  async #asFarAsAnswered(epoch: Epoch, job: AttemptJob): Promise<KnownEnd> {
+    const { store } = this.deps;
+    const { stageUrl } = this.input.spec;
+    try {
+      const outcome = await readOutcome(store, stageUrl, epoch).catch(nullIfInvalid);
+      const { value: head } = await readHead(store, stageUrl);
+      const evaluated = outcome?.result === 'evaluated';
+      const left = await attemptLeft(store, { stageUrl, epoch, evaluated, events: job.eventDigests });
+      return { outcome, commits: commitsMade(epoch, commitsOf(head), job.facts.commits), left };
+    } catch (error) {
+      this.#context.log.warn('what a refused attempt left is not known', { epoch, why: String(error) });
+      return { outcome: null, commits: [...job.facts.commits] };
     }
   }
 
@@ -207,7 +227,7 @@ export class AttemptRun {
     await this.#record('ended', {
       type: 'attempt-ended',
       epoch,
-      ...(done === null ? verdict : { class: 'done', message: '', signature: '' }),
+      ...(done === null ? verdict : DONE),
       ...figures,
       commits,
       left,
@@ -293,6 +313,18 @@ export class AttemptRun {
 }
 
 type Claimed = Extract<Claim, { state: 'claimed' }>;
+
+/** What can't be read says nothing, but was left all the same. */
+function nullIfInvalid(error: unknown): null {
+  if (isStoreError(error, 'invalid-object')) return null;
+  throw error;
+}
+
+/** How an attempt ended that has its result. */
+const DONE = { class: 'done', message: '', signature: '' } as const;
+
+/** `left` absent: not known. */
+type KnownEnd = Pick<EntryOf<'attempt-ended'>, 'commits' | 'left'> & { readonly outcome: Outcome | null };
 
 /** An attempt that has its epoch. */
 interface Running {

@@ -6,10 +6,13 @@ import type { RunAttemptInput } from '../../activities/attempt-types.js';
 import { createRopeBumpActivities } from '../../activities/rope-bump.js';
 import type { Backend, JobObservation, Submission } from '../../src/backends/backend.js';
 import { epochSchema } from '../../src/contracts/index.js';
+import type { HeadCommit } from '../../src/contracts/index.js';
 import { checkChain } from '../../src/domain/ledger-chain.js';
 import { ropeBump } from '../../src/domain/rope.js';
 import {
   createEmptyHead,
+  digestTree,
+  encodeJson,
   isStoreError,
   readChain,
   readLease,
@@ -20,6 +23,7 @@ import {
 import type { ObjectStore } from '../../src/store/index.js';
 import { startFaultyProxy } from '../support/faulty-proxy.js';
 import type { Fault, FaultyProxy } from '../support/faulty-proxy.js';
+import endedJson from '../../src/contracts/fixtures/valid/outcome/ended.json' with { type: 'json' };
 import { attemptInput } from './attempt-support.js';
 import { claim, commitCheckpoint, freshPrefix, useS3Server } from './support.js';
 
@@ -167,6 +171,51 @@ describe('a stage that parks leaves no job behind', () => {
     const [opened, ended] = links.map(({ record }) => record?.entry);
     expect(opened).toMatchObject({ type: 'attempt-opened', epoch: 1 });
     expect(ended).toMatchObject({ type: 'attempt-ended', epoch: 1, class: 'store', message });
+  });
+
+  it('and leaves nothing without a digest: what it wrote and committed is recorded as of any other attempt', async () => {
+    const { stageUrl } = input.spec;
+    const epoch = epochSchema.parse(1);
+    const layout = stageLayout(stageUrl);
+    const outcome = encodeJson({ ...endedJson, epoch });
+    const made: HeadCommit[] = [];
+    backend.submit = async () => {
+      made.push(await commitCheckpoint(store, stageUrl, epoch, 2));
+      await store.put(layout.log(epoch), Buffer.from('a log'));
+      await store.put(layout.outcome(epoch), outcome);
+      await store.put(layout.eventFile(epoch, 1), Buffer.from('not JSON'));
+      return 'started';
+    };
+    refusal(await thrown(FIRST_TRY));
+    const { links } = checkChain(await readChain(store, layout.ledger));
+    expect(links.at(-1)?.record?.entry).toMatchObject({
+      type: 'attempt-ended',
+      class: 'store',
+      tokens: endedJson.tokens,
+      commits: made.map(({ id, step, manifestDigest }) => ({ id, step, manifestDigest })),
+      left: {
+        outcome: sha256(outcome),
+        log: sha256(Buffer.from('a log')),
+        events: await digestTree(store, layout.events(epoch)),
+        checkpoints: made.map(({ id }) => id),
+        quarantined: [],
+      },
+    });
+  });
+
+  it('without what it left, where the store does not tell that', async () => {
+    const { stageUrl } = input.spec;
+    const epoch = epochSchema.parse(1);
+    backend.submit = async () => {
+      await store.put(stageLayout(stageUrl).head, Buffer.from('not JSON either'));
+      await store.put(stageLayout(stageUrl).eventFile(epoch, 1), Buffer.from('not JSON'));
+      return 'started';
+    };
+    const { message } = refusal(await thrown(FIRST_TRY));
+    const { links } = checkChain(await readChain(store, stageLayout(stageUrl).ledger));
+    const entry = links.at(-1)?.record?.entry;
+    expect(entry).toMatchObject({ type: 'attempt-ended', class: 'store', message, commits: [] });
+    expect(entry).not.toHaveProperty('left');
   });
 
   it('but one that is tried again leaves it to the next try', async () => {
