@@ -42,6 +42,7 @@ export const attemptSchema = z.strictObject({
   meanSecondsBetweenInterruptions: z
     .number()
     .positive()
+    .max(1e10)
     .nullable()
     .describe(
       'What the recipe assumes, corrected by what the stage has seen; null: unknown. Decides how often everySteps "auto" saves',

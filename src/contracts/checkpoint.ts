@@ -124,7 +124,11 @@ export const leaseSchema = z.strictObject({
     .string()
     .regex(/^[0-9a-f]{32}$/)
     .describe('Fresh with every renewal'),
-  seconds: z.number().nonnegative().describe('How long it holds without being renewed'),
+  seconds: z
+    .number()
+    .nonnegative()
+    .max(604_800)
+    .describe('How long it holds without being renewed; up to 7 days'),
   renewedAt: instantSchema.describe('By the clock of who renewed it; for people'),
 });
 export type Lease = z.infer<typeof leaseSchema>;

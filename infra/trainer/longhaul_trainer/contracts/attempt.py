@@ -35,7 +35,7 @@ class AttemptFile(Contract):
     started_from: HeadCommit | None
     ancestors: Annotated[list[HeadCommit], Field(max_length=HEAD_ANCESTORS)] | None = None
     skip_steps: list[StepWindow]
-    mean_seconds_between_interruptions: PositiveNumber | None
+    mean_seconds_between_interruptions: Annotated[PositiveNumber, Field(le=1e10)] | None
     created_at: Instant
 
     @field_validator("spec_digest", "ancestors", mode="before")

@@ -107,5 +107,5 @@ class Lease(Contract):
     schema_: Literal["longhaul.lease/2"] = Field(alias="schema")
     epoch: Epoch
     renewal: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    seconds: NonNegative
+    seconds: Annotated[NonNegative, Field(le=604_800)]
     renewed_at: Instant
