@@ -11,11 +11,12 @@ const nonEmpty = z.string().min(1, 'must not be empty');
 const port = '[0-9]{1,5}';
 const hostPort = new RegExp(`^[^\\s:/]+:${port}$`);
 
-const count = z.coerce
+const whole = z.coerce
   .number('expected a whole number')
   .int('expected a whole number')
-  .min(1, 'must be at least 1')
-  .max(1000, 'must be at most 1000');
+  .min(1, 'must be at least 1');
+const count = whole.max(1000, 'must be at most 1000');
+const mebibytes = whole.max(2 ** 30, 'must be at most 1073741824');
 
 /** Environment variables, their defaults and what they mean. Also the source of `longhaul doctor`'s list. */
 const environmentSchema = z.object({
@@ -73,6 +74,9 @@ const environmentSchema = z.object({
     .optional()
     .describe('Buckets that recipes may name besides LONGHAUL_S3_BUCKET, separated by commas'),
   LONGHAUL_MAX_JOBS: count.default(4).describe('Local jobs that run at the same time; others wait as queued'),
+  LONGHAUL_MAX_LOGS_MIB: mebibytes
+    .default(2048)
+    .describe('Size of the logs of all local jobs, MiB; above, those that ended first are deleted'),
   LONGHAUL_MAX_CURATIONS: count
     .default(2)
     .describe('Curations that a worker runs at the same time; others wait as queued'),
@@ -116,6 +120,8 @@ export interface Config {
   readonly limits: {
     /** Local jobs at the same time. */
     readonly maxJobs: number;
+    /** Bytes of the logs of all local jobs. */
+    readonly maxLogBytes: number;
     /** Curations of one worker at the same time. */
     readonly maxCurations: number;
   };
@@ -168,7 +174,11 @@ export function loadConfig(
     dataRoots: env.LONGHAUL_DATA_ROOTS?.split(path.delimiter)
       .filter((folder) => folder !== '')
       .map((folder) => path.resolve(baseDir, folder)),
-    limits: { maxJobs: env.LONGHAUL_MAX_JOBS, maxCurations: env.LONGHAUL_MAX_CURATIONS },
+    limits: {
+      maxJobs: env.LONGHAUL_MAX_JOBS,
+      maxLogBytes: env.LONGHAUL_MAX_LOGS_MIB * 2 ** 20,
+      maxCurations: env.LONGHAUL_MAX_CURATIONS,
+    },
     logLevel: env.LONGHAUL_LOG_LEVEL,
   };
 }

@@ -34,21 +34,28 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const LOG_BYTES = 16 * 1024 * 1024;
 const KEPT_BYTES = 1024 * 1024;
 const LOG_CHECK_MS = 200;
+/** For a file that says how the job began or ended. What is left of it stays blank, which JSON allows. */
+const RESERVED_BYTES = 1024;
 
 const order = await text(process.stdin);
 if (order === '') process.exit(0);
 const { folder, environment } = JSON.parse(order);
 process.on('uncaughtException', (error) => {
-  appendFileSync(join(folder, 'shim.txt'), `${error.stack}\n`);
+  appendIfPossible(`${error.stack}\n`);
   process.exit(1);
 });
 const { command, graceSeconds } = JSON.parse(readFileSync(join(folder, 'job.json'), 'utf8'));
 const shim = processIdentity(process.pid);
 
-/** Writes a file whole or not at all. */
+/** Takes the room on the disk that a small file will need: the end of a job is told though its disk has filled up meanwhile. */
+function reserve(name) {
+  writeFileSync(join(folder, `${name}.${process.pid}`), ' '.repeat(RESERVED_BYTES));
+}
+
+/** Writes a reserved file whole or not at all. */
 function writeWhole(name, content) {
   const temporary = join(folder, `${name}.${process.pid}`);
-  writeFileSync(temporary, JSON.stringify(content));
+  writeFileSync(temporary, JSON.stringify(content), { flag: 'r+' });
   renameSync(temporary, join(folder, name));
 }
 
@@ -96,6 +103,8 @@ function stop() {
 
 process.on('SIGTERM', stop);
 claim();
+reserve('started.json');
+reserve('ended.json');
 const log = openSync(join(folder, 'log.txt'), 'a');
 child = spawn(command[0], command.slice(1), {
   stdio: ['ignore', log, log],
@@ -140,7 +149,11 @@ function appendIfPossible(line) {
 setInterval(cutLog, LOG_CHECK_MS).unref();
 
 child.on('error', (error) => {
-  writeFileSync(log, `${error.message}\n`);
+  try {
+    writeFileSync(log, `${error.message}\n`);
+  } catch {
+    // The disk is full: the exit code has to say enough.
+  }
   end(127);
 });
 child.on('exit', (code, signal) => {

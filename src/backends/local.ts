@@ -2,7 +2,7 @@
  * Jobs as detached processes of this machine. All state lies in one folder per job, so that any worker started later
  * finds what an earlier one launched.
  */
-import { mkdir, open, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,9 @@ const LOG_TAIL_BYTES = 64 * 1024;
 /** A timer that is to run for longer fires at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const START_WAIT_MS = 60_000;
+const KEEP_LOGS_MS = 3_600_000;
+/** What may be deleted of a job that has ended. What it was and how it ended stays, so that its name never runs again. */
+const LOG_FILES = ['log.txt', 'log.head.txt', 'log.before.txt', 'shim.txt'];
 
 const identitySchema = z.strictObject({ pid: z.int().positive(), startTicks: z.string().nullable() });
 const startedSchema = z.strictObject({
@@ -32,12 +35,18 @@ const endedSchema = z.strictObject({ exitCode: z.int(), endedAt: z.string() });
 export interface LocalLimits {
   /** Jobs that run at the same time; those that other workers on the same folder have started count. Default: no limit. */
   readonly maxJobs?: number;
+  /** Bytes of the logs of all jobs; above, those of the jobs that ended first are deleted. Default: no limit. */
+  readonly maxLogBytes?: number;
+  /** For so long after a job's end its log is kept in any case: somebody may be about to read it. Default: an hour. */
+  readonly keepLogsMs?: number;
 }
 
 /** Runs jobs on this machine, with their state below `folder`. */
 export class LocalBackend implements Backend, SignalsJobs {
   readonly #shims: Shims;
   readonly #maxJobs: number;
+  readonly #maxLogBytes: number;
+  readonly #keepLogsMs: number;
   /** Names of jobs that have ended: none of them runs again. */
   readonly #ended = new Set<string>();
   /** One submission after the other: two don't take the last place. */
@@ -45,16 +54,52 @@ export class LocalBackend implements Backend, SignalsJobs {
 
   constructor(
     private readonly folder: string,
-    { maxJobs = Infinity }: LocalLimits = {},
+    { maxJobs = Infinity, maxLogBytes = Infinity, keepLogsMs = KEEP_LOGS_MS }: LocalLimits = {},
   ) {
     this.#shims = new Shims(folder);
     this.#maxJobs = maxJobs;
+    this.#maxLogBytes = maxLogBytes;
+    this.#keepLogsMs = keepLogsMs;
   }
 
   async submit(request: JobRequest): Promise<Submission> {
     const submission = this.#turn.then(() => this.#submit(request));
-    this.#turn = submission.catch(() => undefined);
+    // Nobody waits for the pruning of logs but the next submission, and nobody fails with it.
+    this.#turn = submission.then(() => this.pruneLogs()).catch(() => undefined);
     return submission;
+  }
+
+  /** Deletes logs of jobs that have ended, oldest end first, until the rest is small enough. Live jobs keep theirs. */
+  async pruneLogs(): Promise<void> {
+    if (this.#maxLogBytes === Infinity) return;
+    const names = await this.list();
+    const logs = [];
+    for (const name of names) logs.push(await this.#logOf(name));
+    let bytes = logs.reduce((sum, log) => sum + log.bytes, 0);
+    const before = Date.now() - this.#keepLogsMs;
+    for (const log of logs.sort((a, b) => a.endedAt - b.endedAt)) {
+      if (bytes <= this.#maxLogBytes || log.endedAt > before) return;
+      for (const file of LOG_FILES) await rm(join(this.jobFolder(log.name), file), { force: true });
+      bytes -= log.bytes;
+    }
+  }
+
+  /** How large the log of a job is, and when the job ended, as milliseconds of the epoch; infinite while it runs. */
+  async #logOf(name: string): Promise<{ name: string; bytes: number; endedAt: number }> {
+    let [bytes, changedAt] = [0, 0];
+    for (const file of LOG_FILES) {
+      const found = await stat(join(this.jobFolder(name), file)).catch(() => null);
+      bytes += found?.size ?? 0;
+      changedAt = Math.max(changedAt, found?.mtimeMs ?? 0);
+    }
+    const observation = bytes === 0 ? null : await this.observe(name);
+    if (observation?.state !== 'ended') return { name, bytes, endedAt: Infinity };
+    // Of an end that nobody saw only the log tells how long ago it may have been.
+    return {
+      name,
+      bytes,
+      endedAt: observation.exitCode === null ? changedAt : Date.parse(observation.endedAt),
+    };
   }
 
   async #submit(request: JobRequest): Promise<Submission> {

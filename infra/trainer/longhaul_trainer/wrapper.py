@@ -148,7 +148,8 @@ def main() -> int:
         launch = Launch.from_environment(os.environ)
         store = Store.from_environment()
     except JobFailure as failure:
-        print(f"longhaul: {failure}", file=sys.stderr)
+        with suppress(OSError):  # a disk without room for the log changes nothing about the end
+            os.write(2, f"longhaul: {failure}\n".encode())
         return EXIT_CODES[failure.failure_class]
     return _Attempt(launch, store, started, started_at).run()
 

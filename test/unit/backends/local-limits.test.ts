@@ -1,11 +1,12 @@
 /** What a job of this machine gets of its worker, and how much of the machine it can take. */
-import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import { LocalBackend } from '../../../src/backends/local.js';
+import { EXIT_CODES } from '../../../src/contracts/index.js';
 
 const MIB = 1024 * 1024;
 let folder: string;
@@ -75,6 +76,73 @@ describe('a job’s log takes a bounded part of the disk', () => {
     expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(20 * MIB);
     expect((await backend.logs('a', 1)).at(-1)).toBe('the last line');
     expect(await readFile(join(folder, 'jobs', 'a', 'log.head.txt'), 'utf8')).toMatch(/^the first line\n/);
+  });
+});
+
+describe('logs of jobs that have ended', () => {
+  const print = (name: string) =>
+    backend.submit({
+      name,
+      command: [process.execPath, '-e', 'console.log("x".repeat(99_999))'],
+      environment: {},
+      graceSeconds: 0,
+    });
+  const logged = async () => {
+    const names = await backend.list();
+    const lengths = await Promise.all(names.map(async (name) => (await backend.logs(name, 1)).length));
+    return names.filter((_, index) => (lengths[index] ?? 0) > 0);
+  };
+
+  it('go, oldest end first, until the rest is small enough; what ran and how it ended stays', async () => {
+    backend = new LocalBackend(join(folder, 'jobs'), { maxLogBytes: 250_000, keepLogsMs: 0 });
+    await run('console.log("x".repeat(99_999)); setInterval(() => {}, 1e3)');
+    while ((await backend.logs('a', 1)).length === 0) await sleep(20);
+    for (const name of ['d', 'c', 'b']) {
+      await print(name);
+      await ended(name);
+    }
+    await backend.pruneLogs();
+    expect(await logged()).toEqual(['a', 'b']);
+    expect(await backend.list()).toEqual(['a', 'b', 'c', 'd']);
+    expect(await backend.observe('a')).toMatchObject({ state: 'running' });
+    for (const name of ['b', 'c', 'd']) {
+      expect(await backend.observe(name)).toMatchObject({ state: 'ended', exitCode: 0 });
+      expect(await print(name)).toBe('adopted');
+    }
+  });
+
+  it('stay for a while, whatever their size', async () => {
+    backend = new LocalBackend(join(folder, 'jobs'), { maxLogBytes: 1 });
+    await print('b');
+    await ended('b');
+    await backend.pruneLogs();
+    expect(await logged()).toEqual(['b']);
+  });
+});
+
+describe('a disk without room for the log', () => {
+  /** Every write to the job's log is answered as a full disk does. */
+  async function fillDisk(): Promise<void> {
+    await mkdir(join(folder, 'jobs', 'a'), { recursive: true });
+    await symlink('/dev/full', join(folder, 'jobs', 'a', 'log.txt'));
+  }
+
+  it('ends no trainer in another way than it would have ended', async () => {
+    await fillDisk();
+    const root = join(import.meta.dirname, '../../..');
+    const python = process.env['LONGHAUL_TRAINER_PYTHON'] ?? join(root, '.longhaul/venv/bin/python');
+    const environment = { PYTHONPATH: join(root, 'infra/trainer') };
+    const command = [python, '-m', 'longhaul_trainer'] as const;
+    await backend.submit({ name: 'a', command, environment, graceSeconds: 1 });
+    await ended();
+    expect(await backend.observe('a')).toMatchObject({ exitCode: EXIT_CODES['user-error'] });
+  });
+
+  it('hides no end, not even of a job that could not be started', async () => {
+    await fillDisk();
+    await backend.submit({ name: 'a', command: ['/no/such/program'], environment: {}, graceSeconds: 1 });
+    await ended();
+    expect(await backend.observe('a')).toMatchObject({ exitCode: 127 });
   });
 });
 
