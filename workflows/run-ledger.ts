@@ -10,6 +10,7 @@ import {
 } from '@temporalio/workflow';
 import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
 import type { LedgerEntry } from '../src/domain/ledger.js';
+import { LEDGER_WAITS } from '../src/domain/status.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { firstLine, innermostMessageOf } from '../src/domain/text.js';
 import { appendToLedger, appendToLedgerLater, recordedActions } from './activity-proxies.js';
@@ -153,6 +154,6 @@ export class RunLedger {
   }
 
   #tell(error: unknown): void {
-    this.listener.onTrouble(`the ledger waits for the store: ${firstLine(innermostMessageOf(error))}`);
+    this.listener.onTrouble(`${LEDGER_WAITS}: ${firstLine(innermostMessageOf(error))}`);
   }
 }

@@ -8,7 +8,7 @@ import { printable } from '../domain/text.js';
 
 /** Shows statuses as they come. */
 export interface RunView {
-  /** undefined: no worker answers. */
+  /** undefined: the run does not answer. */
   show(status: RunStatus | undefined): void;
   /** Leaves the terminal as the user expects it. */
   close(): void;
@@ -30,8 +30,8 @@ function liveView(out: Output): RunView {
   return {
     show(status) {
       last = status ?? last;
-      const lines = last === undefined ? ['waiting for a worker …'] : statusLines(last, Date.now());
-      const hint = last !== undefined && status === undefined ? ['  waiting for a worker …'] : [];
+      const lines = last === undefined ? ['waiting for a worker to answer …'] : statusLines(last, Date.now());
+      const hint = last !== undefined && status === undefined ? ['  waiting for a worker to answer …'] : [];
       const width = Math.max(20, out.columns - 1);
       draw([...lines, ...hint].map((line) => colored(cut(line, width))).join('\n'));
     },
@@ -67,7 +67,7 @@ export function plainView(write: (line: string) => void, now: () => number = Dat
   return {
     show(status) {
       if (status === undefined) {
-        if (!waiting) write('  waiting for a worker …');
+        if (!waiting) write('  waiting for a worker to answer …');
         waiting = true;
         return;
       }

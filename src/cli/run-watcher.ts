@@ -23,7 +23,7 @@ export class RunWatcher {
   }
 
   /**
-   * The status now; undefined while no worker can answer.
+   * The status now; undefined while the run does not answer (`whyUnanswered` says why).
    *
    * @throws {UserError} when there is no such run, or its worker is of another version
    */

@@ -88,6 +88,9 @@ export const ledgerTipSchema = z.strictObject({
 });
 export type LedgerTip = z.infer<typeof ledgerTipSchema>;
 
+/** How a run's warning begins that its ledger's records wait for the store. */
+export const LEDGER_WAITS = 'the ledger waits for the store';
+
 /** The whole run. */
 export const runStatusSchema = z.strictObject({
   run: z.string().min(1).describe('Run name: the workflow id and the last component of the run’s prefix'),

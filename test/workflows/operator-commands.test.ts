@@ -7,14 +7,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { operate } from '../../src/cli/operate.js';
+import { whyUnanswered } from '../../src/cli/unanswered.js';
 import { TINY_SMOKE } from '../../src/domain/presets.js';
+import { SEARCH_ATTRIBUTES } from '../../src/domain/search-attributes.js';
 import type { RunState } from '../../src/domain/status.js';
 import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { statusQuery } from '../../workflows/messages.js';
 import { recipe } from '../../workflows/recipe.js';
 import { FakeActivities } from '../support/fake-activities.js';
+import { PATIENCE_MS } from '../support/patience.js';
 import { startServer, withWorker } from '../support/workflow-environment.js';
 
 const LONGHAUL = fileURLToPath(new URL('../../bin/longhaul.mjs', import.meta.url));
@@ -202,19 +205,71 @@ describe('an action that makes no sense is refused with a sentence that says wha
   });
 });
 
-describe('without a worker', () => {
-  it('says so instead of waiting for ever', async () => {
-    const run = `r-${randomUUID().slice(0, 8)}`;
-    const handle = await environment.client.workflow.start(recipe, {
+describe('a run that does not answer', () => {
+  const asked = { actor: 'kim', reason: 'a test' };
+  const started = (input: object = {}): Promise<Run> =>
+    environment.client.workflow.start(recipe, {
       taskQueue: TASK_QUEUE,
-      workflowId: run,
-      args: [{}],
+      workflowId: `r-${randomUUID().slice(0, 8)}`,
+      args: [input],
     });
+
+  it('is said to wait for a worker instead of keeping its operator for ever', async () => {
+    const handle = await started();
     try {
-      const asked = operate(environment.client, run, 'pause', { actor: 'kim', reason: 'a test' }, 1000);
-      await expect(asked).rejects.toThrow(/No worker has answered/);
+      const paused = operate(environment.client, handle.workflowId, 'pause', asked, 1000);
+      await expect(paused).rejects.toThrow(/No worker has answered/);
     } finally {
       await handle.terminate();
     }
+  });
+
+  it('because the store takes no record is said to have taken the action', async () => {
+    const fakes = new FakeActivities();
+    let isDown = true;
+    fakes.ends.set(STAGE, ['until-told']);
+    fakes.beforeRecord = ({ type }) =>
+      isDown && type === 'action' ? Promise.reject(new Error('the store answered 503')) : Promise.resolve();
+    await withWorker(environment, fakes.activities, async () => {
+      const handle = await started(TINY_SMOKE);
+      try {
+        while (!fakes.attempts.some(({ folder: stage }) => stage === STAGE)) await sleep(50);
+        const said = await operate(environment.client, handle.workflowId, 'pause', asked, 2000);
+        expect(said).toMatch(/has taken the pause; .*ledger.*no need to repeat it/);
+        expect((await handle.query(statusQuery)).waitingFor).toContain('paused by kim');
+      } finally {
+        isDown = false;
+        fakes.saved.emit('now');
+        await handle.terminate();
+      }
+    });
+  });
+
+  it('though a worker is there is not said to lack one, but what the worker fails with', async () => {
+    const { client, namespace } = environment;
+    const { name } = SEARCH_ATTRIBUTES.loss;
+    // The server keeps its map of them for a while, so that this is the last test of its server.
+    const attributes = { namespace: namespace ?? 'default' };
+    await environment.connection.operatorService.removeSearchAttributes({
+      ...attributes,
+      searchAttributes: [name],
+    });
+    await withWorker(environment, new FakeActivities().activities, async () => {
+      const handle = await started(TINY_SMOKE);
+      try {
+        await vi.waitUntil(
+          async () => ((await handle.describe()).raw.pendingWorkflowTask?.attempt ?? 0) > 1,
+          { timeout: PATIENCE_MS },
+        );
+        expect(await whyUnanswered(client, handle.workflowId)).toMatch(
+          new RegExp(`^A worker is there, but can't go on .*${name}`),
+        );
+        await expect(operate(client, handle.workflowId, 'pause', asked, 2000)).rejects.toThrow(
+          /A worker is there/,
+        );
+      } finally {
+        await handle.terminate();
+      }
+    });
   });
 });

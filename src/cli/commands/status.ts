@@ -11,6 +11,7 @@ import { cliConfig } from '../environment.js';
 import { statusLines } from '../run-text.js';
 import { colored } from '../run-view.js';
 import { RunWatcher } from '../run-watcher.js';
+import { whyUnanswered } from '../unanswered.js';
 import { UserError } from '../user-error.js';
 
 const LISTED = 20;
@@ -34,7 +35,7 @@ export function addStatusCommand(program: Command): void {
 async function printStatus(client: Client, run: string, asJson: boolean): Promise<void> {
   const status = await new RunWatcher(client, run).read();
   if (status === undefined)
-    throw new UserError(`No worker answers for ${run}: start one with \`longhaul worker\`.`);
+    throw new UserError(`Nobody answers for ${run}. ${await whyUnanswered(client, run)}`);
   if (asJson) console.log(JSON.stringify(status, null, 2));
   else for (const line of statusLines(status, Date.now())) console.log(colored(line));
 }

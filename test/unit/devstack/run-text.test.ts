@@ -67,7 +67,7 @@ describe('a run in the terminal', () => {
       view.show(statusOf(stage));
     }
     expect(lines).toEqual([
-      'waiting for a worker …',
+      'waiting for a worker to answer …',
       '▶ Stage 1, 1K',
       'Stage 1, 1K',
       'Stage 1, 1K',
