@@ -1,7 +1,8 @@
 /** Figures of an ended attempt: how far it got, and where its seconds went. */
 import type { Epoch, HeadCommit, Outcome } from '../src/contracts/index.js';
 import type { AttemptSeconds } from '../src/domain/ledger.js';
-import { partsOfCommitId } from '../src/store/layout.js';
+import { partsOfCommitId, stageLayout } from '../src/store/layout.js';
+import type { ObjectStore } from '../src/store/object-store.js';
 import type { JobEnd, JobFacts, RecordedCommit } from './attempt-job.js';
 
 /** What the ledger and the stage's workflow are told. */
@@ -16,30 +17,64 @@ export interface AttemptFigures {
   readonly node: string | null;
 }
 
-/** From the job's own account where it left one, else from what its events told. */
+/**
+ * From the job's own account where it left one, else from what its events told. `byStore`: seconds from the claim to the outcome as
+ * `secondsByStore` says, which count where the clocks of the worker and of the job's machine disagree with them.
+ */
 export function figuresOf(
   { claimedAt }: { readonly claimedAt: string },
   outcome: Outcome | null,
   facts: JobFacts,
   { ended, hungSeconds, stoppingSeconds }: JobEnd,
+  byStore: number | null,
 ): AttemptFigures {
   const own = outcome?.seconds ?? { ...NOTHING, step: facts.stepSeconds };
-  const queued = outcome === null ? 0 : secondsBetween(claimedAt, outcome.startedAt);
+  const byClocks = secondsBetween(claimedAt, ended.endedAt);
+  const agree = byStore === null || Math.abs(byStore - byClocks) <= STORE_TOLERANCE_SECONDS;
+  const wallSeconds = agree ? Math.max(0, byClocks) : byStore;
+  const queued =
+    outcome === null ? 0 : Math.max(0, queuedSeconds(claimedAt, outcome, agree ? null : byStore));
   const samples = outcome?.result === 'evaluated' ? outcome.samples : facts.samples;
   return {
     step: Math.max(outcome?.step ?? facts.step, samples),
     tokens: outcome?.tokens ?? facts.tokens,
     seconds: { ...own, queued, hung: hungSeconds, stopping: stoppingSeconds },
-    wallSeconds: secondsBetween(claimedAt, ended.endedAt),
+    wallSeconds,
     node: ended.node ?? null,
   };
 }
 
 const NOTHING = { import: 0, load: 0, firstStep: 0, step: 0, save: 0, evaluate: 0, export: 0 };
 
-/** Clocks of two machines may disagree: never less than nothing. */
+/** A store tells whole seconds only, and an outcome is written a moment before the job is gone. */
+const STORE_TOLERANCE_SECONDS = 3;
+
+/** Before the job's start, which its own clock alone can tell only from its end. `byStore`: null where the clocks agree. */
+function queuedSeconds(
+  claimedAt: string,
+  { startedAt, endedAt }: Pick<Outcome, 'startedAt' | 'endedAt'>,
+  byStore: number | null,
+): number {
+  return byStore === null
+    ? secondsBetween(claimedAt, startedAt)
+    : byStore - secondsBetween(startedAt, endedAt);
+}
+
+/** Less than nothing where two clocks disagree. */
 function secondsBetween(from: string, to: string): number {
-  return Math.max(0, (Date.parse(to) - Date.parse(from)) / 1000);
+  return (Date.parse(to) - Date.parse(from)) / 1000;
+}
+
+/** From an attempt's claim to its outcome by the store's clock alone; null: there is no outcome, or the store doesn't tell. */
+export async function secondsByStore(
+  store: ObjectStore,
+  stageUrl: string,
+  epoch: Epoch,
+): Promise<number | null> {
+  const { attemptFile, outcome } = stageLayout(stageUrl);
+  const [claimed, ended] = await Promise.all([store.find(attemptFile(epoch)), store.find(outcome(epoch))]);
+  if (typeof claimed?.ageSeconds !== 'number' || typeof ended?.ageSeconds !== 'number') return null;
+  return Math.max(0, claimed.ageSeconds - ended.ageSeconds);
 }
 
 /** Commits of an attempt: those it told of, and those that only `HEAD` knows of, because it died before it could tell. */

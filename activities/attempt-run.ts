@@ -23,7 +23,7 @@ import { claimAttempt } from './attempt-claim.js';
 import type { Claim } from './attempt-claim.js';
 import { AttemptJob } from './attempt-job.js';
 import type { JobEnd } from './attempt-job.js';
-import { commitsMade, figuresOf } from './attempt-figures.js';
+import { commitsMade, figuresOf, secondsByStore } from './attempt-figures.js';
 import type {
   AttemptDependencies,
   AttemptEnd,
@@ -130,14 +130,14 @@ export class AttemptRun {
     try {
       const end = await job.stop({ kind: 'refused', why: 'refused' });
       if (end === null) return;
-      const { outcome, ...made } = await this.#asFarAsAnswered(claim.epoch, job);
+      const { outcome, byStore, ...made } = await this.#asFarAsAnswered(claim.epoch, job);
       const isDone = outcome !== null && outcome.result !== 'ended';
       const refused = { class: failureClassOf(type), message, signature: 'refused' };
       await this.#record('ended', {
         type: 'attempt-ended',
         epoch: claim.epoch,
         ...(isDone ? DONE : refused),
-        ...figuresOf(claim, outcome, job.facts, end),
+        ...figuresOf(claim, outcome, job.facts, end, byStore),
         ...made,
         note: isDone
           ? `it had its result, which could not be kept: ${message}`
@@ -158,10 +158,11 @@ export class AttemptRun {
       const { value: head } = await readHead(store, stageUrl);
       const evaluated = outcome?.result === 'evaluated';
       const left = await attemptLeft(store, { stageUrl, epoch, evaluated, events: job.eventDigests });
-      return { outcome, commits: commitsMade(epoch, commitsOf(head), job.facts.commits), left };
+      const byStore = await secondsByStore(store, stageUrl, epoch);
+      return { outcome, byStore, commits: commitsMade(epoch, commitsOf(head), job.facts.commits), left };
     } catch (error) {
       this.#context.log.warn('what a refused attempt left is not known', { epoch, why: String(error) });
-      return { outcome: null, commits: [...job.facts.commits] };
+      return { outcome: null, byStore: null, commits: [...job.facts.commits] };
     }
   }
 
@@ -223,7 +224,8 @@ export class AttemptRun {
     });
     const logTail = await this.deps.backend.logs(job.name, LOG_LINES);
     const verdict = verdictOf(outcome, end, logTail);
-    const figures = figuresOf(claim, outcome, job.facts, end);
+    const byStore = await secondsByStore(this.deps.store, this.input.spec.stageUrl, epoch);
+    const figures = figuresOf(claim, outcome, job.facts, end, byStore);
     await this.#record('ended', {
       type: 'attempt-ended',
       epoch,
@@ -264,7 +266,7 @@ export class AttemptRun {
       class: 'cancelled',
       message: 'the job was stopped as asked; the store could not be asked what it had saved',
       signature: 'cancelled',
-      ...figuresOf(claim, null, job.facts, end),
+      ...figuresOf(claim, null, job.facts, end, null),
       progressed: commits.length > 0 || job.facts.samples > 0,
       checkpoints: null,
       logTail: [],
@@ -324,7 +326,10 @@ function nullIfInvalid(error: unknown): null {
 const DONE = { class: 'done', message: '', signature: '' } as const;
 
 /** `left` absent: not known. */
-type KnownEnd = Pick<EntryOf<'attempt-ended'>, 'commits' | 'left'> & { readonly outcome: Outcome | null };
+type KnownEnd = Pick<EntryOf<'attempt-ended'>, 'commits' | 'left'> & {
+  readonly outcome: Outcome | null;
+  readonly byStore: number | null;
+};
 
 /** An attempt that has its epoch. */
 interface Running {

@@ -31,7 +31,9 @@ export class CutRunSweep {
 
   /** Looks below every root for the ledgers of runs that were cut; returns the runs whose end was recorded. */
   async run(roots: ReadonlySet<string>): Promise<string[]> {
-    const since = new Date(Date.now() - LOOK_BACK_MS).toISOString();
+    // When runs closed is Temporal's word: so is how long ago that is.
+    const now = this.context.info.currentAttemptScheduledTimestampMs;
+    const since = new Date(now - LOOK_BACK_MS).toISOString();
     const query = `WorkflowType = 'recipe' AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed', 'Canceled') AND CloseTime > '${since}'`;
     const recorded: string[] = [];
     for await (const { workflowId: run, runId } of this.context.client.workflow.list({ query })) {

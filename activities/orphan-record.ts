@@ -12,7 +12,7 @@ import { commitsOf, readHead } from '../src/store/head.js';
 import { stageLayout } from '../src/store/layout.js';
 import { appendRecord, readChain } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
-import { commitsMade, figuresOf } from './attempt-figures.js';
+import { commitsMade, figuresOf, secondsByStore } from './attempt-figures.js';
 import { commitOf } from './attempt-job.js';
 import type { JobEnd, JobFacts } from './attempt-job.js';
 
@@ -46,8 +46,9 @@ export async function recordEnd(
   const outcome = await readOutcome(store, stageUrl, epoch);
   const facts = factsOf((await readEventFiles(store, stageUrl, epoch)).flatMap(({ events }) => events));
   const evaluated = outcome?.result === 'evaluated';
-  const [head, left] = await Promise.all([
+  const [head, byStore, left] = await Promise.all([
     readHead(store, stageUrl),
+    secondsByStore(store, stageUrl, epoch),
     attemptLeft(store, { stageUrl, epoch, evaluated }),
   ]);
   const { owner, createdAt } = attempt.value;
@@ -60,7 +61,7 @@ export async function recordEnd(
       type: 'attempt-ended',
       epoch,
       ...verdictOf(outcome, ended, stopped ? why : null),
-      ...figuresOf({ claimedAt: createdAt }, outcome, facts, end),
+      ...figuresOf({ claimedAt: createdAt }, outcome, facts, end, byStore),
       commits: commitsMade(epoch, commitsOf(head.value), facts.commits),
       left,
       note: `recorded by ${by}: ${why}`,

@@ -1,6 +1,8 @@
 import { ApplicationFailure } from '@temporalio/common';
+import { stat, utimes } from 'node:fs/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { claimAttempt } from '../../activities/attempt-claim.js';
+import { secondsByStore } from '../../activities/attempt-figures.js';
 import type { RunAttemptInput } from '../../activities/attempt-types.js';
 import { saveResult, shareResult } from '../../activities/stage-result.js';
 import {
@@ -118,6 +120,21 @@ describe('an attempt is claimed before anything is launched, and once', () => {
     const first = await claimed();
     expect(await claimed()).toEqual({ ...first, previousOwner: '' });
     expect((await claimed({ owner: 'owner/2' })).epoch).toBe(2);
+  });
+});
+
+describe('how long an attempt took by the store’s own clock', () => {
+  it('is from its file to its outcome, and not known before that', async () => {
+    const { stageUrl } = input.spec;
+    const { epoch } = await claimed();
+    expect(await secondsByStore(store, stageUrl, epoch)).toBeNull();
+    const { attemptFile, outcome } = stageLayout(stageUrl);
+    await store.put(outcome(epoch), Buffer.from('{}'));
+    const written = await stat(server.current.fileOf(outcome(epoch)));
+    const before = written.mtimeMs / 1000 - 100;
+    await utimes(server.current.fileOf(attemptFile(epoch)), before, before);
+    const seconds = await secondsByStore(store, stageUrl, epoch);
+    expect(Math.abs((seconds ?? 0) - 100)).toBeLessThanOrEqual(3);
   });
 });
 

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { figuresOf } from '../../../activities/attempt-figures.js';
+import { outcomeSchema } from '../../../src/contracts/index.js';
+import endedJson from '../../../src/contracts/fixtures/valid/outcome/ended.json' with { type: 'json' };
+
+const CLAIMED_MS = Date.parse('2026-06-15T12:00:00.000Z');
+/** Queued for 4 seconds, then at work for 60. */
+const [QUEUED, AT_WORK] = [4, 60];
+const facts = { commits: [], samples: 0, stepSeconds: 0, step: 0, tokens: 0 };
+
+/** What is told of that attempt when the clock of the job's machine is so many seconds ahead of the worker's. */
+function figures(aheadSeconds: number, byStore: number | null) {
+  const at = (seconds: number) => new Date(CLAIMED_MS + (seconds + aheadSeconds) * 1000).toISOString();
+  const [startedAt, endedAt] = [at(QUEUED), at(QUEUED + AT_WORK)];
+  const outcome = outcomeSchema.parse({ ...endedJson, startedAt, endedAt });
+  const end = {
+    ended: { state: 'ended', exitCode: 0, endedAt },
+    stop: null,
+    stoppingSeconds: 0,
+    hungSeconds: 0,
+  } as const;
+  return figuresOf({ claimedAt: new Date(CLAIMED_MS).toISOString() }, outcome, facts, end, byStore);
+}
+
+describe('how long an attempt took, and waited, is no difference of two machines’ clocks', () => {
+  it.each([-3600, -180, -30, 30, 180, 3600])('with the job’s clock %i seconds ahead', (ahead) => {
+    const { wallSeconds, seconds } = figures(ahead, QUEUED + AT_WORK);
+    expect([wallSeconds, seconds.queued]).toEqual([QUEUED + AT_WORK, QUEUED]);
+  });
+
+  it('is told to the millisecond where they agree with the store, which tells seconds', () => {
+    const { wallSeconds, seconds } = figures(0.25, QUEUED + AT_WORK - 1);
+    expect([wallSeconds, seconds.queued]).toEqual([QUEUED + AT_WORK + 0.25, QUEUED + 0.25]);
+  });
+
+  it('is never less than nothing', () => {
+    const { wallSeconds, seconds } = figures(-180, null);
+    expect([wallSeconds, seconds.queued]).toEqual([0, 0]);
+  });
+});
