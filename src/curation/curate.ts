@@ -16,6 +16,7 @@ import { digestOf } from '../domain/digest.js';
 import type { Recipe } from '../domain/recipe-schema.js';
 import { contentFolder } from '../store/layout.js';
 import type { DatasetSink } from './dataset-sink.js';
+import { pruneCache } from './cache.js';
 import { openDomains } from './domains.js';
 import type { OpenDomain } from './domains.js';
 import { CurationError } from './errors.js';
@@ -86,6 +87,7 @@ export async function curateDataset(job: CurationJob): Promise<CuratedDataset> {
 
   const scratchFolder = join(job.cacheFolder, `scratch-${randomUUID()}`);
   await mkdir(scratchFolder, { recursive: true });
+  await pruneCache(job.cacheFolder);
   const opened: DomainText[] = [];
   try {
     for (const domain of domains) opened.push({ domain, text: await tokenise(domain, tokenizer, job) });

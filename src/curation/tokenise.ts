@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { sourceCountSchema } from '../contracts/dataset.js';
 import { digestOf } from '../domain/digest.js';
+import { markUsed } from './cache.js';
 import { renderChats } from './chat-template.js';
 import type { OpenDomain, OpenSource } from './domains.js';
 import { tooManyBad } from './errors.js';
@@ -64,6 +65,7 @@ export async function tokeniseDomain(domain: OpenDomain, options: TokeniseOption
   const key = digestOf({ VERSION, domain: domain.digest, tokenizer: tokenizer.digest, heldOutShare });
   const folder = join(options.cacheFolder, key.slice('sha256:'.length, 'sha256:'.length + 24));
   const summary = (await readSummary(folder)) ?? (await makeSpools(domain, folder, options));
+  await markUsed(folder);
   summary.counts.forEach((count, index) => {
     const bad = summary.badCounts[index] ?? 0;
     if (bad > options.maxBadShare * count.files)
