@@ -58,7 +58,8 @@ export class ChildWatch {
     { workflowId, firstExecutionRunId }: ChildWorkflowHandle<Workflow>,
     waiting: { readonly over: boolean },
   ): Promise<LostChild> {
-    await condition(() => waiting.over || this.#isReset());
+    // A cancelled child saves before it ends, and its end is waited for: cancelling the run must not end this wait first.
+    await CancellationScope.nonCancellable(() => condition(() => waiting.over || this.#isReset()));
     if (waiting.over) return { state: 'lost', why: '' };
     const status = await this.#look(workflowId, firstExecutionRunId);
     return { state: 'lost', why: `after a reset; its workflow of before was ${status}` };

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { MOST_RELAUNCHES } from './attempt-policy.js';
 import { FAILURE_CLASSES } from './failure-class.js';
 import { COMMIT_ID } from './job-names.js';
-import { formatProblems, issuesText } from './problem.js';
+import { issuesText, problemLines } from './problem.js';
 import type { Recipe } from './recipe-schema.js';
 import type { RunState, StageKind, StageState } from './status.js';
 import { overrideStage } from './stage-overrides.js';
@@ -196,7 +196,7 @@ function overridesProblem(
 ): string | null {
   if (name === null) return `${folder} trains nothing; overrides are for training stages`;
   const changed = overrideStage(run.recipe, name, overrides);
-  return changed.ok ? null : formatProblems(changed.problems, changed.untold);
+  return changed.ok ? null : problemLines(changed.problems, changed.untold).join('\n');
 }
 
 /** Why a stage can't be skipped now; null: it can. */

@@ -34,9 +34,14 @@ const LINE_CHARACTERS = 300;
 export function formatProblems(problems: readonly Problem[], untold = 0): string {
   const count = problems.length + untold;
   const heading = `The recipe was refused, nothing was launched: ${count} ${count === 1 ? 'problem' : 'problems'}`;
+  return [heading, ...problemLines(problems, untold).map((line) => `- ${line}`)].join('\n');
+}
+
+/** Every problem that is told, each in one line of bounded length. `untold`: how many there are besides. */
+export function problemLines(problems: readonly Problem[], untold = 0): string[] {
   const room = Math.max(LINE_CHARACTERS, Math.floor(ALL_CHARACTERS / problems.length));
-  const told = problems.map((problem) => `- ${withinLimit(formatProblem(problem), room)}`);
-  return [heading, ...told, ...(untold === 0 ? [] : [`- and ${untold} more`])].join('\n');
+  const told = problems.map((problem) => withinLimit(formatProblem(problem), room));
+  return untold === 0 ? told : [...told, `and ${untold} more`];
 }
 
 /** One problem in one line: path, message, what would be accepted. */
