@@ -59,6 +59,8 @@ export async function withWorker<T>(
     taskQueue: TASK_QUEUE,
     workflowBundle: await testBundle(),
     activities,
+    // A cancellation reaches an activity with the answer to a heartbeat: at once, not after most of the heartbeat timeout.
+    maxHeartbeatThrottleInterval: '100ms',
   });
   return worker.runUntil(body());
 }

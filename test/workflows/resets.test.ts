@@ -10,6 +10,7 @@ import { TASK_QUEUE } from '../../src/domain/task-queues.js';
 import { statusQuery } from '../../workflows/messages.js';
 import type { recipe } from '../../workflows/recipe.js';
 import { FakeActivities } from '../support/fake-activities.js';
+import { resetRun } from '../support/reset-run.js';
 import { startServer, withWorker } from '../support/workflow-environment.js';
 
 let environment: TestWorkflowEnvironment;
@@ -46,20 +47,7 @@ async function until(handle: Run, wanted: (status: RunStatus) => boolean): Promi
 const ask = (handle: Run, action: OperatorAction, more: object = {}): Promise<string> =>
   handle.executeUpdate<string, [object]>(action, { args: [{ ...who, ...more }] });
 
-/** Resets a run to one of its completed workflow tasks, by its place among them, as the UI does. */
-async function reset(handle: Run, task: number): Promise<Run> {
-  const { events } = await handle.fetchHistory();
-  const tasks = (events ?? []).filter((event) => Boolean(event.workflowTaskCompletedEventAttributes));
-  const { runId } = await handle.describe();
-  await environment.client.workflowService.resetWorkflowExecution({
-    namespace: environment.namespace ?? 'default',
-    workflowExecution: { workflowId: handle.workflowId, runId },
-    workflowTaskFinishEventId: tasks.at(task)?.eventId ?? null,
-    reason: who.reason,
-    requestId: randomUUID(),
-  });
-  return environment.client.workflow.getHandle<typeof recipe>(handle.workflowId);
-}
+const reset = (handle: Run, task: number): Promise<Run> => resetRun(environment, handle, task);
 
 const actionsIn = ({ ledger }: FakeActivities) =>
   ledger.flatMap((entry) => (entry.type === 'action' ? [[entry.action, entry.repeats ?? null]] : []));
