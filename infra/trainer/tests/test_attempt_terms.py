@@ -66,7 +66,8 @@ class TestALeftOutStep:
         run = longer(stage)
         run.terms = SKIP
         run.run_inside()
-        schedule = Schedule(**vars(run.spec_model().schedule))
+        spec = run.spec_model().schedule
+        schedule = Schedule(spec.peak, spec.floor, spec.warmup_tokens, spec.total_tokens)
         assert [(event.step, event.tokens) for event in run.steps()] == [
             (step, step * ROWS * LENGTH) for step in range(1, MORE_STEPS + 1)
         ]
