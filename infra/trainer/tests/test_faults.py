@@ -149,6 +149,31 @@ class TestAnAttemptKilledInsideASave:
         assert run.steps()[0].step == 2 * EVERY + 1
 
 
+class TestAnAttemptKilledBehindItsLastCommit:
+    """What belongs to the last step is made by the next attempt, which has nothing left to train."""
+
+    @pytest.mark.parametrize(
+        "lost", ["/model.safetensors", "/outcome.json"], ids=["before the export", "before the outcome"]
+    )
+    def test_leaves_the_export_to_the_next_one(self, run: StageRun, proxy: Proxy, undisturbed: str, lost: str) -> None:
+        process = through(proxy, run)
+        dead = threading.Event()
+
+        def behind_the_last_commit(request: Request) -> bool:
+            return request.method == "PUT" and request.key.endswith(lost) and run.commit().step == MANY_STEPS
+
+        def kill() -> None:
+            run.kill(process)
+            dead.set()
+
+        proxy.rule = at(nth(1, behind_the_last_commit), kill, then=RESET)
+        assert dead.wait(120)
+        trained = run.run_inside()
+        assert run.steps() == []
+        assert (trained.commit, trained.weights_digest) == (run.commit(), undisturbed)
+        assert run.config_of(trained.model)["vocab_size"] > 0
+
+
 class TestAZombie:
     """A paused attempt wakes up after its successor was launched. It must not publish, and must end as fenced."""
 
