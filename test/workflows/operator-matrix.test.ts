@@ -24,6 +24,7 @@ type State =
   | 'paused'
   | 'parked'
   | 'waiting for approval'
+  | 'aborting'
   | 'aborted'
   | 'terminated'
   | 'reset'
@@ -47,6 +48,7 @@ const BUDGET = done(/Relaunches after hang .*: 9/);
 const NOTHING_PARKED = refused(/no stage is parked \(the run is .*\); name a stage/);
 const SAVES = done(/The running job saves a checkpoint and stops; resume goes on/);
 const OVER = refused(/is over \(terminated\); it takes no more actions/);
+const ABORTING = refused(/is being aborted: it stops its jobs and ends/);
 const ABORTED = refused(/is over \(failed\); it takes no more actions/);
 const PARKED = refused(/it is parked|is parked and nothing runs.*accepted are retryStage, skipStage/);
 const UNANSWERED: Expected = {
@@ -92,6 +94,15 @@ const EXPECTED: Record<State, Record<OperatorAction, Expected>> = {
     ...RUNNING,
     pause: done(/pauses before its next stage/),
     resume: refused(/is not paused, it is waiting/),
+  },
+  aborting: {
+    pause: ABORTING,
+    resume: ABORTING,
+    retryStage: ABORTING,
+    skipStage: ABORTING,
+    abort: again(/stops its jobs and ends/),
+    approve: ABORTING,
+    setBudget: ABORTING,
   },
   aborted: {
     pause: ABORTED,
@@ -217,6 +228,10 @@ class Scene {
         await this.drive('pause');
         await this.inState('paused');
         return;
+      case 'aborting':
+        await this.#runs(1);
+        await this.drive('abort');
+        return;
       case 'aborted':
         await this.#runs(1);
         await this.drive('abort');
@@ -309,6 +324,7 @@ const HELD: Record<State, readonly FakeEnd[]> = {
   paused: ['until-stopped'],
   parked: [],
   'waiting for approval': [],
+  aborting: ['until-told'],
   aborted: ['until-stopped'],
   terminated: ['until-stopped'],
   reset: ['until-stopped', 'until-stopped'],
@@ -356,7 +372,7 @@ async function checkEnd(scene: Scene, action: OperatorAction): Promise<void> {
   const isDone = becomes === 'done';
   if (becomes === 'unanswered') expect(scene.records(action)).toBeLessThanOrEqual(1);
   else expect(scene.records(action)).toBe(becomes === 'refused' ? 0 : 1);
-  const isCancelled = scene.state === 'aborted' || (action === 'abort' && isDone);
+  const isCancelled = scene.state.startsWith('abort') || (action === 'abort' && isDone);
   if (becomes !== 'unanswered') expect(state).toBe(isCancelled ? 'cancelled' : 'completed');
   if (action === 'approve' && isDone) expect(approvals).toBe(0);
   else if (becomes !== 'unanswered' && !isCancelled) expect(approvals).toBe(1);
