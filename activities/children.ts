@@ -3,12 +3,12 @@ import { Context } from '@temporalio/activity';
 import { commitIdSchema } from '../src/contracts/index.js';
 import { checkChain } from '../src/domain/ledger-chain.js';
 import { FAILURE_CLASSES } from '../src/domain/failure-class.js';
-import type { FailureClass } from '../src/domain/failure-class.js';
 import type { LedgerTip } from '../src/domain/status.js';
 import { stageLayout } from '../src/store/layout.js';
 import { readChain } from '../src/store/ledger.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { describeWorkflow } from '../src/temporal/workflow-state.js';
+import type { EndedAttempt } from './attempt-types.js';
 import { heartbeating } from './heartbeating.js';
 
 /** A child that is waited for, and its first workflow run. */
@@ -27,16 +27,10 @@ export interface ChildState {
 }
 
 /** An attempt that has ended, as its stage's ledger tells of it. */
-export interface PastAttempt {
-  readonly epoch: number;
-  readonly class: FailureClass;
-  readonly message: string;
-  readonly signature: string;
-  readonly progressed: boolean;
-  readonly step: number;
-  readonly node: string | null;
-  readonly wallSeconds: number;
-}
+export type PastAttempt = Pick<
+  EndedAttempt,
+  'epoch' | 'class' | 'message' | 'signature' | 'progressed' | 'step' | 'node' | 'wallSeconds'
+>;
 
 /** What a stage's ledger says of its attempts. */
 export interface StageHistory {

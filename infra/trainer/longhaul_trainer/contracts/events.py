@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field
 
 from .base import (
     CommitId,
@@ -16,7 +16,7 @@ from .base import (
     NonNegative,
     Number,
     Positive,
-    absent_not_null,
+    Sparse,
 )
 
 JobPhase = Literal["import", "load", "first-step", "step", "save", "evaluate", "export"]
@@ -45,7 +45,7 @@ class StepEvent(Contract):
     seconds: NonNegative
 
 
-class CommitEvent(Contract):
+class CommitEvent(Sparse):
     """A checkpoint was committed. ``manifest_digest`` is left out of the JSON when None."""
 
     type: Literal["commit"]
@@ -57,18 +57,6 @@ class CommitEvent(Contract):
     stall_seconds: NonNegative
     seconds: NonNegative
     manifest_digest: Digest | None = None
-
-    @field_validator("manifest_digest", mode="before")
-    @classmethod
-    def _absent_not_null(cls, value: object) -> object:
-        return absent_not_null(value)
-
-    @model_serializer(mode="wrap")
-    def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        if self.manifest_digest is None:
-            del written["manifestDigest"]
-        return written
 
 
 class SampleEvent(Contract):
