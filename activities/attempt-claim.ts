@@ -75,11 +75,20 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
   const start = await startingPoint(store, stageUrl, input.from);
   await refuseContradiction(store, input, { head, start, specDigest });
   await refuseSuperseded(store, input, head);
-  const { epoch, head: claimed, previousOwner } = await openAttempt(store, { stageUrl, owner, from: start });
-  const { createdAt, digest: attemptDigest } = await writeAttempt(store, stageUrl, {
+  const {
+    epoch,
+    head: claimed,
+    previousOwner: before,
+  } = await openAttempt(store, {
+    stageUrl,
+    owner,
+    from: start,
+  });
+  const { file, digest: attemptDigest } = await writeAttempt(store, stageUrl, {
     schema: 'longhaul.attempt/1',
     epoch,
     owner,
+    ...(before === '' ? {} : { previousOwner: before }),
     specDigest,
     startedFrom: claimed.commit,
     ancestors: claimed.ancestors,
@@ -87,8 +96,9 @@ export async function claimAttempt(store: ObjectStore, input: RunAttemptInput, k
     meanSecondsBetweenInterruptions: input.meanSecondsBetweenInterruptions,
     createdAt: new Date().toISOString(),
   });
+  const { previousOwner = '', createdAt: claimedAt } = file;
   const from = claimed.commit;
-  return { state: 'claimed', epoch, from, previousOwner, attemptDigest, claimedAt: createdAt, specDigest };
+  return { state: 'claimed', epoch, from, previousOwner, attemptDigest, claimedAt, specDigest };
 }
 
 const ADOPTED = 'a verified result of this stage is there already';
@@ -123,21 +133,21 @@ async function writeSpec(store: ObjectStore, { spec, specRevision }: RunAttemptI
   }
 }
 
-/** Create-only: a repeated claim finds what it wrote the first time. Returns when that was, and its digest. */
+/** Create-only: a repeated claim finds what it wrote the first time. Returns that, and its digest. */
 async function writeAttempt(
   store: ObjectStore,
   stageUrl: string,
   file: AttemptFile,
-): Promise<{ readonly createdAt: string; readonly digest: Digest }> {
+): Promise<{ readonly file: AttemptFile; readonly digest: Digest }> {
   const url = stageLayout(stageUrl).attemptFile(file.epoch);
   const bytes = encodeJson(file);
   try {
     await store.create(url, bytes);
-    return { createdAt: file.createdAt, digest: sha256(bytes) };
+    return { file, digest: sha256(bytes) };
   } catch (error) {
     if (!isStoreError(error, 'precondition-failed')) throw error;
     const { data } = await store.get(url);
-    return { createdAt: parseJson(url, data, attemptSchema).createdAt, digest: sha256(data) };
+    return { file: parseJson(url, data, attemptSchema), digest: sha256(data) };
   }
 }
 
@@ -174,7 +184,8 @@ async function refuseContradiction(
 const SUPERSEDED_LOOK_BACK = 64;
 
 /**
- * An owner whose attempt another has superseded must not claim again: it would fence its successor.
+ * An owner whose attempt another has superseded must not claim again: it would fence its successor. One that was frozen between
+ * its two writes has no attempt.json: then the successor's says whose epoch came before.
  * @throws ApplicationFailure `fenced`
  */
 async function refuseSuperseded(
@@ -189,12 +200,18 @@ async function refuseSuperseded(
   const attempts = await mapConcurrently(epochs, SUPERSEDED_LOOK_BACK / 4, (epoch) =>
     store.findJson(stageLayout(stageUrl).attemptFile(epoch), attemptSchema),
   );
-  const own = attempts.find((attempt) => attempt?.value.owner === owner);
-  if (own === undefined || own === null) return;
+  const own = attempts.flatMap((attempt) => (attempt === null ? [] : epochsOf(owner, attempt.value)))[0];
+  if (own === undefined) return;
   const message =
-    `attempt ${own.value.epoch} of ${stageUrl} was superseded: ${head.owner} has claimed attempt ${head.epoch}. ` +
+    `attempt ${own} of ${stageUrl} was superseded: ${head.owner} has claimed attempt ${head.epoch}. ` +
     'Whoever started that has the stage now; retry only when its workflow is closed';
   throw ApplicationFailure.create({ type: 'fenced', nonRetryable: true, message });
+}
+
+/** The epochs that an owner has claimed, as far as one attempt's file tells. */
+function epochsOf(owner: string, file: AttemptFile): number[] {
+  if (file.owner === owner) return [file.epoch];
+  return file.previousOwner === owner ? [file.epoch - 1] : [];
 }
 
 /** A commit, and those behind it if `HEAD` names it. */

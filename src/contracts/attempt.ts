@@ -21,6 +21,11 @@ export const attemptSchema = z.strictObject({
   schema: z.literal('longhaul.attempt/1'),
   epoch: epochSchema,
   owner: z.string().describe('Token of the claim that made this epoch'),
+  previousOwner: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Token of the claim that made the epoch before; absent: there is none, or it is not known'),
   specDigest: digestSchema
     .optional()
     .describe("SHA-256 of the bytes of the spec's object; a spec that has another one is refused"),

@@ -19,8 +19,10 @@ import {
   appendRecord,
   attemptLeft,
   commitsOf,
+  createEmptyHead,
   encodeJson,
   moveHead,
+  openAttempt,
   parseJson,
   readHead,
   rootLayout,
@@ -109,6 +111,14 @@ describe('an attempt is claimed before anything is launched, and once', () => {
       startedFrom: null,
       skipSteps: [{ first: 3, last: 3 }],
     });
+    expect(value).not.toHaveProperty('previousOwner');
+  });
+
+  it('says whom it has taken the stage over from', async () => {
+    await claimed();
+    const { epoch, previousOwner } = await claimed({ owner: 'owner/2' });
+    const { value } = await store.getJson(stageLayout(input.spec.stageUrl).attemptFile(epoch), attemptSchema);
+    expect([previousOwner, value.previousOwner]).toEqual(['owner/1', 'owner/1']);
   });
 
   it('says which spec it is for, by the digest of the stored bytes', async () => {
@@ -118,8 +128,10 @@ describe('an attempt is claimed before anything is launched, and once', () => {
 
   it('gives a repeated activity the same epoch and the same time of the claim', async () => {
     const first = await claimed();
-    expect(await claimed()).toEqual({ ...first, previousOwner: '' });
-    expect((await claimed({ owner: 'owner/2' })).epoch).toBe(2);
+    expect(await claimed()).toEqual(first);
+    const second = await claimed({ owner: 'owner/2' });
+    expect(second.epoch).toBe(2);
+    expect(await claimed({ owner: 'owner/2' })).toEqual(second);
   });
 });
 
@@ -148,6 +160,29 @@ describe('an owner that another has superseded does not come back', () => {
     expect(error.message).toContain('n/second/run/1 has claimed attempt 2');
     const { value: head } = await readHead(store, input.spec.stageUrl);
     expect([head.epoch, head.owner]).toEqual([second.epoch, 'n/second/run/1']);
+  });
+
+  it('though it was frozen between the two halves of its claim: HEAD had moved, attempt.json was not written', async () => {
+    const { stageUrl } = input.spec;
+    await createEmptyHead(store, stageUrl);
+    await openAttempt(store, { stageUrl, owner: 'n/first/run/1' });
+    await claimed({ owner: 'n/second/run/1' });
+    await claimed({ owner: 'n/third/run/1' });
+    const error = await refusal({ owner: 'n/first/run/1' });
+    expect(error.type).toBe('fenced');
+    expect(error.message).toContain(`attempt 1 of ${stageUrl} was superseded`);
+    const { value: head } = await readHead(store, stageUrl);
+    expect([head.epoch, head.owner]).toEqual([3, 'n/third/run/1']);
+  });
+
+  it('also by an attempt whose file says nothing of the owner before it, as older ones', async () => {
+    const { stageUrl } = input.spec;
+    await claimed({ owner: 'n/first/run/1' });
+    const { epoch } = await claimed({ owner: 'n/second/run/1' });
+    const url = stageLayout(stageUrl).attemptFile(epoch);
+    const { value } = await store.getJson(url, attemptSchema);
+    await store.put(url, encodeJson({ ...value, previousOwner: undefined }));
+    expect((await refusal({ owner: 'n/first/run/1' })).type).toBe('fenced');
   });
 
   it('but its workflow’s next attempt may claim, as after a predecessor’s end', async () => {

@@ -26,11 +26,12 @@ class StepWindow(Contract):
 
 class AttemptFile(Contract):
     """``attempts/<epoch>/attempt.json``. ``mean_seconds_between_interruptions``: None where it is not known;
-    ``spec_digest`` and ``ancestors`` are left out of the JSON when None."""
+    ``previous_owner``, ``spec_digest`` and ``ancestors`` are left out of the JSON when None."""
 
     schema_: Literal["longhaul.attempt/1"] = Field(alias="schema")
     epoch: Epoch
     owner: str
+    previous_owner: Annotated[str, Field(min_length=1)] | None = None
     spec_digest: Digest | None = None
     started_from: HeadCommit | None
     ancestors: Annotated[list[HeadCommit], Field(max_length=HEAD_ANCESTORS)] | None = None
@@ -38,7 +39,7 @@ class AttemptFile(Contract):
     mean_seconds_between_interruptions: Annotated[PositiveNumber, Field(le=1e10)] | None
     created_at: Instant
 
-    @field_validator("spec_digest", "ancestors", mode="before")
+    @field_validator("previous_owner", "spec_digest", "ancestors", mode="before")
     @classmethod
     def _absent_not_null(cls, value: object) -> object:
         return absent_not_null(value)
@@ -46,5 +47,5 @@ class AttemptFile(Contract):
     @model_serializer(mode="wrap")
     def _leave_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        optional = ("ancestors", "specDigest")
+        optional = ("ancestors", "previousOwner", "specDigest")
         return {key: value for key, value in written.items() if value is not None or key not in optional}
