@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import type { DatasetRef, ModelRef } from '../src/contracts/index.js';
 import { CurationError, CurationProcessError } from '../src/curation/errors.js';
 import type { CurationProgress, SourceRoots } from '../src/curation/index.js';
-import { curateInProcess } from '../src/curation/run-process.js';
-import type { DatasetPlan } from '../src/domain/datasets.js';
-import type { FailureClass } from '../src/domain/failure-class.js';
-import type { Recipe } from '../src/domain/recipe-schema.js';
+import { curateInProcess } from '../src/curation/process/client.js';
+import type { DatasetPlan } from '../src/domain/walk/datasets.js';
+import type { FailureClass } from '../src/domain/attempt/failure-class.js';
+import type { Recipe } from '../src/domain/recipe/schema.js';
 import type { StoreSettings } from '../src/store/object-store.js';
-import { heartbeating } from './heartbeating.js';
-import { Places } from './places.js';
+import { heartbeating } from './lib/heartbeating.js';
+import { Places } from './lib/places.js';
 
 /** A process that dies at this try of the activity has died for a reason: its run is parked instead of trying on. */
 const MOST_TRIES = 5;

@@ -1,14 +1,14 @@
 /** All activities with what they need, as the worker registers them. */
 import type { Backend } from '../src/backends/backend.js';
-import type { SourceRoots } from '../src/curation/sources/index.js';
+import type { SourceRoots } from '../src/curation/read/index.js';
 import type { ObjectStore, StoreSettings } from '../src/store/object-store.js';
-import { createAttemptActivities } from './attempts.js';
-import type { JobSettings } from './attempt-types.js';
-import { createChildActivities } from './children.js';
+import { createAttemptActivities } from './attempt/index.js';
+import type { JobSettings } from './attempt/types.js';
+import { createChildActivities } from './attempt/children.js';
 import { createCurateActivities } from './curate.js';
-import { createJanitorActivities } from './janitor.js';
-import { createLedgerActivities } from './ledger.js';
-import { createPrepareActivities } from './prepare.js';
+import { createJanitorActivities } from './janitor/index.js';
+import { createLedgerActivities } from './ledger/index.js';
+import { createPrepareActivities } from './prepare/index.js';
 import { createReportActivities } from './report.js';
 import { createRopeBumpActivities } from './rope-bump.js';
 

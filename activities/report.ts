@@ -9,20 +9,20 @@ import {
   outcomeSchema,
 } from '../src/contracts/index.js';
 import type { DatasetRef, Digest, JobEvent } from '../src/contracts/index.js';
-import { assembleReport } from '../src/report/assemble.js';
-import { datasetsOfSpec } from '../src/report/gathered.js';
-import type { GatheredAttempt, GatheredDataset, GatheredStage } from '../src/report/gathered.js';
-import { renderReport } from '../src/report/page.js';
-import { reportDataSchema } from '../src/report/report-data.js';
-import type { ReportRequest } from '../src/report/request.js';
+import { assembleReport } from '../src/report/data/assemble.js';
+import { datasetsOfSpec } from '../src/report/data/gathered.js';
+import type { GatheredAttempt, GatheredDataset, GatheredStage } from '../src/report/data/gathered.js';
+import { renderReport } from '../src/report/page/page.js';
+import { reportDataSchema } from '../src/report/data/report-data.js';
+import type { ReportRequest } from '../src/report/data/request.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
 import { runLayout, stageLayout } from '../src/store/layout.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { findSpecUrl } from '../src/store/stage-spec.js';
-import { heartbeating } from './heartbeating.js';
-import { findResult } from './stage-result.js';
+import { heartbeating } from './lib/heartbeating.js';
+import { findResult } from './attempt/result.js';
 
 /** What the activity needs. */
 export interface ReportDependencies {

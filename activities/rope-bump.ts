@@ -2,13 +2,13 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { z } from 'zod';
 import type { Digest } from '../src/contracts/index.js';
-import { ropeBumpSchema, ropeScalingOf } from '../src/domain/rope.js';
-import type { RopeBump } from '../src/domain/rope.js';
+import { ropeBumpSchema, ropeScalingOf } from '../src/domain/walk/rope.js';
+import type { RopeBump } from '../src/domain/walk/rope.js';
 import { sha256 } from '../src/store/digest.js';
 import { stageLayout } from '../src/store/layout.js';
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
-import { heartbeating } from './heartbeating.js';
+import { heartbeating } from './lib/heartbeating.js';
 
 /** A model's config.json, by content. */
 export interface ConfigRef {

@@ -5,14 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createActivities } from '../activities/index.js';
 import type { ActivityDependencies } from '../activities/index.js';
-import { LocalBackend } from './backends/local.js';
+import { LocalBackend } from './backends/local/local.js';
 import { codeDigest } from './code-digest.js';
 import { loadConfig } from './config.js';
 import type { Config } from './config.js';
 import type { SourceRoots } from './curation/index.js';
-import { loopbackWithoutProxy } from './domain/loopback.js';
+import { loopbackWithoutProxy } from './domain/lib/loopback.js';
 import { ensureJanitor } from './temporal/janitor-schedule.js';
-import { TASK_QUEUE } from './domain/task-queues.js';
+import { TASK_QUEUE } from './domain/run/task-queues.js';
 import { ObjectStore } from './store/object-store.js';
 import { temporalConnectionOptions } from './temporal/connection.js';
 import { createLogger, temporalLogger } from './telemetry.js';
@@ -77,7 +77,7 @@ export function dependencies(config: Config): ActivityDependencies {
   };
 }
 
-/** Credentials are not in here: local jobs inherit them, as `inherited-environment.mjs` lists it, from the worker's environment. */
+/** Credentials are not in here: local jobs inherit them, as `src/domain/lib/inherited-environment.mjs` lists it, from the worker's environment. */
 function jobEnvironment(config: Config): Record<string, string> {
   const { endpoint, region } = config.s3;
   return {

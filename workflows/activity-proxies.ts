@@ -1,10 +1,10 @@
 /** Activities as the workflows call them: timeouts and retries, each with its reason. */
 import { ActivityCancellationType, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
-import type { AttemptActivities } from '../activities/attempts.js';
-import type { ChildActivities } from '../activities/children.js';
+import type { AttemptActivities } from '../activities/attempt/index.js';
+import type { ChildActivities } from '../activities/attempt/children.js';
 import type { CurateActivities } from '../activities/curate.js';
-import type { LedgerActivities } from '../activities/ledger.js';
-import type { PrepareActivities } from '../activities/prepare.js';
+import type { LedgerActivities } from '../activities/ledger/index.js';
+import type { PrepareActivities } from '../activities/prepare/index.js';
 import type { ReportActivities } from '../activities/report.js';
 import type { RopeBumpActivities } from '../activities/rope-bump.js';
 

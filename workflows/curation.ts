@@ -4,10 +4,10 @@ import { z } from 'zod';
 import type { CuratedDataset } from '../activities/curate.js';
 import { modelRefSchema } from '../src/contracts/common.js';
 import type { ModelRef } from '../src/contracts/index.js';
-import { datasetPlanSchema } from '../src/domain/datasets.js';
-import type { DatasetPlan } from '../src/domain/datasets.js';
-import { recipeSchema } from '../src/domain/recipe-schema.js';
-import type { Recipe } from '../src/domain/recipe-schema.js';
+import { datasetPlanSchema } from '../src/domain/walk/datasets.js';
+import type { DatasetPlan } from '../src/domain/walk/datasets.js';
+import { recipeSchema } from '../src/domain/recipe/schema.js';
+import type { Recipe } from '../src/domain/recipe/schema.js';
 import { curateDataset } from './activity-proxies.js';
 import { parsedInput } from './incoming.js';
 

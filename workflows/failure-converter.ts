@@ -4,7 +4,7 @@
  */
 import { DefaultFailureConverter } from '@temporalio/common';
 import type { ProtoFailure } from '@temporalio/common';
-import { withinLimit } from '../src/domain/text.js';
+import { withinLimit } from '../src/domain/lib/text.js';
 
 /** Most characters of a message, and of a stack: room for every problem of a recipe that is told. */
 const MOST_CHARACTERS = 20_000;

@@ -6,7 +6,7 @@
 import { ApplicationFailure, log, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { SignalDefinition } from '@temporalio/common';
 import type { z } from 'zod';
-import { issuesText } from '../src/domain/problem.js';
+import { issuesText } from '../src/domain/recipe/problem.js';
 
 /**
  * A workflow's input, parsed.

@@ -1,8 +1,8 @@
 /** A pass of the janitor, started by its schedule. */
 import { proxyActivities } from '@temporalio/workflow';
-import type { JanitorActivities } from '../activities/janitor.js';
-import { janitorInputSchema } from '../src/domain/janitor.js';
-import type { JanitorInput, JanitorReport } from '../src/domain/janitor.js';
+import type { JanitorActivities } from '../activities/janitor/index.js';
+import { janitorInputSchema } from '../src/domain/run/janitor.js';
+import type { JanitorInput, JanitorReport } from '../src/domain/run/janitor.js';
 import { parsedInput } from './incoming.js';
 
 /** A stage claims its epoch, then its lease, then starts its job: all within seconds. */

@@ -10,11 +10,11 @@ import type {
   ModelRef,
   TrainSpec,
 } from '../src/contracts/index.js';
-import { heldOutDatasetName } from '../src/domain/datasets.js';
-import { stepsOf } from '../src/domain/recipe-schema.js';
-import type { Recipe, RecipeTask } from '../src/domain/recipe-schema.js';
-import { scheduleOf } from '../src/domain/schedule.js';
-import type { EvaluationStep, ModelSource, TrainingStep } from '../src/domain/walk.js';
+import { heldOutDatasetName } from '../src/domain/walk/datasets.js';
+import { stepsOf } from '../src/domain/recipe/schema.js';
+import type { Recipe, RecipeTask } from '../src/domain/recipe/schema.js';
+import { scheduleOf } from '../src/domain/walk/schedule.js';
+import type { EvaluationStep, ModelSource, TrainingStep } from '../src/domain/walk/walk.js';
 
 /** What a finished training stage leaves for the stages after it. */
 export interface TrainedModel {

@@ -1,15 +1,15 @@
 /** What a stage's workflow carries from one of its runs to the next (continue-as-new): plain JSON, versioned, parsed. */
 import { z } from 'zod';
 import { stepWindowSchema } from '../src/contracts/attempt.js';
-import { allowanceProblem, reactTo, relevantAttempts } from '../src/domain/attempt-policy.js';
-import type { AttemptBudgets, CommitAllowance, Reaction } from '../src/domain/attempt-policy.js';
-import { FAILURE_CLASSES } from '../src/domain/failure-class.js';
-import type { FailureClass } from '../src/domain/failure-class.js';
-import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
-import { retryFromSchema } from '../src/domain/operator-actions.js';
-import { ledgerTipSchema } from '../src/domain/status.js';
-import { firstLine } from '../src/domain/text.js';
-import { watchdogLearnedSchema } from '../src/domain/watchdog.js';
+import { allowanceProblem, reactTo, relevantAttempts } from '../src/domain/attempt/policy.js';
+import type { AttemptBudgets, CommitAllowance, Reaction } from '../src/domain/attempt/policy.js';
+import { FAILURE_CLASSES } from '../src/domain/attempt/failure-class.js';
+import type { FailureClass } from '../src/domain/attempt/failure-class.js';
+import { EMPTY_CHAIN } from '../src/domain/ledger/chain.js';
+import { retryFromSchema } from '../src/domain/run/operator-actions.js';
+import { ledgerTipSchema } from '../src/domain/run/status.js';
+import { firstLine } from '../src/domain/lib/text.js';
+import { watchdogLearnedSchema } from '../src/domain/attempt/watchdog.js';
 
 const attemptRecordSchema = z.strictObject({
   epoch: z.int().positive(),

@@ -10,8 +10,8 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { ChildWorkflowHandle, Workflow, WorkflowResultType } from '@temporalio/workflow';
-import type { StageHistory } from '../activities/children.js';
-import { innermostMessageOf } from '../src/domain/text.js';
+import type { StageHistory } from '../activities/attempt/children.js';
+import { innermostMessageOf } from '../src/domain/lib/text.js';
 import { childState } from './activity-proxies.js';
 import { afterAttempt } from './job-state.js';
 import type { JobState, TakingSettings } from './job-state.js';

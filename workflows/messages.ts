@@ -1,11 +1,11 @@
 /** Messages of the workflows: what the Temporal UI and the command line can ask and tell them. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import { z } from 'zod';
-import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
-import type { OperatorInput } from '../src/domain/operator-actions.js';
-import { attemptProgressSchema } from '../src/domain/progress.js';
-import type { AttemptProgress } from '../src/domain/progress.js';
-import type { RunStatus } from '../src/domain/status.js';
+import type { AttemptBudgets } from '../src/domain/attempt/policy.js';
+import type { OperatorInput } from '../src/domain/run/operator-actions.js';
+import { attemptProgressSchema } from '../src/domain/run/progress.js';
+import type { AttemptProgress } from '../src/domain/run/progress.js';
+import type { RunStatus } from '../src/domain/run/status.js';
 
 /** Where the run is: every stage with state, step, loss and time. */
 export const statusQuery = defineQuery<RunStatus>('status');

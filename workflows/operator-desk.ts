@@ -11,8 +11,8 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
-import type { AttemptBudgets } from '../src/domain/attempt-policy.js';
-import type { JsonObject } from '../src/domain/json.js';
+import type { AttemptBudgets } from '../src/domain/attempt/policy.js';
+import type { JsonObject } from '../src/domain/lib/json.js';
 import {
   OPERATOR_ACTIONS,
   abortProblem,
@@ -25,12 +25,12 @@ import {
   shapeProblem,
   skipProblem,
   stageToRepair,
-} from '../src/domain/operator-actions.js';
-import type { OperatorAction, OperatorInput, RunView } from '../src/domain/operator-actions.js';
-import type { Recipe } from '../src/domain/recipe-schema.js';
-import { overrideStage } from '../src/domain/stage-overrides.js';
-import { neededBy } from '../src/domain/walk.js';
-import type { Step } from '../src/domain/walk.js';
+} from '../src/domain/run/operator-actions.js';
+import type { OperatorAction, OperatorInput, RunView } from '../src/domain/run/operator-actions.js';
+import type { Recipe } from '../src/domain/recipe/schema.js';
+import { overrideStage } from '../src/domain/recipe/overrides.js';
+import { neededBy } from '../src/domain/walk/walk.js';
+import type { Step } from '../src/domain/walk/walk.js';
 import {
   abortUpdate,
   approveUpdate,

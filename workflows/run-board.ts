@@ -1,13 +1,13 @@
 /** The state of a run as people see it, kept in one place: query, current details and search attributes read it. */
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
-import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
-import type { AttemptProgress } from '../src/domain/progress.js';
-import { SEARCH_ATTRIBUTES } from '../src/domain/search-attributes.js';
-import { currentStage } from '../src/domain/status.js';
-import type { LedgerTip, Parked, RunState, RunStatus, StageStatus } from '../src/domain/status.js';
-import { statusMarkdown } from '../src/domain/status-markdown.js';
-import { firstLine } from '../src/domain/text.js';
+import { EMPTY_CHAIN } from '../src/domain/ledger/chain.js';
+import type { AttemptProgress } from '../src/domain/run/progress.js';
+import { SEARCH_ATTRIBUTES } from '../src/domain/run/search-attributes.js';
+import { currentStage } from '../src/domain/run/status.js';
+import type { LedgerTip, Parked, RunState, RunStatus, StageStatus } from '../src/domain/run/status.js';
+import { statusMarkdown } from '../src/domain/run/status-markdown.js';
+import { firstLine } from '../src/domain/lib/text.js';
 
 const STAGE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.stage.name, SearchAttributeType.KEYWORD);
 const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.state.name, SearchAttributeType.KEYWORD);

@@ -10,16 +10,16 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt-types.js';
+import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt/types.js';
 import { z } from 'zod';
 import { jobSpecSchema } from '../src/contracts/job-spec.js';
-import { attemptBudgetsSchema, nodesToAvoid } from '../src/domain/attempt-policy.js';
-import type { AttemptBudgets, Reaction } from '../src/domain/attempt-policy.js';
-import { meanBetweenInterruptions } from '../src/domain/checkpoint-interval.js';
-import { failureClassOf } from '../src/domain/failure-class.js';
-import type { FailureClass } from '../src/domain/failure-class.js';
-import { RUN_NAME } from '../src/domain/job-names.js';
-import { recipeSchema } from '../src/domain/recipe-schema.js';
+import { attemptBudgetsSchema, nodesToAvoid } from '../src/domain/attempt/policy.js';
+import type { AttemptBudgets, Reaction } from '../src/domain/attempt/policy.js';
+import { meanBetweenInterruptions } from '../src/domain/plan/interval.js';
+import { failureClassOf } from '../src/domain/attempt/failure-class.js';
+import type { FailureClass } from '../src/domain/attempt/failure-class.js';
+import { RUN_NAME } from '../src/domain/run/names.js';
+import { recipeSchema } from '../src/domain/recipe/schema.js';
 import { runAttempt, stopStageJobs } from './activity-proxies.js';
 import { isOfCancellation } from './failures.js';
 import { onSignal } from './incoming.js';

@@ -8,11 +8,11 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import { EMPTY_CHAIN } from '../src/domain/ledger-chain.js';
-import type { LedgerEntry } from '../src/domain/ledger.js';
-import { LEDGER_WAITS } from '../src/domain/status.js';
-import type { LedgerTip } from '../src/domain/status.js';
-import { firstLine, innermostMessageOf } from '../src/domain/text.js';
+import { EMPTY_CHAIN } from '../src/domain/ledger/chain.js';
+import type { LedgerEntry } from '../src/domain/ledger/records.js';
+import { LEDGER_WAITS } from '../src/domain/run/status.js';
+import type { LedgerTip } from '../src/domain/run/status.js';
+import { firstLine, innermostMessageOf } from '../src/domain/lib/text.js';
 import { appendToLedger, appendToLedgerLater, recordedActions } from './activity-proxies.js';
 
 /** Between two rounds of tries at a record that the store has refused. Doubles, up to the limit. */

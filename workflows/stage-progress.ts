@@ -5,8 +5,8 @@ import {
   setCurrentDetails,
   workflowInfo,
 } from '@temporalio/workflow';
-import { attemptProgressSchema } from '../src/domain/progress.js';
-import type { AttemptProgress } from '../src/domain/progress.js';
+import { attemptProgressSchema } from '../src/domain/run/progress.js';
+import type { AttemptProgress } from '../src/domain/run/progress.js';
 import { DroppedMessages, onSignal } from './incoming.js';
 import { progressSignal, stageProgressSignal } from './messages.js';
 

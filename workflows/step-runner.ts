@@ -2,15 +2,21 @@
 import { ApplicationFailure, isCancellation, startChild } from '@temporalio/workflow';
 import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { ConfigRef } from '../activities/rope-bump.js';
-import type { StageHistory } from '../activities/children.js';
+import type { StageHistory } from '../activities/attempt/children.js';
 import type { DatasetRef } from '../src/contracts/index.js';
-import type { Reaction } from '../src/domain/attempt-policy.js';
-import { failureClassOf } from '../src/domain/failure-class.js';
-import type { Artifact } from '../src/domain/ledger.js';
-import { formatScientific } from '../src/domain/quantities.js';
-import type { LedgerTip } from '../src/domain/status.js';
-import { innermostMessageOf } from '../src/domain/text.js';
-import type { CurationStep, EvaluationStep, RopeBumpStep, Step, TrainingStep } from '../src/domain/walk.js';
+import type { Reaction } from '../src/domain/attempt/policy.js';
+import { failureClassOf } from '../src/domain/attempt/failure-class.js';
+import type { Artifact } from '../src/domain/ledger/records.js';
+import { formatScientific } from '../src/domain/recipe/quantities.js';
+import type { LedgerTip } from '../src/domain/run/status.js';
+import { innermostMessageOf } from '../src/domain/lib/text.js';
+import type {
+  CurationStep,
+  EvaluationStep,
+  RopeBumpStep,
+  Step,
+  TrainingStep,
+} from '../src/domain/walk/walk.js';
 import { bumpRopeBase, stageHistory, writeReport } from './activity-proxies.js';
 import { curation } from './curation.js';
 import { evaluation } from './evaluation.js';

@@ -112,7 +112,7 @@ HELD_OUT_SHARE = 0.15
 
 
 def held_out(text: str) -> bool:
-    """Curation's rule (src/curation/split.ts), with a generous share: no dialogue quotes a held-out book."""
+    """Curation's rule (src/curation/read/split.ts), with a generous share: no dialogue quotes a held-out book."""
     digest = hashlib.sha256(b"longhaul.held-out/1\n" + text.encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48 < HELD_OUT_SHARE
 

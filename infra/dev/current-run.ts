@@ -4,7 +4,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import type { GivenRecipe } from '../../src/cli/recipe-input.js';
 import { newRunName, startRun } from '../../src/cli/start-run.js';
-import { recipeDigest } from '../../src/domain/recipe.js';
+import { recipeDigest } from '../../src/domain/recipe/parse.js';
 import { describeWorkflow, isOpen } from '../../src/temporal/workflow-state.js';
 import { readJson, writeJson } from './lib/files.mjs';
 

@@ -22,8 +22,8 @@ import type { ProcessIdentity, StartedServer } from './stack/server-process.js';
 import { readState, writeState } from './stack/state.js';
 import type { StackPorts, StackState } from './stack/state.js';
 import { keepClosedRuns, NAMESPACE, registerSearchAttributes, startTemporal } from './stack/temporal.js';
-import { messageOf } from '../../src/domain/text.js';
-import { loopbackWithoutProxy } from '../../src/domain/loopback.js';
+import { messageOf } from '../../src/domain/lib/text.js';
+import { loopbackWithoutProxy } from '../../src/domain/lib/loopback.js';
 
 /** Ports that are tried first. */
 export const DEFAULT_PORTS = { temporal: 7233, ui: 8233, s3: 7070 } as const;

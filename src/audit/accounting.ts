@@ -9,8 +9,8 @@
  * - `parked`: waiting for an operator
  * - `other`: what nobody measured, such as the start of a job that was killed
  */
-import type { AttemptSeconds, EntryOf } from '../domain/ledger.js';
-import type { Recipe } from '../domain/recipe-schema.js';
+import type { AttemptSeconds, EntryOf } from '../domain/ledger/records.js';
+import type { Recipe } from '../domain/recipe/schema.js';
 import { partsOfCommitId } from '../store/layout.js';
 import { commitIdSchema } from '../contracts/index.js';
 import { SECOND_LABELS } from './audit-data.js';

@@ -1,7 +1,7 @@
 /** What the ledger says of the objects below a run's prefix: the digest of each, and until when that holds. */
-import type { CheckedChain } from '../domain/ledger-chain.js';
-import { recordName } from '../domain/ledger-chain.js';
-import type { EntryOf, LedgerRecord, ObjectTree } from '../domain/ledger.js';
+import type { CheckedChain } from '../domain/ledger/chain.js';
+import { recordName } from '../domain/ledger/chain.js';
+import type { EntryOf, LedgerRecord, ObjectTree } from '../domain/ledger/records.js';
 import { commitIdSchema, epochSchema } from '../contracts/index.js';
 import { partsOfCommitId, stageLayout } from '../store/layout.js';
 import { recordsOf } from './gathered.js';

@@ -7,8 +7,8 @@ import {
   modelRefSchema,
 } from '../contracts/index.js';
 import type { CheckpointRef, DatasetManifest } from '../contracts/index.js';
-import type { Artifact } from '../domain/ledger.js';
-import { formatBytes } from '../domain/quantities.js';
+import type { Artifact } from '../domain/ledger/records.js';
+import { formatBytes } from '../domain/recipe/quantities.js';
 import { readManifest, verifyCheckpoint } from '../store/checkpoints.js';
 import { sha256, toBase64 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';

@@ -2,7 +2,7 @@
 import { partsOfCommitId, stageLayout } from '../store/layout.js';
 import { commitIdSchema, epochSchema } from '../contracts/index.js';
 import type { Outcome } from '../contracts/index.js';
-import type { EntryOf } from '../domain/ledger.js';
+import type { EntryOf } from '../domain/ledger/records.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { count } from './chains.js';

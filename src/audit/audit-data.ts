@@ -1,6 +1,6 @@
 /** What an audit finds: plain JSON, printed by `longhaul audit --json`. */
-import type { LedgerEntry } from '../domain/ledger.js';
-import type { LedgerTip } from '../domain/status.js';
+import type { LedgerEntry } from '../domain/ledger/records.js';
+import type { LedgerTip } from '../domain/run/status.js';
 
 /** Something that isn't as it should be. */
 export interface Difference {

@@ -1,7 +1,7 @@
 /** An audit of one run: reads its ledger, verifies whatever can be verified, and says what it came to. */
-import { checkChain } from '../domain/ledger-chain.js';
-import { runIdOf } from '../domain/ledger.js';
-import type { LedgerRecord } from '../domain/ledger.js';
+import { checkChain } from '../domain/ledger/chain.js';
+import { runIdOf } from '../domain/ledger/records.js';
+import type { LedgerRecord } from '../domain/ledger/records.js';
 import { runLayout } from '../store/layout.js';
 import { readChain } from '../store/ledger.js';
 import type { ObjectStore } from '../store/object-store.js';

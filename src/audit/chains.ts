@@ -1,7 +1,7 @@
 /** Checks of the ledger itself: its chains, the seals that a run's chain puts on its stages', and the recipe it speaks of. */
-import { recordName, tipProblem } from '../domain/ledger-chain.js';
-import type { ChainLink, ChainProblem, CheckedChain } from '../domain/ledger-chain.js';
-import type { EntryOf } from '../domain/ledger.js';
+import { recordName, tipProblem } from '../domain/ledger/chain.js';
+import type { ChainLink, ChainProblem, CheckedChain } from '../domain/ledger/chain.js';
+import type { EntryOf } from '../domain/ledger/records.js';
 import { runLayout, stageLayout } from '../store/layout.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';

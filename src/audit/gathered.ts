@@ -1,8 +1,8 @@
 /** What an audit has read of a run, before it judges it. */
 import type { Digest, Head, HeadCommit, JobSpec, Outcome, RunOwner } from '../contracts/index.js';
-import type { CheckedChain } from '../domain/ledger-chain.js';
-import type { EntryOf, LedgerEntry, LedgerRecord } from '../domain/ledger.js';
-import type { Recipe } from '../domain/recipe-schema.js';
+import type { CheckedChain } from '../domain/ledger/chain.js';
+import type { EntryOf, LedgerEntry, LedgerRecord } from '../domain/ledger/records.js';
+import type { Recipe } from '../domain/recipe/schema.js';
 import type { Difference } from './audit-data.js';
 
 /** One attempt as its objects tell it. */

@@ -1,10 +1,10 @@
 /** A run's ledger against the Temporal history, as long as that is kept. */
-import { recordName, tipProblem } from '../domain/ledger-chain.js';
-import type { CheckedChain } from '../domain/ledger-chain.js';
+import { recordName, tipProblem } from '../domain/ledger/chain.js';
+import type { CheckedChain } from '../domain/ledger/chain.js';
 import { runLayout, stageLayout } from '../store/layout.js';
-import { runIdOf } from '../domain/ledger.js';
-import type { LedgerRecord } from '../domain/ledger.js';
-import type { LedgerTip } from '../domain/status.js';
+import { runIdOf } from '../domain/ledger/records.js';
+import type { LedgerRecord } from '../domain/ledger/records.js';
+import type { LedgerTip } from '../domain/run/status.js';
 import { checkOf, notChecked } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { count } from './chains.js';

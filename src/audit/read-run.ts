@@ -9,10 +9,10 @@ import {
   runOwnerSchema,
 } from '../contracts/index.js';
 import type { Head, Outcome } from '../contracts/index.js';
-import { digestOf } from '../domain/digest.js';
-import { checkChain } from '../domain/ledger-chain.js';
-import type { CheckedChain } from '../domain/ledger-chain.js';
-import { parseResolvedRecipe } from '../domain/recipe.js';
+import { digestOf } from '../domain/lib/digest.js';
+import { checkChain } from '../domain/ledger/chain.js';
+import type { CheckedChain } from '../domain/ledger/chain.js';
+import { parseResolvedRecipe } from '../domain/recipe/parse.js';
 import { sha256 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf } from '../store/head.js';

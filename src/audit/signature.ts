@@ -5,8 +5,8 @@
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import { DIGEST } from '../domain/digest.js';
-import { tipProblem } from '../domain/ledger-chain.js';
+import { DIGEST } from '../domain/lib/digest.js';
+import { tipProblem } from '../domain/ledger/chain.js';
 import { runLayout } from '../store/layout.js';
 import { encodeJson } from '../store/object-store.js';
 import { checkOf } from './audit-data.js';

@@ -4,9 +4,9 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { Payload } from '@temporalio/common';
 import { z } from 'zod';
-import { OPERATOR_ACTIONS } from '../domain/operator-actions.js';
-import { ledgerTipSchema } from '../domain/status.js';
-import type { LedgerTip } from '../domain/status.js';
+import { OPERATOR_ACTIONS } from '../domain/run/operator-actions.js';
+import { ledgerTipSchema } from '../domain/run/status.js';
+import type { LedgerTip } from '../domain/run/status.js';
 import type { HistoryAppend, HistoryAttempt, HistoryChild, HistoryFacts, HistoryUpdate } from './history.js';
 
 /** How long a worker may take to answer the status query. */

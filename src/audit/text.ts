@@ -1,6 +1,6 @@
 /** An audit as text for a terminal. Pure: the same audit always gives the same lines. */
-import { durationText } from '../domain/status-markdown.js';
-import { textTable, wrapText } from '../domain/text-table.js';
+import { durationText } from '../domain/run/status-markdown.js';
+import { textTable, wrapText } from '../domain/lib/text-table.js';
 import type { Audit, Check, StageNumerics } from './audit-data.js';
 import { timeLines } from './time-text.js';
 import { timelineRows } from './timeline-text.js';

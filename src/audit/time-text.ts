@@ -1,7 +1,7 @@
 /** Where the time and the money went, as a table: stages as rows, labels as columns. */
-import { formatMoney } from '../domain/plan-text.js';
-import { durationText } from '../domain/status-markdown.js';
-import { textTable } from '../domain/text-table.js';
+import { formatMoney } from '../domain/plan/text.js';
+import { durationText } from '../domain/run/status-markdown.js';
+import { textTable } from '../domain/lib/text-table.js';
 import { SECOND_LABELS } from './audit-data.js';
 import type { Accounting, LabelledSeconds, SecondLabel } from './audit-data.js';
 

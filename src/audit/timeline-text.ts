@@ -1,8 +1,8 @@
 /** The timeline of an audit as rows: one per attempt, operator action, and stage that began or ended. */
 import { commitIdSchema } from '../contracts/index.js';
-import type { EntryOf, StageResult } from '../domain/ledger.js';
-import { durationText } from '../domain/status-markdown.js';
-import { firstLine } from '../domain/text.js';
+import type { EntryOf, StageResult } from '../domain/ledger/records.js';
+import { durationText } from '../domain/run/status-markdown.js';
+import { firstLine } from '../domain/lib/text.js';
 import { partsOfCommitId } from '../store/layout.js';
 import type { TimelineEntry } from './audit-data.js';
 

@@ -2,7 +2,7 @@
  * Where training containers run. A backend knows names, commands and exit codes, and nothing about training:
  * everything a job has to say it says through the object store.
  */
-import type { SchedulerReason } from '../domain/attempt-end.js';
+import type { SchedulerReason } from '../domain/attempt/verdict.js';
 
 /** A job to run. Its name is its identity: the same name is never run twice. */
 export interface JobRequest {

@@ -4,7 +4,7 @@ import type { Config } from '../config.js';
 import { temporalConnectionOptions } from '../temporal/connection.js';
 import { isSet } from './environment.js';
 import { UserError } from './user-error.js';
-import { messageOf } from '../domain/text.js';
+import { messageOf } from '../domain/lib/text.js';
 
 /** How long a server may take to answer before the command gives up. */
 const CONNECT_MS = 5000;

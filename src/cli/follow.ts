@@ -3,8 +3,8 @@ import { CancelledFailure, WorkflowFailedError, WorkflowNotFoundError } from '@t
 import type { Client } from '@temporalio/client';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunStatus } from '../domain/status.js';
-import { innermostMessageOf } from '../domain/text.js';
+import type { RunStatus } from '../domain/run/status.js';
+import { innermostMessageOf } from '../domain/lib/text.js';
 import { RunWatcher } from './run-watcher.js';
 import type { RunView } from './run-view.js';
 import { UserError } from './user-error.js';

@@ -1,5 +1,5 @@
 /** Addresses of pages of the Temporal UI. */
-import { TASK_QUEUE } from '../domain/task-queues.js';
+import { TASK_QUEUE } from '../domain/run/task-queues.js';
 import type { Config } from '../config.js';
 
 /** The page of a workflow. */

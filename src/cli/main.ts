@@ -11,8 +11,8 @@ import { addWatchCommand } from './commands/watch.js';
 import { addWorkerCommand } from './commands/worker.js';
 import { systemProblem } from '../../infra/dev/lib/files.mjs';
 import { ConfigError } from '../config.js';
-import { printable } from '../domain/text.js';
-import { loopbackWithoutProxy } from '../domain/loopback.js';
+import { printable } from '../domain/lib/text.js';
+import { loopbackWithoutProxy } from '../domain/lib/loopback.js';
 import { UserError } from './user-error.js';
 
 /** Exit code of a program whose reader has gone, as shells count SIGPIPE. */

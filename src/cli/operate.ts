@@ -6,9 +6,9 @@ import {
   WorkflowUpdateStage,
 } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
-import type { OperatorAction } from '../domain/operator-actions.js';
-import { LEDGER_WAITS } from '../domain/status.js';
-import { innermostMessageOf } from '../domain/text.js';
+import type { OperatorAction } from '../domain/run/operator-actions.js';
+import { LEDGER_WAITS } from '../domain/run/status.js';
+import { innermostMessageOf } from '../domain/lib/text.js';
 import { describeWorkflow } from '../temporal/workflow-state.js';
 import { RunWatcher } from './run-watcher.js';
 import { whyUnanswered } from './unanswered.js';

@@ -1,5 +1,5 @@
 /** What a run waits for, as text for a terminal: a parked stage with all an operator needs to decide. Pure. */
-import type { Parked, RunStatus } from '../domain/status.js';
+import type { Parked, RunStatus } from '../domain/run/status.js';
 
 /** Lines about what the run waits for; none when it waits for nobody. */
 export function waitingLines(status: RunStatus): string[] {

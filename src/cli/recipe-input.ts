@@ -1,9 +1,9 @@
 /** A recipe as the user gives it on the command line: a JSON file, a preset, or nothing. */
 import { readFile, stat } from 'node:fs/promises';
-import { isObject } from '../domain/json.js';
-import { formatProblems, parseRecipe } from '../domain/recipe.js';
-import type { Recipe } from '../domain/recipe.js';
-import { messageOf } from '../domain/text.js';
+import { isObject } from '../domain/lib/json.js';
+import { formatProblems, parseRecipe } from '../domain/recipe/parse.js';
+import type { Recipe } from '../domain/recipe/parse.js';
+import { messageOf } from '../domain/lib/text.js';
 import { UserError } from './user-error.js';
 
 /** No file is read that is larger: whatever a recipe's 128 KB are set with, they are no more than this. */

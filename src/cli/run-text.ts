@@ -1,9 +1,9 @@
 /** A run's status as text for a terminal. Pure: the same status always gives the same lines. */
-import { formatCount } from '../domain/quantities.js';
-import { durationText } from '../domain/status-markdown.js';
-import { currentStage } from '../domain/status.js';
-import type { RunStatus, StageState, StageStatus } from '../domain/status.js';
-import { textTable } from '../domain/text-table.js';
+import { formatCount } from '../domain/recipe/quantities.js';
+import { durationText } from '../domain/run/status-markdown.js';
+import { currentStage } from '../domain/run/status.js';
+import type { RunStatus, StageState, StageStatus } from '../domain/run/status.js';
+import { textTable } from '../domain/lib/text-table.js';
 import { waitingLines } from './parked-text.js';
 
 /** A mark per state, one column wide. */

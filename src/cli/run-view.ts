@@ -3,8 +3,8 @@ import { createLogUpdate } from 'log-update';
 import { styleText } from 'node:util';
 import { waitingLines } from './parked-text.js';
 import { progressLine, STAGE_MARKS, statusLines, transitionLines } from './run-text.js';
-import type { RunStatus } from '../domain/status.js';
-import { printable } from '../domain/text.js';
+import type { RunStatus } from '../domain/run/status.js';
+import { printable } from '../domain/lib/text.js';
 
 /** Shows statuses as they come. */
 export interface RunView {

@@ -2,11 +2,11 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
-import { isOver } from '../domain/operator-actions.js';
-import { attemptProgressSchema } from '../domain/progress.js';
-import type { AttemptProgress } from '../domain/progress.js';
-import { runStatusSchema } from '../domain/status.js';
-import type { RunStatus, StageStatus } from '../domain/status.js';
+import { isOver } from '../domain/run/operator-actions.js';
+import { attemptProgressSchema } from '../domain/run/progress.js';
+import type { AttemptProgress } from '../domain/run/progress.js';
+import { runStatusSchema } from '../domain/run/status.js';
+import type { RunStatus, StageStatus } from '../domain/run/status.js';
 import { describeWorkflow, isOpen } from '../temporal/workflow-state.js';
 import { UserError } from './user-error.js';
 

@@ -1,8 +1,8 @@
 /** Starts a run of a recipe. */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
-import { recipeSummary } from '../domain/recipe-summary.js';
-import { TASK_QUEUE } from '../domain/task-queues.js';
+import { recipeSummary } from '../domain/walk/summary.js';
+import { TASK_QUEUE } from '../domain/run/task-queues.js';
 import type { GivenRecipe } from './recipe-input.js';
 import { UserError } from './user-error.js';
 

@@ -1,7 +1,7 @@
 /** Why a run does not answer: nobody may be there, or a worker that can't, which is mended elsewhere. */
 import type { Client } from '@temporalio/client';
-import { TASK_QUEUE } from '../domain/task-queues.js';
-import { firstLine, innermostMessageOf } from '../domain/text.js';
+import { TASK_QUEUE } from '../domain/run/task-queues.js';
+import { firstLine, innermostMessageOf } from '../domain/lib/text.js';
 import { describeWorkflow } from '../temporal/workflow-state.js';
 
 /** Newest events that are looked through for a workflow task that failed. */

@@ -1,9 +1,9 @@
 /** Building blocks shared by every contract: digests, URLs, references to datasets, models and checkpoints. */
 import { z } from 'zod';
-import { DIGEST } from '../domain/digest.js';
-import { COMMIT_ID } from '../domain/job-names.js';
+import { DIGEST } from '../domain/lib/digest.js';
+import { COMMIT_ID } from '../domain/run/names.js';
 
-export { instantSchema } from '../domain/time.js';
+export { instantSchema } from '../domain/lib/time.js';
 
 /** A SHA-256 digest in the form `sha256:<64 lower-case hex digits>`. */
 export const digestSchema = z

@@ -1,11 +1,11 @@
 /** What a job reports while it runs: `attempts/<epoch>/events/<nnnnnn>.json`, numbered from 1 without gaps. */
 import { z } from 'zod';
-import { JOB_PHASES } from '../domain/job-phase.js';
+import { JOB_PHASES } from '../domain/attempt/phase.js';
 import { commitIdSchema, digestSchema, epochSchema, instantSchema } from './common.js';
 
 /** Phases of a job, in the order they may come. The watchdog has a limit for each. */
 export const jobPhaseSchema = z.enum(JOB_PHASES);
-export type { JobPhase } from '../domain/job-phase.js';
+export type { JobPhase } from '../domain/attempt/phase.js';
 
 const at = { at: instantSchema };
 

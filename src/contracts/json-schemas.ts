@@ -1,6 +1,6 @@
 /** The contracts by name, and their JSON Schemas, for whoever brings a training container in another language. */
 import type { z } from 'zod';
-import { inputJsonSchema } from '../domain/input-json-schema.js';
+import { inputJsonSchema } from '../domain/lib/json-schema.js';
 import { attemptSchema } from './attempt.js';
 import {
   checkpointManifestSchema,

@@ -1,8 +1,8 @@
 /** `attempts/<epoch>/outcome.json`, create-only: how an attempt ended, in the trainer's own words. Authoritative. */
 import { z } from 'zod';
-import { FAILURE_CLASSES } from '../domain/failure-class.js';
-import type { FailureClass } from '../domain/failure-class.js';
-import { secondsByLabelSchema } from '../domain/time.js';
+import { FAILURE_CLASSES } from '../domain/attempt/failure-class.js';
+import type { FailureClass } from '../domain/attempt/failure-class.js';
+import { secondsByLabelSchema } from '../domain/lib/time.js';
 import { digestSchema, epochSchema, instantSchema, modelRefSchema } from './common.js';
 import { fingerprintSchema, headCommitSchema } from './checkpoint.js';
 

@@ -1,5 +1,5 @@
 /** What can stop curation. */
-import type { FailureClass } from '../domain/failure-class.js';
+import type { FailureClass } from '../domain/attempt/failure-class.js';
 
 /** Longest list of files that a message names. */
 const NAMED = 10;

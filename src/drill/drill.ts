@@ -3,11 +3,11 @@
  * store and the backend, and gets the rest from its caller: how a run is executed, and whether there is a worker to restart.
  */
 import type { Backend, SignalsJobs } from '../backends/backend.js';
-import type { Recipe } from '../domain/recipe-schema.js';
+import type { Recipe } from '../domain/recipe/schema.js';
 import { digestSchema } from '../contracts/common.js';
-import { digestOf } from '../domain/digest.js';
-import { jobName } from '../domain/job-names.js';
-import { durationText } from '../domain/status-markdown.js';
+import { digestOf } from '../domain/lib/digest.js';
+import { jobName } from '../domain/run/names.js';
+import { durationText } from '../domain/run/status-markdown.js';
 import { runLayout, rootLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { encodeJson } from '../store/object-store.js';

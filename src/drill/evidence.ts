@@ -6,7 +6,7 @@ import {
   jobSpecSchema,
 } from '../contracts/index.js';
 import type { CheckpointManifest, CommitId, Outcome, TrainSpec } from '../contracts/index.js';
-import { digestOf } from '../domain/digest.js';
+import { digestOf } from '../domain/lib/digest.js';
 import { readOutcome } from '../store/attempt-files.js';
 import { partsOfCommitId, runLayout, stageLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';

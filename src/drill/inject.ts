@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Backend, SignalsJobs } from '../backends/backend.js';
 import { headSchema, jobSpecSchema } from '../contracts/index.js';
 import type { CommitId } from '../contracts/index.js';
-import { jobName } from '../domain/job-names.js';
+import { jobName } from '../domain/run/names.js';
 import { isStoreError } from '../store/errors.js';
 import { runLayout, stageLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';

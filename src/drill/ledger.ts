@@ -1,6 +1,6 @@
 /** Whether a run's ledger verifies: every chain whole, every seal right, every attempt opened and ended in it. */
-import { checkChain, tipProblem } from '../domain/ledger-chain.js';
-import type { CheckedChain } from '../domain/ledger-chain.js';
+import { checkChain, tipProblem } from '../domain/ledger/chain.js';
+import type { CheckedChain } from '../domain/ledger/chain.js';
 import { readChain } from '../store/ledger.js';
 import { runLayout, stageLayout } from '../store/layout.js';
 import type { ObjectStore } from '../store/object-store.js';

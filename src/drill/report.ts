@@ -1,7 +1,7 @@
 /** What a drill found: the JSON artifact in the run's prefix, and the same as text. */
 import { z } from 'zod';
 import { digestSchema, instantSchema } from '../contracts/common.js';
-import { textTable } from '../domain/text-table.js';
+import { textTable } from '../domain/lib/text-table.js';
 import { FAULT_KINDS } from './schedule.js';
 
 /** `drill/report.json` below the disturbed run's prefix. */

@@ -1,7 +1,7 @@
 /** Digests of what lies below a run's prefix, taken while it is known to be right: the ledger keeps them. */
 import type { CommitId, Digest, Epoch } from '../contracts/index.js';
 import { commitIdSchema } from '../contracts/index.js';
-import type { AttemptLeft, ObjectTree } from '../domain/ledger.js';
+import type { AttemptLeft, ObjectTree } from '../domain/ledger/records.js';
 import { sha256, treeDigest } from './digest.js';
 import { runLayout, runObjectOf, stageLayout } from './layout.js';
 import type { RunObject } from './layout.js';

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { FAILURE_CLASSES } from '../domain/failure-class.js';
+import { FAILURE_CLASSES } from '../domain/attempt/failure-class.js';
 
 /** Classes of answers; the table says what each means. */
 export const ANSWER_CLASSES = [

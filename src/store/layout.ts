@@ -1,7 +1,7 @@
 /** Every key and prefix in the object store, in one place. All values are `s3://bucket/key` URLs. */
 import { commitIdSchema } from '../contracts/index.js';
 import type { CommitId, Digest, Epoch } from '../contracts/index.js';
-import { recordName } from '../domain/ledger-chain.js';
+import { recordName } from '../domain/ledger/chain.js';
 import { shortDigest } from './digest.js';
 
 /** Bucket and key of an object or prefix. */

@@ -1,8 +1,8 @@
 /** Chains of the ledger in the object store: appending that can be repeated and raced, and reading. */
-import { EMPTY_CHAIN, decodeRecord, encodeRecord, recordDigest } from '../domain/ledger-chain.js';
-import type { ChainObject } from '../domain/ledger-chain.js';
-import type { LedgerEntry, LedgerRecord } from '../domain/ledger.js';
-import type { LedgerTip } from '../domain/status.js';
+import { EMPTY_CHAIN, decodeRecord, encodeRecord, recordDigest } from '../domain/ledger/chain.js';
+import type { ChainObject } from '../domain/ledger/chain.js';
+import type { LedgerEntry, LedgerRecord } from '../domain/ledger/records.js';
+import type { LedgerTip } from '../domain/run/status.js';
 import { isStoreError } from './errors.js';
 import { ledgerRecordUrl } from './layout.js';
 import type { ObjectStore } from './object-store.js';

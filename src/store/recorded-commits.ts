@@ -1,9 +1,9 @@
 /** `HEAD` and spec of a stage against the commits and the spec that the stage's ledger records: what contradicts them is not gone on from. */
 import { commitIdSchema } from '../contracts/index.js';
 import type { Digest, HeadCommit } from '../contracts/index.js';
-import { decodeRecord, recordDigest, recordName } from '../domain/ledger-chain.js';
-import type { EntryOf, LedgerRecord } from '../domain/ledger.js';
-import type { LedgerTip } from '../domain/status.js';
+import { decodeRecord, recordDigest, recordName } from '../domain/ledger/chain.js';
+import type { EntryOf, LedgerRecord } from '../domain/ledger/records.js';
+import type { LedgerTip } from '../domain/run/status.js';
 import { ledgerRecordUrl, partsOfCommitId } from './layout.js';
 import { readTip } from './ledger.js';
 import type { ObjectStore } from './object-store.js';

@@ -1,7 +1,7 @@
 /** What a stage computes, as one digest: equal keys are the same work. */
 import type { Digest, JobSpec } from '../contracts/index.js';
 import { digestSchema } from '../contracts/index.js';
-import { digestOf } from '../domain/digest.js';
+import { digestOf } from '../domain/lib/digest.js';
 
 /**
  * Digest of everything that decides a job's result: the code it runs, its settings, and its inputs by content. Where things

@@ -6,8 +6,8 @@ import type {
   ScheduleOptionsStartWorkflowAction,
   Workflow,
 } from '@temporalio/client';
-import { JANITOR_EVERY_SECONDS, JANITOR_ID } from '../domain/janitor.js';
-import { TASK_QUEUE } from '../domain/task-queues.js';
+import { JANITOR_EVERY_SECONDS, JANITOR_ID } from '../domain/run/janitor.js';
+import { TASK_QUEUE } from '../domain/run/task-queues.js';
 
 /** What the schedule does and when, as of this version. */
 const definition: Omit<ScheduleOptions<ScheduleOptionsStartWorkflowAction<Workflow>>, 'scheduleId'> = {

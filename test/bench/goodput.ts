@@ -17,8 +17,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attemptSchema, epochSchema, jobSpecSchema } from '../../src/contracts/index.js';
 import type { Epoch, JobEvent, TrainSpec } from '../../src/contracts/index.js';
-import { meanBetweenInterruptions } from '../../src/domain/checkpoint-interval.js';
-import { TINY } from '../../src/domain/preset-tiny.js';
+import { meanBetweenInterruptions } from '../../src/domain/plan/interval.js';
+import { TINY } from '../../src/domain/recipe/presets/tiny.js';
 import { createEmptyHead, openAttempt } from '../../src/store/head.js';
 import { stageLayout } from '../../src/store/layout.js';
 import { readEventFiles, readOutcome } from '../../src/store/attempt-files.js';

@@ -11,7 +11,7 @@ import { Client, Connection } from '@temporalio/client';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { LocalBackend } from '../../src/backends/local.js';
+import { LocalBackend } from '../../src/backends/local/local.js';
 import { loadConfig } from '../../src/config.js';
 
 const run = process.argv[2];

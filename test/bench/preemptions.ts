@@ -7,7 +7,7 @@
  * attempts end as preempted, each with a commit, the next with success. Prints, for every run of every workflow, its events
  * and bytes as the server counts them, and the events per attempt. Nothing here is timed.
  */
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
 import { FakeActivities } from '../support/fake-activities.js';
 import { startServer, withWorker } from '../support/workflow-environment.js';

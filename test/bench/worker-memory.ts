@@ -10,8 +10,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { TINY_SMOKE } from '../../src/domain/presets.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { LiveStack } from '../support/live-stack.js';
 
 const EVERY_MS = 100;
@@ -29,7 +29,7 @@ function megabytes(pid: number | string, figure: 'VmRSS' | 'VmHWM'): number | un
 function curationMegabytes(): number {
   const curating = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .filter((name) => read(`/proc/${name}/cmdline`).includes('src/curation/process.ts'));
+    .filter((name) => read(`/proc/${name}/cmdline`).includes('src/curation/process/main.ts'));
   return Math.max(0, ...curating.map((pid) => megabytes(pid, 'VmHWM') ?? 0));
 }
 

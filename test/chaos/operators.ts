@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import type { RunState, RunStatus } from '../../src/domain/status.js';
+import type { RunState, RunStatus } from '../../src/domain/run/status.js';
 import { TEST_MS } from '../support/patience.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';

@@ -5,7 +5,7 @@ import { msToTs } from '@temporalio/common/lib/time.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { registerSearchAttributes } from '../../infra/dev/stack/temporal.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { startLyingS3 } from '../support/lying-s3.js';
 import { RUNS_MS, TEST_MS } from '../support/patience.js';
 import type { ChaosStack } from './support/chaos-stack.js';

@@ -1,9 +1,9 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LedgerEntry } from '../../src/domain/ledger.js';
-import { checkChain } from '../../src/domain/ledger-chain.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import { checkChain } from '../../src/domain/ledger/chain.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { rootLayout, runLayout, stageLayout } from '../../src/store/layout.js';
 import { readChain } from '../../src/store/ledger.js';
 import { pendingUploads } from '../../src/store/stale-uploads.js';

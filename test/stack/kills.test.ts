@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { processTable } from '../../infra/dev/stack/process-table.js';
 import { runningServers } from '../../infra/dev/stack/running.js';
-import { LocalBackend } from '../../src/backends/local.js';
+import { LocalBackend } from '../../src/backends/local/local.js';
 import { uniform } from '../../src/drill/schedule.js';
 import { RUNS_MS } from '../support/patience.js';
 

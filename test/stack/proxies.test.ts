@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
-import { loopbackWithoutProxy } from '../../src/domain/loopback.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
+import { loopbackWithoutProxy } from '../../src/domain/lib/loopback.js';
 import { CHAOS_RECIPE } from '../chaos/support/recipe.js';
 import { LiveStack } from '../support/live-stack.js';
 import { RUNS_MS } from '../support/patience.js';

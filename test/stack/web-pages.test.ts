@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listeningPorts } from '../../infra/dev/stack/ports.js';
 import { runningServers } from '../../infra/dev/stack/running.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { LiveStack } from '../support/live-stack.js';
 
 let live: LiveStack;

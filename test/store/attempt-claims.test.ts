@@ -1,10 +1,10 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { stat, utimes } from 'node:fs/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { claimAttempt } from '../../activities/attempt-claim.js';
-import { secondsByStore } from '../../activities/attempt-figures.js';
-import type { RunAttemptInput } from '../../activities/attempt-types.js';
-import { saveResult, shareResult } from '../../activities/stage-result.js';
+import { claimAttempt } from '../../activities/attempt/claim.js';
+import { secondsByStore } from '../../activities/attempt/figures.js';
+import type { RunAttemptInput } from '../../activities/attempt/types.js';
+import { saveResult, shareResult } from '../../activities/attempt/result.js';
 import {
   attemptSchema,
   commitIdSchema,
@@ -13,8 +13,8 @@ import {
   trainSpecSchema,
 } from '../../src/contracts/index.js';
 import type { Digest, HeadCommit } from '../../src/contracts/index.js';
-import type { EntryOf, LedgerEntry } from '../../src/domain/ledger.js';
-import type { LedgerTip } from '../../src/domain/status.js';
+import type { EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
+import type { LedgerTip } from '../../src/domain/run/status.js';
 import {
   appendRecord,
   attemptLeft,

@@ -1,5 +1,5 @@
 /** An attempt as the workflow asks for it. */
-import type { RunAttemptInput } from '../../activities/attempt-types.js';
+import type { RunAttemptInput } from '../../activities/attempt/types.js';
 import { jobSpecSchema } from '../../src/contracts/index.js';
 import evaluateJson from '../../src/contracts/fixtures/valid/job-spec/evaluate.json' with { type: 'json' };
 

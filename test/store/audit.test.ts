@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { Audit } from '../../src/audit/audit-data.js';
 import { epochSchema, headSchema } from '../../src/contracts/index.js';
 import type { CommitId } from '../../src/contracts/index.js';
-import type { LedgerRecord } from '../../src/domain/ledger.js';
+import type { LedgerRecord } from '../../src/domain/ledger/records.js';
 import {
   ledgerRecordUrl,
   moveHead,

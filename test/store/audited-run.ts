@@ -13,11 +13,11 @@ import type {
   ModelRef,
   Outcome,
 } from '../../src/contracts/index.js';
-import { digestOf } from '../../src/domain/digest.js';
-import { encodeRecord, recordDigest } from '../../src/domain/ledger-chain.js';
-import type { Artifact, AttemptSeconds, EntryOf, LedgerEntry } from '../../src/domain/ledger.js';
-import { parseRecipe } from '../../src/domain/recipe.js';
-import type { LedgerTip } from '../../src/domain/status.js';
+import { digestOf } from '../../src/domain/lib/digest.js';
+import { encodeRecord, recordDigest } from '../../src/domain/ledger/chain.js';
+import type { Artifact, AttemptSeconds, EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
+import { parseRecipe } from '../../src/domain/recipe/parse.js';
+import type { LedgerTip } from '../../src/domain/run/status.js';
 import {
   attemptLeft,
   checkpointRef,

@@ -12,9 +12,9 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createCurateActivities } from '../../activities/curate.js';
 import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
 import { curateDataset, folderSink } from '../../src/curation/index.js';
-import { curationRequestSchema } from '../../src/curation/process-messages.js';
-import { parseRecipe } from '../../src/domain/recipe.js';
-import type { Source } from '../../src/domain/sources.js';
+import { curationRequestSchema } from '../../src/curation/process/messages.js';
+import { parseRecipe } from '../../src/domain/recipe/parse.js';
+import type { Source } from '../../src/domain/recipe/sources.js';
 import { publishModel } from '../../src/store/models.js';
 import { startFaultyProxy } from '../support/faulty-proxy.js';
 import { folderWith, prose, rootsAt } from '../unit/curation/support.js';
@@ -115,7 +115,9 @@ interface CurationProcess {
 /** Curation processes of this machine that run. */
 function curationProcesses(): CurationProcess[] {
   return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/cmdline`).includes('src/curation/process.ts'))
+    .filter(
+      (name) => /^\d+$/.test(name) && read(`/proc/${name}/cmdline`).includes('src/curation/process/main.ts'),
+    )
     .map((name) => ({ pid: Number(name), stat: read(`/proc/${name}/stat`).split(') ').at(-1) ?? '' }))
     .filter(({ stat }) => stat !== '' && !stat.startsWith('Z'))
     .map(({ pid, stat }) => ({ pid, parent: Number(stat.split(' ')[1]) }));

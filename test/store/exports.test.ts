@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { bumpedConfig } from '../../activities/rope-bump.js';
-import { ropeBump } from '../../src/domain/rope.js';
+import { ropeBump } from '../../src/domain/walk/rope.js';
 
 const TESTS = fileURLToPath(new URL('../../infra/trainer/tests/', import.meta.url));
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));

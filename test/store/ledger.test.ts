@@ -5,9 +5,9 @@ import {
   encodeRecord,
   recordDigest,
   tipProblem,
-} from '../../src/domain/ledger-chain.js';
-import type { LedgerEntry } from '../../src/domain/ledger.js';
-import type { LedgerTip } from '../../src/domain/status.js';
+} from '../../src/domain/ledger/chain.js';
+import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import type { LedgerTip } from '../../src/domain/run/status.js';
 import { appendRecord, ledgerRecordUrl, readChain, runLayout, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { faultOnce, startFaultyProxy } from '../support/faulty-proxy.js';

@@ -4,14 +4,14 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { createPrepareActivities } from '../../activities/prepare.js';
-import type { PreparedRun } from '../../activities/prepare.js';
+import { createPrepareActivities } from '../../activities/prepare/index.js';
+import type { PreparedRun } from '../../activities/prepare/index.js';
 import { ROOT } from '../../src/cli/environment.js';
 import { digestSchema } from '../../src/contracts/index.js';
-import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
+import { parseRecipe, recipeDigest } from '../../src/domain/recipe/parse.js';
 import { describeBytes, publishModel } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
-import type { Recipe } from '../../src/domain/recipe-schema.js';
+import type { Recipe } from '../../src/domain/recipe/schema.js';
 import { parseUrl } from '../../src/store/layout.js';
 import { freshPrefix, useS3Server } from './support.js';
 

@@ -1,14 +1,14 @@
 import { ApplicationFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createAttemptActivities } from '../../activities/attempts.js';
-import type { RunAttemptInput } from '../../activities/attempt-types.js';
+import { createAttemptActivities } from '../../activities/attempt/index.js';
+import type { RunAttemptInput } from '../../activities/attempt/types.js';
 import { createRopeBumpActivities } from '../../activities/rope-bump.js';
 import type { Backend, JobObservation, Submission } from '../../src/backends/backend.js';
 import { epochSchema } from '../../src/contracts/index.js';
 import type { HeadCommit } from '../../src/contracts/index.js';
-import { checkChain } from '../../src/domain/ledger-chain.js';
-import { ropeBump } from '../../src/domain/rope.js';
+import { checkChain } from '../../src/domain/ledger/chain.js';
+import { ropeBump } from '../../src/domain/walk/rope.js';
 import {
   createEmptyHead,
   digestTree,

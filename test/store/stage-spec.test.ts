@@ -1,12 +1,12 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { createReportActivities } from '../../activities/report.js';
-import { saveResult } from '../../activities/stage-result.js';
+import { saveResult } from '../../activities/attempt/result.js';
 import { digestSchema, outcomeSchema, trainSpecSchema } from '../../src/contracts/index.js';
 import type { TrainSpec } from '../../src/contracts/index.js';
-import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
+import { parseRecipe, recipeDigest } from '../../src/domain/recipe/parse.js';
 import { readEvidence } from '../../src/drill/evidence.js';
-import { reportDataSchema } from '../../src/report/report-data.js';
+import { reportDataSchema } from '../../src/report/data/report-data.js';
 import {
   appendRecord,
   createEmptyHead,

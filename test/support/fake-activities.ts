@@ -7,22 +7,22 @@ import type {
   EndedAttempt,
   FinishedOutcome,
   RunAttemptInput,
-} from '../../activities/attempt-types.js';
-import type { AppendInput, RecordedAction } from '../../activities/ledger.js';
-import { createChildActivities } from '../../activities/children.js';
-import type { StageHistory } from '../../activities/children.js';
+} from '../../activities/attempt/types.js';
+import type { AppendInput, RecordedAction } from '../../activities/ledger/index.js';
+import { createChildActivities } from '../../activities/attempt/children.js';
+import type { StageHistory } from '../../activities/attempt/children.js';
 import type { CuratedDataset, CurateInput } from '../../activities/curate.js';
-import type { PreparedRun, PrepareInput } from '../../activities/prepare.js';
+import type { PreparedRun, PrepareInput } from '../../activities/prepare/index.js';
 import type { WrittenReport } from '../../activities/report.js';
 import type { ConfigRef, RopeBumpInput } from '../../activities/rope-bump.js';
-import type { StageJobs } from '../../activities/stage-jobs.js';
+import type { StageJobs } from '../../activities/attempt/stage-jobs.js';
 import { commitIdSchema, digestSchema, epochSchema } from '../../src/contracts/index.js';
 import type { JobSpec } from '../../src/contracts/index.js';
-import { digestOf } from '../../src/domain/digest.js';
-import type { LedgerEntry } from '../../src/domain/ledger.js';
-import type { LedgerTip } from '../../src/domain/status.js';
+import { digestOf } from '../../src/domain/lib/digest.js';
+import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import type { LedgerTip } from '../../src/domain/run/status.js';
 import { ObjectStore } from '../../src/store/object-store.js';
-import type { ReportRequest } from '../../src/report/request.js';
+import type { ReportRequest } from '../../src/report/data/request.js';
 
 /** A digest that tells what it stands for. */
 export function fakeDigest(of: unknown) {

@@ -1,5 +1,5 @@
 /** Statuses of runs and stages, as far as a test does not care what they say. */
-import type { RunStatus, StageStatus } from '../../src/domain/status.js';
+import type { RunStatus, StageStatus } from '../../src/domain/run/status.js';
 
 const STARTED_AT = '2026-01-01T00:00:00.000Z';
 

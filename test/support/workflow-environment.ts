@@ -10,7 +10,7 @@ import { onFreePorts } from '../../infra/dev/stack/free-ports.js';
 import { LOOPBACK } from '../../infra/dev/stack/ports.js';
 import { stopProcess } from '../../infra/dev/stack/server-process.js';
 import { NAMESPACE, registerSearchAttributes, startTemporal } from '../../infra/dev/stack/temporal.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { serverBinary } from './binaries.js';
 
 let bundle: Promise<WorkflowBundleWithSourceMap> | undefined;

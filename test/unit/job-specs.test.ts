@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { commitIdSchema, digestSchema, jobSpecSchema } from '../../src/contracts/index.js';
 import type { TrainSpec } from '../../src/contracts/index.js';
-import { datasetsOf } from '../../src/domain/datasets.js';
-import { PROLONG_8B_READINGS } from '../../src/domain/preset-prolong-8b.js';
-import { parseRecipe, recipeDigest } from '../../src/domain/recipe.js';
-import type { Recipe } from '../../src/domain/recipe.js';
-import { walk } from '../../src/domain/walk.js';
+import { datasetsOf } from '../../src/domain/walk/datasets.js';
+import { PROLONG_8B_READINGS } from '../../src/domain/recipe/presets/prolong-8b.js';
+import { parseRecipe, recipeDigest } from '../../src/domain/recipe/parse.js';
+import type { Recipe } from '../../src/domain/recipe/parse.js';
+import { walk } from '../../src/domain/walk/walk.js';
 import { evaluateSpec, trainSpec } from '../../workflows/job-specs.js';
 import type { Inputs } from '../../workflows/job-specs.js';
 

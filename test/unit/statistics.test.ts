@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { comparePaired, estimate, estimateShare, randomStream } from '../../src/domain/statistics.js';
-import type { Observation } from '../../src/domain/statistics.js';
+import { comparePaired, estimate, estimateShare, randomStream } from '../../src/report/data/statistics.js';
+import type { Observation } from '../../src/report/data/statistics.js';
 
 const SEED = 'statistics-tests-1';
 const options = { confidence: 0.95, resamples: 600, seed: SEED };

@@ -3,8 +3,8 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AttemptEnd, RunAttemptInput } from '../../activities/attempt-types.js';
-import { createLedgerActivities } from '../../activities/ledger.js';
+import type { AttemptEnd, RunAttemptInput } from '../../activities/attempt/types.js';
+import { createLedgerActivities } from '../../activities/ledger/index.js';
 import { checkChains, checkSeals } from '../../src/audit/chains.js';
 import { recordsOf } from '../../src/audit/gathered.js';
 import type { GatheredRun } from '../../src/audit/gathered.js';
@@ -12,11 +12,11 @@ import { checkHistory } from '../../src/audit/history.js';
 import type { HistoryFacts } from '../../src/audit/history.js';
 import { readRun } from '../../src/audit/read-run.js';
 import { readHistory } from '../../src/audit/temporal.js';
-import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledger-chain.js';
-import type { LedgerEntry } from '../../src/domain/ledger.js';
-import { TINY_SMOKE } from '../../src/domain/presets.js';
-import type { LedgerTip } from '../../src/domain/status.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledger/chain.js';
+import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
+import type { LedgerTip } from '../../src/domain/run/status.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import {
   appendRecord,
   ledgerRecordUrl,

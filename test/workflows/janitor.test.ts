@@ -6,16 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createJanitorActivities } from '../../activities/janitor.js';
-import { LocalBackend } from '../../src/backends/local.js';
+import { createJanitorActivities } from '../../activities/janitor/index.js';
+import { LocalBackend } from '../../src/backends/local/local.js';
 import { attemptSchema } from '../../src/contracts/index.js';
 import type { Epoch } from '../../src/contracts/index.js';
-import { JANITOR_EVERY_SECONDS, JANITOR_ID } from '../../src/domain/janitor.js';
-import type { JanitorReport } from '../../src/domain/janitor.js';
-import { encodeLabels } from '../../src/domain/job-labels.js';
-import { EMPTY_CHAIN, checkChain } from '../../src/domain/ledger-chain.js';
-import type { LedgerEntry } from '../../src/domain/ledger.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { JANITOR_EVERY_SECONDS, JANITOR_ID } from '../../src/domain/run/janitor.js';
+import type { JanitorReport } from '../../src/domain/run/janitor.js';
+import { encodeLabels } from '../../src/domain/attempt/labels.js';
+import { EMPTY_CHAIN, checkChain } from '../../src/domain/ledger/chain.js';
+import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { ensureJanitor } from '../../src/temporal/janitor-schedule.js';
 import {
   appendRecord,

@@ -7,10 +7,10 @@ import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TINY_SMOKE } from '../../src/domain/presets.js';
-import type { LedgerEntry } from '../../src/domain/ledger.js';
-import type { RunState, RunStatus } from '../../src/domain/status.js';
-import { TASK_QUEUE } from '../../src/domain/task-queues.js';
+import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
+import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import type { RunState, RunStatus } from '../../src/domain/run/status.js';
+import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import {
   abortUpdate,
   approveUpdate,

@@ -1,8 +1,8 @@
 /** What runs on for a stack whose starter has ended: workers, shims, and jobs. Without their servers they work for nobody. */
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LocalBackend } from '../../../src/backends/local.js';
-import { isShimOf } from '../../../src/backends/local-shims.js';
+import { LocalBackend } from '../../../src/backends/local/local.js';
+import { isShimOf } from '../../../src/backends/local/shims.js';
 import { isWorkerOf } from '../../../src/cli/worker-process.js';
 import { processTable } from './process-table.js';
 import { identify, stopProcess } from './server-process.js';

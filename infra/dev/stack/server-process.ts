@@ -8,7 +8,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { startOf } from '../lib/process-identity.mjs';
-import { messageOf } from '../../../src/domain/text.js';
+import { messageOf } from '../../../src/domain/lib/text.js';
 
 /** A process by its id and the moment it started, as the system words it. */
 export const processIdentitySchema = z.strictObject({

@@ -25,7 +25,7 @@ class Document:
 
 
 def held_out(text: str) -> bool:
-    """Whether curation sets a document of this text aside for evaluation (src/curation/split.ts has the same rule)."""
+    """Whether curation sets a document of this text aside for evaluation (src/curation/read/split.ts has the same rule)."""
     digest = hashlib.sha256(HELD_OUT_SALT + text.encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48 < HELD_OUT_SHARE
 

@@ -1,6 +1,6 @@
 """The documentation inside Python sources, as ``ast.get_docstring`` gives it: the one definition of what a docstring is.
 
-Run as a process by curation (src/curation/sources/python-docstrings.ts), with the standard library alone:
+Run as a process by curation (src/curation/read/python-docstrings.ts), with the standard library alone:
 ``python -I -S -W ignore docstrings.py``. It says ``{"python": "3.11"}``, then answers every line of standard input, a JSON
 object ``{"source": …}``, with one line: ``{"docstrings": [[name, text], …]}`` in the order of the source, the module's own
 under the name ``null``, or ``{"problem": …}`` for what Python can't parse.

@@ -16,7 +16,7 @@ each a single token of the bundled tokenizer; no word is both. Keys are distinct
 keys than there are words, all of its keys are two of them joined by `_`. Values are drawn independently and may repeat.
 A prompt stops right before the value: `"length":"`; its answer is the value.
 
-TypeScript (src/curation/lookups.ts) renders the same text; tests/fixtures/lookup.json holds pairs, questions and
+TypeScript (src/curation/rows/lookups.ts) renders the same text; tests/fixtures/lookup.json holds pairs, questions and
 texts that both must reproduce.
 """
 

@@ -167,7 +167,7 @@ class TestSchedule:
 
     @pytest.mark.parametrize("case", json.loads(FIXTURE.read_text(encoding="utf-8")), ids=lambda case: case["name"])
     def test_it_is_the_schedule_that_plans_show(self, case: dict[str, Any]) -> None:
-        """`test/unit/domain/schedule.test.ts` holds `src/domain/schedule.ts` to the same fixture."""
+        """`test/unit/domain/schedule.test.ts` holds `src/domain/walk/schedule.ts` to the same fixture."""
         values = case["schedule"]
         schedule = Schedule(values["peak"], values["floor"], values["warmupTokens"], values["totalTokens"])
         for point in case["points"]:

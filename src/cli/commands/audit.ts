@@ -17,7 +17,7 @@ import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { colored } from '../run-view.js';
 import { UserError } from '../user-error.js';
-import { firstLine, messageOf } from '../../domain/text.js';
+import { firstLine, messageOf } from '../../domain/lib/text.js';
 
 interface AuditOptions {
   readonly json?: true;

@@ -1,7 +1,7 @@
 /** `longhaul plan`: what a recipe comes to, before anything runs. Needs no server. */
 import type { Command } from 'commander';
-import { formatPlan, plan } from '../../domain/plan.js';
-import { PRESETS } from '../../domain/presets.js';
+import { formatPlan, plan } from '../../domain/plan/plan.js';
+import { PRESETS } from '../../domain/recipe/presets/index.js';
 import { readRecipe } from '../recipe-input.js';
 
 /** Adds the command. */

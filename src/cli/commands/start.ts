@@ -1,6 +1,6 @@
 /** `longhaul start`: starts a run and follows it. */
 import type { Command } from 'commander';
-import { PRESETS } from '../../domain/presets.js';
+import { PRESETS } from '../../domain/recipe/presets/index.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { workflowLink } from '../links.js';

@@ -2,10 +2,10 @@
 import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Command } from 'commander';
-import { SEARCH_ATTRIBUTES } from '../../domain/search-attributes.js';
-import { durationText } from '../../domain/status-markdown.js';
-import { textTable } from '../../domain/text-table.js';
-import { printable } from '../../domain/text.js';
+import { SEARCH_ATTRIBUTES } from '../../domain/run/search-attributes.js';
+import { durationText } from '../../domain/run/status-markdown.js';
+import { textTable } from '../../domain/lib/text-table.js';
+import { printable } from '../../domain/lib/text.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';
 import { statusLines } from '../run-text.js';

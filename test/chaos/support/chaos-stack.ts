@@ -6,7 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LocalBackend } from '../../../src/backends/local.js';
+import { LocalBackend } from '../../../src/backends/local/local.js';
 import { startStack } from '../../../infra/dev/stack.js';
 import type { Stack } from '../../../infra/dev/stack.js';
 import { runningServers } from '../../../infra/dev/stack/running.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { figuresOf } from '../../../activities/attempt-figures.js';
+import { figuresOf } from '../../../activities/attempt/figures.js';
 import { outcomeSchema } from '../../../src/contracts/index.js';
 import endedJson from '../../../src/contracts/fixtures/valid/outcome/ended.json' with { type: 'json' };
 

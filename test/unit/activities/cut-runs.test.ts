@@ -2,7 +2,7 @@ import { Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { afterEach, expect, it, vi } from 'vitest';
-import { CutRunSweep } from '../../../activities/cut-runs.js';
+import { CutRunSweep } from '../../../activities/janitor/cut-runs.js';
 import { ObjectStore } from '../../../src/store/index.js';
 
 const NOW = Date.parse('2026-06-15T12:00:00.000Z');

@@ -4,7 +4,7 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it, vi } from 'vitest';
-import { refusing } from '../../../activities/failures.js';
+import { refusing } from '../../../activities/lib/failures.js';
 import { StoreError } from '../../../src/store/errors.js';
 
 /** A try by which trouble counts as lasting. */

@@ -1,7 +1,7 @@
 /** Work that takes much of a machine is done by a few at a time. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { Places } from '../../../activities/places.js';
+import { Places } from '../../../activities/lib/places.js';
 
 const NEVER = new AbortController().signal;
 

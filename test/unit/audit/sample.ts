@@ -1,9 +1,9 @@
 /** Runs as an audit has read them, made from their chains alone. */
 import type { GatheredRun, GatheredStage } from '../../../src/audit/gathered.js';
-import { checkChain, encodeRecord, recordDigest, recordName } from '../../../src/domain/ledger-chain.js';
-import type { ChainObject, CheckedChain } from '../../../src/domain/ledger-chain.js';
-import type { AttemptSeconds, EntryOf, LedgerEntry } from '../../../src/domain/ledger.js';
-import { parseRecipe } from '../../../src/domain/recipe.js';
+import { checkChain, encodeRecord, recordDigest, recordName } from '../../../src/domain/ledger/chain.js';
+import type { ChainObject, CheckedChain } from '../../../src/domain/ledger/chain.js';
+import type { AttemptSeconds, EntryOf, LedgerEntry } from '../../../src/domain/ledger/records.js';
+import { parseRecipe } from '../../../src/domain/recipe/parse.js';
 
 const START = Date.UTC(2026, 0, 5);
 

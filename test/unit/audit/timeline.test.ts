@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TimelineEntry } from '../../../src/audit/audit-data.js';
 import { timelineRows } from '../../../src/audit/timeline-text.js';
-import type { LedgerEntry } from '../../../src/domain/ledger.js';
+import type { LedgerEntry } from '../../../src/domain/ledger/records.js';
 import { ended, opened, stageEnded, started } from './sample.js';
 
 /** Entries ten seconds apart; those of attempts are in the chain of stage `03-a`. */

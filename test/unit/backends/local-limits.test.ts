@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import { LocalBackend } from '../../../src/backends/local.js';
+import { LocalBackend } from '../../../src/backends/local/local.js';
 import { EXIT_CODES } from '../../../src/contracts/index.js';
 
 const MIB = 1024 * 1024;

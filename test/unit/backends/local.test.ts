@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
 import type { JobObservation } from '../../../src/backends/backend.js';
-import { LocalBackend } from '../../../src/backends/local.js';
-import { isSameProcessAlive, processIdentity } from '../../../src/backends/process-identity.mjs';
+import { LocalBackend } from '../../../src/backends/local/local.js';
+import { isSameProcessAlive, processIdentity } from '../../../src/backends/local/process-identity.mjs';
 
 const NODE = process.execPath;
 let folder: string;

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { markUsed, pruneCache } from '../../../src/curation/cache.js';
+import { markUsed, pruneCache } from '../../../src/curation/tokens/cache.js';
 
 const DAY_MS = 24 * 3_600_000;
 let folder: string;

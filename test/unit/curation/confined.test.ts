@@ -3,9 +3,9 @@ import { mkdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CurationError } from '../../../src/curation/index.js';
-import { openSource } from '../../../src/curation/sources/index.js';
-import { sourceSchema } from '../../../src/domain/sources.js';
-import type { FileSource } from '../../../src/domain/sources.js';
+import { openSource } from '../../../src/curation/read/index.js';
+import { sourceSchema } from '../../../src/domain/recipe/sources.js';
+import type { FileSource } from '../../../src/domain/recipe/sources.js';
 import { folderWith, itemsOf, rootsAt } from './support.js';
 
 const SECRET = 'the root secret of the store';

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CurationError, curateDataset, folderSink } from '../../../src/curation/index.js';
 import type { CuratedDataset, CurationJob, DatasetSink } from '../../../src/curation/index.js';
-import type { MixPart } from '../../../src/domain/recipe-schema.js';
-import type { Source } from '../../../src/domain/sources.js';
+import type { MixPart } from '../../../src/domain/recipe/schema.js';
+import type { Source } from '../../../src/domain/recipe/sources.js';
 import { folderWith, prose, readShard, tokenizer, trainingJob } from './support.js';
 import type { ReadRow } from './support.js';
 

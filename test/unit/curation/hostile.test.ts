@@ -7,11 +7,11 @@ import fc from 'fast-check';
 import { execaNode } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { renderChats } from '../../../src/curation/chat-template.js';
+import { renderChats } from '../../../src/curation/tokens/chat-template.js';
 import { CurationError, curateDataset } from '../../../src/curation/index.js';
-import { FileDigests, openSource } from '../../../src/curation/sources/index.js';
-import { splitLines } from '../../../src/curation/sources/lines.js';
-import type { FileSource } from '../../../src/domain/sources.js';
+import { FileDigests, openSource } from '../../../src/curation/read/index.js';
+import { splitLines } from '../../../src/curation/read/lines.js';
+import type { FileSource } from '../../../src/domain/recipe/sources.js';
 import { folderWith, itemsOf, prose, rootsAt, tokenizer, trainingJob } from './support.js';
 
 const MIB = 2 ** 20;
@@ -276,7 +276,7 @@ test('a text is not cut where that would change its tokens', async () => {
   const added = z.looseObject({ added_tokens: z.array(z.unknown()) });
   const file = added.parse(JSON.parse(json.toString()));
   const { Tokenizer } = await import('tokenizers');
-  const { loadTokenizer } = await import('../../../src/curation/tokenizer.js');
+  const { loadTokenizer } = await import('../../../src/curation/tokens/tokenizer.js');
   const binding = Tokenizer.fromString(JSON.stringify({ ...file, added_tokens: [], post_processor: null }));
   const texts = [
     `${'A word. '.repeat(1023)}  x = self.y()\n`,

@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { cutIntoUnits } from '../../../src/curation/long-pieces.js';
-import type { CutRule } from '../../../src/curation/long-pieces.js';
-import { Spool, SpoolWriter } from '../../../src/curation/token-spool.js';
+import { cutIntoUnits } from '../../../src/curation/rows/long-pieces.js';
+import type { CutRule } from '../../../src/curation/rows/long-pieces.js';
+import { Spool, SpoolWriter } from '../../../src/curation/tokens/spool.js';
 
 interface Part {
   readonly lengthTokens: number;

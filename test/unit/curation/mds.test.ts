@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { MdsWriter } from '../../../src/curation/mds.js';
-import type { Row, Shard } from '../../../src/curation/mds.js';
+import { MdsWriter } from '../../../src/curation/write/mds.js';
+import type { Row, Shard } from '../../../src/curation/write/mds.js';
 import { FIXTURES, readShard } from './support.js';
 
 const rowSchema = z.object({

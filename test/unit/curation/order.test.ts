@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { seededPermutation } from '../../../src/curation/permutation.js';
-import { apportion, slotOrder } from '../../../src/curation/slots.js';
+import { seededPermutation } from '../../../src/curation/rows/permutation.js';
+import { apportion, slotOrder } from '../../../src/curation/rows/slots.js';
 
 const countsOf = fc.array(fc.integer({ min: 0, max: 60 }), { minLength: 1, maxLength: 14 });
 

@@ -1,9 +1,9 @@
 /** Reads a source to its end: what memory that takes is seen from outside. Its request is on standard input. */
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import { openSource } from '../../../src/curation/sources/index.js';
-import { rootsSchema } from '../../../src/curation/process-messages.js';
-import { sourceSchema } from '../../../src/domain/sources.js';
+import { openSource } from '../../../src/curation/read/index.js';
+import { rootsSchema } from '../../../src/curation/process/messages.js';
+import { sourceSchema } from '../../../src/domain/recipe/sources.js';
 
 const request = z
   .strictObject({ source: sourceSchema, roots: rootsSchema })

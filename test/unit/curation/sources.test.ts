@@ -3,10 +3,10 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CurationError } from '../../../src/curation/errors.js';
-import { openSource } from '../../../src/curation/sources/index.js';
-import { DocstringParser } from '../../../src/curation/sources/python-docstrings.js';
-import type { SourceItem } from '../../../src/curation/sources/index.js';
-import type { FileSource } from '../../../src/domain/sources.js';
+import { openSource } from '../../../src/curation/read/index.js';
+import { DocstringParser } from '../../../src/curation/read/python-docstrings.js';
+import type { SourceItem } from '../../../src/curation/read/index.js';
+import type { FileSource } from '../../../src/domain/recipe/sources.js';
 import { folderWith, itemsOf, rootsAt } from './support.js';
 
 async function read(source: FileSource, folder: string): Promise<SourceItem[]> {

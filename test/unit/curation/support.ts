@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { loadConfig } from '../../../src/config.js';
-import type { MixPart } from '../../../src/domain/recipe-schema.js';
-import type { Source } from '../../../src/domain/sources.js';
+import type { MixPart } from '../../../src/domain/recipe/schema.js';
+import type { Source } from '../../../src/domain/recipe/sources.js';
 import { folderSink } from '../../../src/curation/index.js';
 import type { CurationJob, DatasetSink } from '../../../src/curation/index.js';
-import type { SourceItem, SourceRoots } from '../../../src/curation/sources/index.js';
-import { loadTokenizer } from '../../../src/curation/tokenizer.js';
-import type { TextTokenizer } from '../../../src/curation/tokenizer.js';
+import type { SourceItem, SourceRoots } from '../../../src/curation/read/index.js';
+import { loadTokenizer } from '../../../src/curation/tokens/tokenizer.js';
+import type { TextTokenizer } from '../../../src/curation/tokens/tokenizer.js';
 
 export const FIXTURES = join(import.meta.dirname, 'fixtures');
 

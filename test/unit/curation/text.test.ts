@@ -4,19 +4,19 @@ import { join } from 'node:path';
 import { Tokenizer } from 'tokenizers';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { renderChats } from '../../../src/curation/chat-template.js';
+import { renderChats } from '../../../src/curation/tokens/chat-template.js';
 import {
   LookupDocuments,
   makePairs,
   makeQuestions,
   renderLookup,
   renderTable,
-} from '../../../src/curation/lookups.js';
-import { seededRandom } from '../../../src/curation/random.js';
-import { hashDocument, isHeldOut } from '../../../src/curation/split.js';
-import { cutIntoPieces } from '../../../src/curation/pieces.js';
-import { isBlank, strip } from '../../../src/curation/strip.js';
-import { loadTokenizer } from '../../../src/curation/tokenizer.js';
+} from '../../../src/curation/rows/lookups.js';
+import { seededRandom } from '../../../src/curation/rows/random.js';
+import { hashDocument, isHeldOut } from '../../../src/curation/read/split.js';
+import { cutIntoPieces } from '../../../src/curation/tokens/pieces.js';
+import { isBlank, strip } from '../../../src/curation/read/strip.js';
+import { loadTokenizer } from '../../../src/curation/tokens/tokenizer.js';
 import { FIXTURES, tokenizer, tokenizerJson } from './support.js';
 
 const PROJECT = join(import.meta.dirname, '../../..');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { asClosed } from '../../../src/cli/run-watcher.js';
 import { statusLines } from '../../../src/cli/run-text.js';
-import { RUN_STATES, STAGE_STATES } from '../../../src/domain/status.js';
+import { RUN_STATES, STAGE_STATES } from '../../../src/domain/run/status.js';
 import { runStatus, stageStatus } from '../../support/run-status.js';
 
 const startedAt = '2026-01-01T00:00:00.000Z';

@@ -5,7 +5,7 @@ import { progressLine, statusLines } from '../../../src/cli/run-text.js';
 import { plainView } from '../../../src/cli/run-view.js';
 import { withProgress } from '../../../src/cli/run-watcher.js';
 import { newRunName } from '../../../src/cli/start-run.js';
-import type { RunStatus, StageStatus } from '../../../src/domain/status.js';
+import type { RunStatus, StageStatus } from '../../../src/domain/run/status.js';
 import { runStatus, stageStatus } from '../../support/run-status.js';
 
 const now = Date.parse('2026-01-01T00:01:00.000Z');

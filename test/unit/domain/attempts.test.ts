@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../../src/contracts/index.js';
-import { classifyEnd } from '../../../src/domain/attempt-end.js';
-import type { EndEvidence } from '../../../src/domain/attempt-end.js';
+import { classifyEnd } from '../../../src/domain/attempt/verdict.js';
+import type { EndEvidence } from '../../../src/domain/attempt/verdict.js';
 import {
   allowanceProblem,
   nodesToAvoid,
   reactTo,
   relevantAttempts,
-} from '../../../src/domain/attempt-policy.js';
-import type { AttemptRecord } from '../../../src/domain/attempt-policy.js';
-import type { FailureClass } from '../../../src/domain/failure-class.js';
-import { FAILURE_CLASSES } from '../../../src/domain/failure-class.js';
-import { jobName } from '../../../src/domain/job-names.js';
-import { DEFAULT_ATTEMPTS } from '../../../src/domain/preset-defaults.js';
-import { ProgressTracker } from '../../../src/domain/progress.js';
+} from '../../../src/domain/attempt/policy.js';
+import type { AttemptRecord } from '../../../src/domain/attempt/policy.js';
+import type { FailureClass } from '../../../src/domain/attempt/failure-class.js';
+import { FAILURE_CLASSES } from '../../../src/domain/attempt/failure-class.js';
+import { jobName } from '../../../src/domain/run/names.js';
+import { DEFAULT_ATTEMPTS } from '../../../src/domain/recipe/presets/defaults.js';
+import { ProgressTracker } from '../../../src/domain/run/progress.js';
 
 const evidence = (one: Partial<EndEvidence>): EndEvidence => ({
   outcome: null,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatProblems } from '../../../src/domain/recipe.js';
+import { formatProblems } from '../../../src/domain/recipe/parse.js';
 import { problemsOf } from './support.js';
 
 const half = { domain: 'code', lengthTokens: null, share: 0.5 };

@@ -8,10 +8,10 @@ import {
   goodput,
   goodputWithGrace,
   meanBetweenInterruptions,
-} from '../../../src/domain/checkpoint-interval.js';
-import type { CheckpointCosts, InterruptionCosts } from '../../../src/domain/checkpoint-interval.js';
-import { formatPlan, plan } from '../../../src/domain/plan.js';
-import type { StagePlan } from '../../../src/domain/plan.js';
+} from '../../../src/domain/plan/interval.js';
+import type { CheckpointCosts, InterruptionCosts } from '../../../src/domain/plan/interval.js';
+import { formatPlan, plan } from '../../../src/domain/plan/plan.js';
+import type { StagePlan } from '../../../src/domain/plan/plan.js';
 import { resolve } from './support.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));

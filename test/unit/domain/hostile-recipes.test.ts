@@ -1,20 +1,20 @@
 /** Whatever stands at whichever place of a recipe or an update, the answer is one bounded error, or a recipe that can be planned. */
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import * as json from '../../../src/domain/json.js';
-import type { JsonPath } from '../../../src/domain/json.js';
-import { OPERATOR_ACTIONS, shapeProblem } from '../../../src/domain/operator-actions.js';
-import type { OperatorAction } from '../../../src/domain/operator-actions.js';
-import { formatPlan, plan } from '../../../src/domain/plan.js';
-import { PROBLEMS_TOLD } from '../../../src/domain/problem.js';
-import { recipeInputJsonSchema } from '../../../src/domain/recipe-json-schema.js';
-import { formatProblems, parseRecipe } from '../../../src/domain/recipe.js';
-import { wellFormed } from '../../../src/domain/text.js';
-import { walk } from '../../../src/domain/walk.js';
+import * as json from '../../../src/domain/lib/json.js';
+import type { JsonPath } from '../../../src/domain/lib/json.js';
+import { OPERATOR_ACTIONS, shapeProblem } from '../../../src/domain/run/operator-actions.js';
+import type { OperatorAction } from '../../../src/domain/run/operator-actions.js';
+import { formatPlan, plan } from '../../../src/domain/plan/plan.js';
+import { PROBLEMS_TOLD } from '../../../src/domain/recipe/problem.js';
+import { recipeInputJsonSchema } from '../../../src/domain/recipe/json-schema.js';
+import { formatProblems, parseRecipe } from '../../../src/domain/recipe/parse.js';
+import { wellFormed } from '../../../src/domain/lib/text.js';
+import { walk } from '../../../src/domain/walk/walk.js';
 import { HOSTILE_VALUES } from '../../support/hostile.js';
 
 const counted = vi.hoisted(() => ({ merges: 0, mendings: 0 }));
 
-vi.mock('../../../src/domain/json.js', async (importOriginal) => {
+vi.mock('../../../src/domain/lib/json.js', async (importOriginal) => {
   const original = await importOriginal<typeof json>();
   return {
     ...original,

@@ -1,12 +1,12 @@
 /** What a person or a document says is text wherever it is shown: no markup, no second line, no control of a terminal. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OPERATOR_ACTIONS, shapeProblem } from '../../../src/domain/operator-actions.js';
-import type { OperatorAction } from '../../../src/domain/operator-actions.js';
-import { statusMarkdown } from '../../../src/domain/status-markdown.js';
-import { isOneLine, markdownText, printable } from '../../../src/domain/text.js';
+import { OPERATOR_ACTIONS, shapeProblem } from '../../../src/domain/run/operator-actions.js';
+import type { OperatorAction } from '../../../src/domain/run/operator-actions.js';
+import { statusMarkdown } from '../../../src/domain/run/status-markdown.js';
+import { isOneLine, markdownText, printable } from '../../../src/domain/lib/text.js';
 import { colored } from '../../../src/cli/run-view.js';
-import { escapeText } from '../../../src/report/markup.js';
+import { escapeText } from '../../../src/report/page/markup.js';
 import { runStatus } from '../../support/run-status.js';
 
 /** What intruders write. */

@@ -1,12 +1,17 @@
 import fc from 'fast-check';
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { canonicalJson, digestOf, sha256OfText } from '../../../src/domain/digest.js';
-import { formatPlan, plan } from '../../../src/domain/plan.js';
-import { formatBytes, formatCount, formatLength, formatScientific } from '../../../src/domain/quantities.js';
-import { suggestTheta } from '../../../src/domain/rope.js';
-import { learningRate, schedulePoints, scheduleOf } from '../../../src/domain/schedule.js';
-import { textTable, wrapText } from '../../../src/domain/text-table.js';
+import { canonicalJson, digestOf, sha256OfText } from '../../../src/domain/lib/digest.js';
+import { formatPlan, plan } from '../../../src/domain/plan/plan.js';
+import {
+  formatBytes,
+  formatCount,
+  formatLength,
+  formatScientific,
+} from '../../../src/domain/recipe/quantities.js';
+import { suggestTheta } from '../../../src/domain/walk/rope.js';
+import { learningRate, schedulePoints, scheduleOf } from '../../../src/domain/walk/schedule.js';
+import { textTable, wrapText } from '../../../src/domain/lib/text-table.js';
 import { present, resolve } from './support.js';
 
 describe('digests are computed without Node', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { formatPlan, plan } from '../../../src/domain/plan.js';
-import { PROLONG_8B_READINGS } from '../../../src/domain/preset-prolong-8b.js';
-import { rowsOf, stepsOf } from '../../../src/domain/recipe.js';
-import type { TrainingStage } from '../../../src/domain/recipe.js';
+import { formatPlan, plan } from '../../../src/domain/plan/plan.js';
+import { PROLONG_8B_READINGS } from '../../../src/domain/recipe/presets/prolong-8b.js';
+import { rowsOf, stepsOf } from '../../../src/domain/recipe/parse.js';
+import type { TrainingStage } from '../../../src/domain/recipe/parse.js';
 import { present, resolve } from './support.js';
 
 const recipe = resolve({ preset: 'prolong-8b' });

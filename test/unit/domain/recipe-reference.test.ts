@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { RECIPE_EXAMPLES } from '../../../src/domain/recipe-examples.js';
-import { recipeInputJsonSchema } from '../../../src/domain/recipe-json-schema.js';
-import { recipeReference } from '../../../src/domain/recipe-reference.js';
-import { formatProblems, parseRecipe } from '../../../src/domain/recipe.js';
+import { RECIPE_EXAMPLES } from '../../../src/domain/recipe/presets/examples.js';
+import { recipeInputJsonSchema } from '../../../src/domain/recipe/json-schema.js';
+import { recipeReference } from '../../../src/domain/recipe/reference.js';
+import { formatProblems, parseRecipe } from '../../../src/domain/recipe/parse.js';
 
 // Both files are rewritten by `npx vitest run test/unit/domain/recipe-reference.test.ts -u`.
 describe('the recipe’s documents follow its schema', () => {

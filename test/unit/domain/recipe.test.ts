@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PRESETS, TINY_SMOKE } from '../../../src/domain/presets.js';
-import { recipeNotices } from '../../../src/domain/recipe-checks.js';
-import { parseRecipe, parseResolvedRecipe, recipeDigest, stepsOf } from '../../../src/domain/recipe.js';
+import { PRESETS, TINY_SMOKE } from '../../../src/domain/recipe/presets/index.js';
+import { recipeNotices } from '../../../src/domain/recipe/checks.js';
+import { parseRecipe, parseResolvedRecipe, recipeDigest, stepsOf } from '../../../src/domain/recipe/parse.js';
 import { present, problemsOf, resolve } from './support.js';
 
 describe('a recipe is a preset with overrides', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ScaledRopeError, bumpedConfig } from '../../../activities/rope-bump.js';
-import { parseRecipe } from '../../../src/domain/recipe.js';
-import { ropeBump, ropeScalingOf } from '../../../src/domain/rope.js';
-import { walk } from '../../../src/domain/walk.js';
+import { parseRecipe } from '../../../src/domain/recipe/parse.js';
+import { ropeBump, ropeScalingOf } from '../../../src/domain/walk/rope.js';
+import { walk } from '../../../src/domain/walk/walk.js';
 
 const change = {
   ...{ oldTheta: 5e5, newTheta: 8e6, oldLengthTokens: 8192, sequenceLengthTokens: 65_536, headWidth: 128 },

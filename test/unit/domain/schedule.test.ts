@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { learningRate } from '../../../src/domain/schedule.js';
+import { learningRate } from '../../../src/domain/walk/schedule.js';
 
 const casesSchema = z.array(
   z.strictObject({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { Parked, RunStatus } from '../../../src/domain/status.js';
-import { statusMarkdown } from '../../../src/domain/status-markdown.js';
+import type { Parked, RunStatus } from '../../../src/domain/run/status.js';
+import { statusMarkdown } from '../../../src/domain/run/status-markdown.js';
 import { runStatus } from '../../support/run-status.js';
 
 const parked: Parked = {

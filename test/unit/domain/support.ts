@@ -1,7 +1,7 @@
 /** Shortcuts of the recipe's tests. */
 import { expect } from 'vitest';
-import { formatProblems, parseRecipe } from '../../../src/domain/recipe.js';
-import type { Problem, Recipe } from '../../../src/domain/recipe.js';
+import { formatProblems, parseRecipe } from '../../../src/domain/recipe/parse.js';
+import type { Problem, Recipe } from '../../../src/domain/recipe/parse.js';
 
 /** The recipe that an input resolves to; a refused one fails the test with its problems. */
 export function resolve(input: unknown): Recipe {

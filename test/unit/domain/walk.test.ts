@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { datasetsOf, mixPartName } from '../../../src/domain/datasets.js';
-import { RECIPE_EXAMPLES } from '../../../src/domain/recipe-examples.js';
-import { recipeSummary, stepSummary } from '../../../src/domain/recipe-summary.js';
-import { walk } from '../../../src/domain/walk.js';
-import type { Step } from '../../../src/domain/walk.js';
+import { datasetsOf, mixPartName } from '../../../src/domain/walk/datasets.js';
+import { RECIPE_EXAMPLES } from '../../../src/domain/recipe/presets/examples.js';
+import { recipeSummary, stepSummary } from '../../../src/domain/walk/summary.js';
+import { walk } from '../../../src/domain/walk/walk.js';
+import type { Step } from '../../../src/domain/walk/walk.js';
 import { present, resolve } from './support.js';
 
 const folders = (input: unknown) => walk(resolve(input)).map((step) => step.folder);

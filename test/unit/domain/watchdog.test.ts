@@ -2,15 +2,19 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { JobEvent } from '../../../src/contracts/index.js';
 import { jobPhaseSchema } from '../../../src/contracts/index.js';
-import { JOB_PHASES } from '../../../src/domain/job-phase.js';
-import type { JobPhase } from '../../../src/domain/job-phase.js';
+import { JOB_PHASES } from '../../../src/domain/attempt/phase.js';
+import type { JobPhase } from '../../../src/domain/attempt/phase.js';
 import {
   LONGEST_TICK_SECONDS,
   StepWatchdog,
   hangText,
   watchdogLearnedSchema,
-} from '../../../src/domain/watchdog.js';
-import type { WatchdogLearned, WatchdogSettings, WatchdogVerdict } from '../../../src/domain/watchdog.js';
+} from '../../../src/domain/attempt/watchdog.js';
+import type {
+  WatchdogLearned,
+  WatchdogSettings,
+  WatchdogVerdict,
+} from '../../../src/domain/attempt/watchdog.js';
 
 const SETTINGS: WatchdogSettings = {
   factor: 5,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { FAULT_KINDS, faultSchedule, uniform } from '../../../src/drill/schedule.js';
 import { possibleKinds } from '../../../src/drill/inject.js';
 import type { Backend } from '../../../src/backends/backend.js';
-import { LocalBackend } from '../../../src/backends/local.js';
+import { LocalBackend } from '../../../src/backends/local/local.js';
 
 const options = {
   seed: 7,

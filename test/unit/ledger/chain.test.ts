@@ -8,10 +8,10 @@ import {
   recordDigest,
   recordName,
   tipProblem,
-} from '../../../src/domain/ledger-chain.js';
-import type { ChainObject } from '../../../src/domain/ledger-chain.js';
-import { attemptSecondsSchema, ledgerEntrySchema } from '../../../src/domain/ledger.js';
-import type { LedgerRecord } from '../../../src/domain/ledger.js';
+} from '../../../src/domain/ledger/chain.js';
+import type { ChainObject } from '../../../src/domain/ledger/chain.js';
+import { attemptSecondsSchema, ledgerEntrySchema } from '../../../src/domain/ledger/records.js';
+import type { LedgerRecord } from '../../../src/domain/ledger/records.js';
 import { chainOf, changed, entry } from './sample.js';
 
 const five = chainOf([1, 2, 3, 4, 5].map(entry));

@@ -1,7 +1,7 @@
 /** Chains as the tests need them: records with an entry each, written as the store writes them. */
-import { decodeRecord, encodeRecord, recordDigest, recordName } from '../../../src/domain/ledger-chain.js';
-import type { ChainObject } from '../../../src/domain/ledger-chain.js';
-import type { LedgerEntry, LedgerRecord } from '../../../src/domain/ledger.js';
+import { decodeRecord, encodeRecord, recordDigest, recordName } from '../../../src/domain/ledger/chain.js';
+import type { ChainObject } from '../../../src/domain/ledger/chain.js';
+import type { LedgerEntry, LedgerRecord } from '../../../src/domain/ledger/records.js';
 
 /** An entry that tells nothing but its number. */
 export function entry(number: number): LedgerEntry {

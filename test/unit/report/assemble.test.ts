@@ -7,13 +7,13 @@ import {
   outcomeSchema,
 } from '../../../src/contracts/index.js';
 import type { JobEvent, ModelRef } from '../../../src/contracts/index.js';
-import { sha256OfText } from '../../../src/domain/digest.js';
-import { plan } from '../../../src/domain/plan.js';
-import { parseRecipe, recipeDigest } from '../../../src/domain/recipe.js';
-import { walk } from '../../../src/domain/walk.js';
-import { assembleReport } from '../../../src/report/assemble.js';
-import type { Gathered, GatheredStage } from '../../../src/report/gathered.js';
-import { renderReport } from '../../../src/report/page.js';
+import { sha256OfText } from '../../../src/domain/lib/digest.js';
+import { plan } from '../../../src/domain/plan/plan.js';
+import { parseRecipe, recipeDigest } from '../../../src/domain/recipe/parse.js';
+import { walk } from '../../../src/domain/walk/walk.js';
+import { assembleReport } from '../../../src/report/data/assemble.js';
+import type { Gathered, GatheredStage } from '../../../src/report/data/gathered.js';
+import { renderReport } from '../../../src/report/page/page.js';
 import { runStatus, stageStatus } from '../../support/run-status.js';
 
 const RUN_URL = 's3://bucket/prefix/runs/r';

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { findings } from '../../../src/report/findings.js';
-import { renderReport } from '../../../src/report/page.js';
-import type { ReportData } from '../../../src/report/report-data.js';
+import { findings } from '../../../src/report/data/findings.js';
+import { renderReport } from '../../../src/report/page/page.js';
+import type { ReportData } from '../../../src/report/data/report-data.js';
 import { EMPTY, MODELS, RESULTS, SAMPLE } from './sample.js';
-import { scoreTables } from '../../../src/report/scores.js';
+import { scoreTables } from '../../../src/report/data/scores.js';
 
 /** The sample with other means: what the sentences say must follow. */
 function withRecall(change: (model: string, lengthTokens: number) => number | undefined): ReportData {

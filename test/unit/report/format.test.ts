@@ -9,7 +9,7 @@ import {
   scientific,
   theta,
   tokenRange,
-} from '../../../src/report/format.js';
+} from '../../../src/report/page/format.js';
 
 describe('numbers for people', () => {
   it('never round a share to nothing or to all', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { markup, Markup } from '../../../src/report/markup.js';
+import { markup, Markup } from '../../../src/report/page/markup.js';
 
 describe('markup templates', () => {
   it('escape text in content and in quoted attributes', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { renderReport } from '../../../src/report/page.js';
-import { reportDataSchema } from '../../../src/report/report-data.js';
-import type { ReportData } from '../../../src/report/report-data.js';
+import { renderReport } from '../../../src/report/page/page.js';
+import { reportDataSchema } from '../../../src/report/data/report-data.js';
+import type { ReportData } from '../../../src/report/data/report-data.js';
 import { EMPTY, SAMPLE } from './sample.js';
 
 const SECTIONS = [

@@ -1,11 +1,11 @@
 /** A finished run of the tiny preset as the report sees it, made up but consistent. */
 import { digestSchema } from '../../../src/contracts/index.js';
 import type { EvaluationRecord, EvaluationResults } from '../../../src/contracts/index.js';
-import { sha256OfText } from '../../../src/domain/digest.js';
-import { randomStream } from '../../../src/domain/statistics.js';
-import { reportDataSchema } from '../../../src/report/report-data.js';
-import type { ReportData, ReportModel, TrainingCurve } from '../../../src/report/report-data.js';
-import { scoreTables } from '../../../src/report/scores.js';
+import { sha256OfText } from '../../../src/domain/lib/digest.js';
+import { randomStream } from '../../../src/report/data/statistics.js';
+import { reportDataSchema } from '../../../src/report/data/report-data.js';
+import type { ReportData, ReportModel, TrainingCurve } from '../../../src/report/data/report-data.js';
+import { scoreTables } from '../../../src/report/data/scores.js';
 
 const RUN_URL = 's3://longhaul/runs/tiny-2026-11-24';
 const DEPTHS = [0, 0.25, 0.5, 0.75, 1];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { EvaluationResults } from '../../../src/contracts/index.js';
-import { scoreTables } from '../../../src/report/scores.js';
+import { scoreTables } from '../../../src/report/data/scores.js';
 import { MODELS, RESULTS } from './sample.js';
 
 const scores = scoreTables(RESULTS, MODELS);

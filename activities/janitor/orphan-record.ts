@@ -1,0 +1,114 @@
+/** What the ledger is told of an attempt whose workflow could not tell it: terminated, or gone. */
+import { EXIT_CODES, attemptSchema, epochSchema } from '../../src/contracts/index.js';
+import type { JobEvent, Outcome } from '../../src/contracts/index.js';
+import { classifyEnd } from '../../src/domain/attempt/verdict.js';
+import type { EndVerdict } from '../../src/domain/attempt/verdict.js';
+import type { Backend } from '../../src/backends/backend.js';
+import type { JobLabels } from '../../src/domain/attempt/labels.js';
+import { checkChain } from '../../src/domain/ledger/chain.js';
+import { attemptLeft } from '../../src/store/anchors.js';
+import { readEventFiles, readOutcome } from '../../src/store/attempt-files.js';
+import { commitsOf, readHead } from '../../src/store/head.js';
+import { stageLayout } from '../../src/store/layout.js';
+import { appendRecord, readChain } from '../../src/store/ledger.js';
+import type { ObjectStore } from '../../src/store/object-store.js';
+import { commitsMade, figuresOf, secondsByStore } from '../attempt/figures.js';
+import { commitOf } from '../attempt/job.js';
+import type { JobEnd, JobFacts } from '../attempt/job.js';
+
+/** Why an end is recorded late. */
+export interface LateRecord {
+  /** Whether somebody stopped the job; else it ended by itself. */
+  readonly stopped: boolean;
+  readonly why: string;
+  /** Who records it. Default: the janitor. */
+  readonly by?: string;
+}
+
+/**
+ * Appends the end of an attempt to its stage's chain, once. False: the chain has it already, or there is no chain or no
+ * attempt to record.
+ */
+export async function recordEnd(
+  store: ObjectStore,
+  { stageUrl, epoch: number }: Pick<JobLabels, 'stageUrl' | 'epoch'>,
+  ended: JobEnd['ended'],
+  { stopped, why, by = 'the janitor' }: LateRecord,
+): Promise<boolean> {
+  const layout = stageLayout(stageUrl);
+  const epoch = epochSchema.parse(number);
+  const { links, tip } = checkChain(await readChain(store, layout.ledger));
+  const isRecorded = links.some(
+    ({ record }) => record?.entry.type === 'attempt-ended' && record.entry.epoch === epoch,
+  );
+  const attempt = await store.findJson(layout.attemptFile(epoch), attemptSchema);
+  if (tip.records === 0 || isRecorded || attempt === null) return false;
+  const outcome = await readOutcome(store, stageUrl, epoch);
+  const facts = factsOf((await readEventFiles(store, stageUrl, epoch)).flatMap(({ events }) => events));
+  const evaluated = outcome?.result === 'evaluated';
+  const [head, byStore, left] = await Promise.all([
+    readHead(store, stageUrl),
+    secondsByStore(store, stageUrl, epoch),
+    attemptLeft(store, { stageUrl, epoch, evaluated }),
+  ]);
+  const { owner, createdAt } = attempt.value;
+  const end: JobEnd = { ended, stop: null, stoppingSeconds: 0, hungSeconds: 0 };
+  // The same id as the attempt's own watcher would use: should it be about to record the end too, one record remains.
+  await appendRecord(store, layout.ledger, {
+    id: `${owner}#ended`,
+    after: tip,
+    entry: {
+      type: 'attempt-ended',
+      epoch,
+      ...verdictOf(outcome, ended, stopped ? why : null),
+      ...figuresOf({ claimedAt: createdAt }, outcome, facts, end, byStore),
+      commits: commitsMade(epoch, commitsOf(head.value), facts.commits),
+      left,
+      note: `recorded by ${by}: ${why}`,
+    },
+  });
+  return true;
+}
+
+/** Records the ends of a stage's attempts that were stopped while the store took no record of it. */
+export async function recordMissingEnds(
+  store: ObjectStore,
+  backend: Pick<Backend, 'observe'>,
+  stageUrl: string,
+): Promise<void> {
+  const { links } = checkChain(await readChain(store, stageLayout(stageUrl).ledger));
+  const entries = links.flatMap(({ record }) => (record === null ? [] : [record.entry]));
+  const ended = new Set(entries.flatMap((one) => (one.type === 'attempt-ended' ? [one.epoch] : [])));
+  for (const entry of entries) {
+    if (entry.type !== 'attempt-opened' || ended.has(entry.epoch)) continue;
+    const observation = await backend.observe(entry.job);
+    if (observation.state !== 'ended') continue;
+    await recordEnd(store, { stageUrl, epoch: entry.epoch }, observation, {
+      stopped: true,
+      why: 'it was stopped while the store could not be asked',
+      by: 'the attempt after it',
+    });
+  }
+}
+
+function verdictOf(
+  outcome: Outcome | null,
+  ended: JobEnd['ended'],
+  stoppedBecause: string | null,
+): Omit<EndVerdict, 'class'> & { readonly class: EndVerdict['class'] | 'done' } {
+  if (outcome !== null && outcome.result !== 'ended') return { class: 'done', message: '', signature: '' };
+  if (stoppedBecause !== null) return { class: 'cancelled', message: stoppedBecause, signature: 'orphan' };
+  return classifyEnd({ ...ended, outcome, exitCodes: EXIT_CODES });
+}
+
+function factsOf(events: readonly JobEvent[]): JobFacts {
+  const steps = events.filter((event) => event.type === 'step');
+  const newest = steps.at(-1);
+  return {
+    commits: events.flatMap((event) => (event.type === 'commit' ? [commitOf(event)] : [])),
+    samples: events.filter((event) => event.type === 'sample').at(-1)?.done ?? 0,
+    stepSeconds: steps.reduce((sum, { seconds }) => sum + seconds, 0),
+    step: newest?.step ?? 0,
+    tokens: newest?.tokens ?? 0,
+  };
+}
