@@ -65,6 +65,7 @@ async function specOfStage(): Promise<TrainSpec> {
   const run = await stack.run('goodput', { stages: { ...stages, 'stage-1': stage } });
   await run.head();
   const spec = await run.until(
+    'its spec',
     async () => (await stack.live.store.findJson(run.urls.spec, jobSpecSchema))?.value ?? null,
   );
   await run.handle.cancel();

@@ -37,7 +37,7 @@ try {
     claims.set(job.epoch, Date.parse(updatedAt));
     await run.committed((commit?.step ?? 0) + 1);
     // A commit whose event has come is progress; without any, the same death twice would park the stage.
-    await run.until(async () =>
+    await run.until('the event of a commit', async () =>
       (await run.events(job.epoch)).some(({ type }) => type === 'commit') ? true : null,
     );
     await stack.backend.signal(job.name, 'SIGKILL');

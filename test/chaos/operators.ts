@@ -19,14 +19,14 @@ export const update = (run: ChaosRun, name: string, more: object = {}): Promise<
 
 /** Waits until the run is in a state. */
 export const inState = (run: ChaosRun, state: RunState): Promise<RunStatus> =>
-  run.until(async () => {
+  run.until(`the state ${state}`, async () => {
     const status = await run.status();
     return status.state === state ? status : null;
   });
 
 /** Waits until no process works for the run. */
 const jobsGone = (run: ChaosRun): Promise<true> =>
-  run.until(async () => {
+  run.until('the end of its processes', async () => {
     await sleep(50);
     return processesOfRun(run.runUrl).length === 0 ? true : null;
   });

@@ -174,11 +174,13 @@ async function killAt(stack: ChaosStack, run: ChaosRun, write: FatalWrite): Prom
   if (checkpoint === undefined) throw new Error('no checkpoint was written');
   const wanted = checkpoint;
   if (write.fault === 'lose-answer') {
-    await run.until(async () => ((await run.head()).commit?.id === wanted ? true : null));
+    await run.until(`commit ${wanted}`, async () => ((await run.head()).commit?.id === wanted ? true : null));
   }
   const { name } = await run.job();
   await stack.backend.signal(name, 'SIGKILL');
-  await run.until(async () => ((await stack.backend.observe(name)).state === 'ended' ? true : null));
+  await run.until('the end of its job', async () =>
+    (await stack.backend.observe(name)).state === 'ended' ? true : null,
+  );
   calm();
   return checkpoint;
 }

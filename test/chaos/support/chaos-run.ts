@@ -18,11 +18,14 @@ import { readEventFiles, readOutcome } from '../../../src/store/attempt-files.js
 import { rootLayout, runLayout, stageLayout } from '../../../src/store/layout.js';
 import { readChain } from '../../../src/store/ledger.js';
 import { pendingUploads } from '../../../src/store/stale-uploads.js';
+import { TEST_MS } from '../../support/patience.js';
 import type { ChaosStack } from './chaos-stack.js';
 import { CHAOS_STAGE } from './recipe.js';
 import { awaitsSigterm, processesOfRun } from './processes.js';
 
 const LOOK_MS = 20;
+/** For one thing: less than a test has, so that it says what it has waited for. */
+const WAIT_MS = 0.8 * TEST_MS;
 
 /** A job of the run, at the backend. */
 export interface ChaosJob {
@@ -59,9 +62,12 @@ export class ChaosRun {
     });
   }
 
-  /** Waits until the run is over. @throws WorkflowFailedError when it failed. */
+  /** Waits until the run is over. @throws WorkflowFailedError when it failed, and when it takes longer than anything may. */
   async completed(): Promise<void> {
-    await this.handle.result();
+    const result = this.handle.result().then(() => true as const);
+    // Whoever waits hears of a failure at its next look.
+    result.catch(() => undefined);
+    await this.until('its end', () => Promise.race([result, sleep(LOOK_MS, null)]));
   }
 
   /** Waits until the run has failed, and returns the messages of the failure and its causes. */
@@ -75,25 +81,48 @@ export class ChaosRun {
     return runStatusSchema.parse(await this.handle.query('status'));
   }
 
-  /** Waits until `check` holds. */
-  async until<T>(check: () => Promise<T | null>): Promise<T> {
-    for (;;) {
+  /** Waits until `check` holds. @throws Error that says `what` was waited for, and how the run stands, when that never comes. */
+  async until<T>(what: string, check: () => Promise<T | null>): Promise<T> {
+    const end = performance.now() + WAIT_MS;
+    while (performance.now() < end) {
       const found = await check();
       if (found !== null) return found;
       await sleep(LOOK_MS);
     }
+    throw await this.#waitedFor(what);
+  }
+
+  /** Everything that tells why something never came. */
+  async #waitedFor(what: string): Promise<Error> {
+    const known = await Promise.all([
+      this.status().catch(String),
+      this.stack.live.store.findJson(this.urls.head, headSchema).catch(String),
+      this.endings().catch(String),
+    ]);
+    const [status, head, endings] = known.map((one) => JSON.stringify(one, null, 2));
+    const processes = processesOfRun(this.runUrl).map(({ pid, command }) => `${pid} ${command}`);
+    return new Error(
+      [
+        `${this.name}: waited ${WAIT_MS / 60_000} minutes for ${what}`,
+        `status: ${status}`,
+        `HEAD: ${head}`,
+        `ended attempts: ${endings}`,
+        `processes: ${processes.join('\n') || 'none'}`,
+      ].join('\n'),
+    );
   }
 
   /** `HEAD` of the stage once there is one. */
   head(): Promise<Head> {
     return this.until(
+      'a HEAD',
       async () => (await this.stack.live.store.findJson(this.urls.head, headSchema))?.value ?? null,
     );
   }
 
   /** Waits until the stage has committed this step or a later one. */
   committed(step: number): Promise<Head> {
-    return this.until(async () => {
+    return this.until(`the commit of step ${step}`, async () => {
       const head = await this.head();
       return (head.commit?.step ?? 0) >= step ? head : null;
     });
@@ -101,7 +130,7 @@ export class ChaosRun {
 
   /** The job that runs now, once one does; of an epoch later than `after`. */
   job(after = 0): Promise<ChaosJob> {
-    return this.until(async () => {
+    return this.until(`a job of an attempt after ${after}`, async () => {
       const { epoch } = await this.head();
       if (epoch <= after) return null;
       const name = jobName(this.name, CHAOS_STAGE, epoch);
@@ -126,7 +155,7 @@ export class ChaosRun {
   async toldToStop(job: ChaosJob, order: () => Promise<unknown>): Promise<void> {
     await this.stack.backend.signal(job.name, 'SIGSTOP');
     await order();
-    await this.until(async () => {
+    await this.until('a SIGTERM for its job', async () => {
       await sleep(LOOK_MS);
       return processesOfRun(this.runUrl).some(({ pid }) => awaitsSigterm(pid)) || null;
     });
@@ -135,7 +164,9 @@ export class ChaosRun {
 
   /** The outcome an attempt left, once it has. */
   outcome(epoch: Epoch): Promise<Outcome> {
-    return this.until(() => readOutcome(this.stack.live.store, this.stageUrl, epoch));
+    return this.until(`the outcome of attempt ${epoch}`, () =>
+      readOutcome(this.stack.live.store, this.stageUrl, epoch),
+    );
   }
 
   /** What an attempt has reported so far. */
