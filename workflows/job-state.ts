@@ -25,7 +25,7 @@ export const jobStateSchema = z.strictObject({
   schema: z.literal('longhaul.job-state/1'),
   attempts: z.int().nonnegative().describe('Attempts so far, over all runs of the workflow'),
   records: z.array(attemptRecordSchema).describe('Those that the policy still looks at'),
-  wallSeconds: z.number().nonnegative().describe('Of all attempts'),
+  wallSeconds: z.number().nonnegative().describe('Of all attempts, without their waits for a place'),
   sinceCommit: z
     .strictObject({ attempts: z.int().nonnegative(), wallSeconds: z.number().nonnegative() })
     .describe('Used up since the newest commit or sample'),
@@ -45,8 +45,13 @@ export type JobState = z.infer<typeof jobStateSchema>;
 /** An end of an attempt, as far as the stage's state cares. */
 export type TakenEnd = z.infer<typeof attemptRecordSchema> & {
   readonly message: string;
-  /** From the job's start to its end, seconds. */
+  /** From the claim to the job's end, seconds. */
   readonly wallSeconds: number;
+  /**
+   * Of those, the seconds in which it may have held devices: not while it waited for a place. Absent: an end of an earlier version.
+   * That it is a field of its own lets histories of that version decide again as they did.
+   */
+  readonly heldSeconds?: number;
 };
 
 /** What the state of a stage depends on beside its attempts. */
@@ -62,17 +67,18 @@ const INTERRUPTIONS: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity
 /** The state after an attempt that has ended without a result. */
 export function afterAttempt(state: JobState, end: TakenEnd, settings: TakingSettings): JobState {
   const { epoch, class: failureClass, signature, progressed, step, node } = end;
+  const heldSeconds = end.heldSeconds ?? end.wallSeconds;
   const record = { epoch, class: failureClass, signature, progressed, step, node };
   return {
     ...state,
     attempts: state.attempts + 1,
     records: relevantAttempts([...state.records, record]),
-    wallSeconds: state.wallSeconds + end.wallSeconds,
+    wallSeconds: state.wallSeconds + heldSeconds,
     sinceCommit: progressed
       ? NEW_JOB.sinceCommit
       : {
           attempts: state.sinceCommit.attempts + 1,
-          wallSeconds: state.sinceCommit.wallSeconds + end.wallSeconds,
+          wallSeconds: state.sinceCommit.wallSeconds + heldSeconds,
         },
     interruptions: state.interruptions + (INTERRUPTIONS.has(failureClass) ? 1 : 0),
     skipSteps: [...state.skipSteps, ...newSkips(end, settings)],

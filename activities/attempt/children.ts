@@ -8,6 +8,7 @@ import { stageLayout } from '../../src/store/layout.js';
 import { readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { describeWorkflow } from '../../src/temporal/workflow-state.js';
+import { heldSecondsOf } from './figures.js';
 import type { EndedAttempt } from './types.js';
 import { heartbeating } from '../lib/heartbeating.js';
 
@@ -29,7 +30,7 @@ export interface ChildState {
 /** An attempt that has ended, as its stage's ledger tells of it. */
 export type PastAttempt = Pick<
   EndedAttempt,
-  'epoch' | 'class' | 'message' | 'signature' | 'progressed' | 'step' | 'node' | 'wallSeconds'
+  'epoch' | 'class' | 'message' | 'signature' | 'progressed' | 'step' | 'node' | 'wallSeconds' | 'heldSeconds'
 >;
 
 /** What a stage's ledger says of its attempts. */
@@ -97,9 +98,12 @@ async function stageHistory(store: ObjectStore, stageUrl: string, after: number)
     const failureClass = FAILURE_CLASSES.find((one) => one === entry.class);
     if (failureClass === undefined) return [];
     const { epoch, message, signature, commits, step, tokens, node, wallSeconds } = entry;
+    const heldSeconds = heldSecondsOf(entry);
     // An evaluation commits nothing and has no tokens: its steps are samples.
     const progressed = commits.length > 0 || (tokens === 0 && step > 0);
-    return [{ epoch, class: failureClass, message, signature, progressed, step, node, wallSeconds }];
+    return [
+      { epoch, class: failureClass, message, signature, progressed, step, node, wallSeconds, heldSeconds },
+    ];
   });
   const begun = entries.filter(({ type }) => type === 'attempt-opened').length;
   return { begun, ended: ended.slice(-MOST_TOLD), ledger: tip };

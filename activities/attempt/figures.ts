@@ -17,6 +17,14 @@ export interface AttemptFigures {
   readonly node: string | null;
 }
 
+/** Seconds in which an attempt may have held devices: all but those in which it waited for a place. */
+export function heldSecondsOf({
+  wallSeconds,
+  seconds,
+}: Pick<AttemptFigures, 'wallSeconds' | 'seconds'>): number {
+  return Math.max(0, wallSeconds - seconds.queued);
+}
+
 /**
  * From the job's own account where it left one, else from what its events told. `byStore`: seconds from the claim to the outcome as
  * `secondsByStore` says, which count where the clocks of the worker and of the job's machine disagree with them.
@@ -32,8 +40,9 @@ export function figuresOf(
   const byClocks = secondsBetween(claimedAt, ended.endedAt);
   const agree = byStore === null || Math.abs(byStore - byClocks) <= STORE_TOLERANCE_SECONDS;
   const wallSeconds = agree ? Math.max(0, byClocks) : byStore;
-  const queued =
-    outcome === null ? 0 : Math.max(0, queuedSeconds(claimedAt, outcome, agree ? null : byStore));
+  // One that was killed has left no account of its own; then the backend says when it started.
+  const started = outcome ?? ended;
+  const queued = Math.max(0, queuedSeconds(claimedAt, started, agree ? null : byStore));
   const samples = outcome?.result === 'evaluated' ? outcome.samples : facts.samples;
   return {
     step: Math.max(outcome?.step ?? facts.step, samples),
@@ -52,9 +61,10 @@ const STORE_TOLERANCE_SECONDS = 3;
 /** Before the job's start, which its own clock alone can tell only from its end. `byStore`: null where the clocks agree. */
 function queuedSeconds(
   claimedAt: string,
-  { startedAt, endedAt }: Pick<Outcome, 'startedAt' | 'endedAt'>,
+  { startedAt, endedAt }: { readonly startedAt?: string; readonly endedAt: string },
   byStore: number | null,
 ): number {
+  if (startedAt === undefined) return 0;
   return byStore === null
     ? secondsBetween(claimedAt, startedAt)
     : byStore - secondsBetween(startedAt, endedAt);

@@ -23,7 +23,7 @@ import { claimAttempt } from './claim.js';
 import type { Claim } from './claim.js';
 import { AttemptJob } from './job.js';
 import type { JobEnd } from './job.js';
-import { commitsMade, figuresOf, secondsByStore } from './figures.js';
+import { commitsMade, figuresOf, heldSecondsOf, secondsByStore } from './figures.js';
 import type {
   AttemptDependencies,
   AttemptEnd,
@@ -249,6 +249,7 @@ export class AttemptRun {
       epoch,
       ...verdict,
       ...figures,
+      heldSeconds: heldSecondsOf(figures),
       progressed: commits.length > 0 || job.facts.samples > 0,
       checkpoints: commitsOf(head).map(({ id }) => id),
       logTail,
@@ -260,13 +261,15 @@ export class AttemptRun {
   /** The end of a cancelled attempt as far as it is known without the store. A later one records it. */
   #endUnheard({ claim, job }: Running, end: JobEnd): EndedAttempt {
     const commits = commitsMade(claim.epoch, [], job.facts.commits);
+    const figures = figuresOf(claim, null, job.facts, end, null);
     return {
       state: 'ended',
       epoch: claim.epoch,
       class: 'cancelled',
       message: 'the job was stopped as asked; the store could not be asked what it had saved',
       signature: 'cancelled',
-      ...figuresOf(claim, null, job.facts, end, null),
+      ...figures,
+      heldSeconds: heldSecondsOf(figures),
       progressed: commits.length > 0 || job.facts.samples > 0,
       checkpoints: null,
       logTail: [],

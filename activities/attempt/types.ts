@@ -31,8 +31,10 @@ export interface EndedAttempt {
   /** Last lines of the job's log. */
   readonly logTail: readonly string[];
   readonly seconds: AttemptSeconds;
-  /** From the job's start to its end, seconds. */
+  /** From the claim to the job's end, seconds. */
   readonly wallSeconds: number;
+  /** Of those, the seconds in which it may have held devices: not while it waited for a place. Absent: not told, as once. */
+  readonly heldSeconds?: number;
   /** What the watchdog has measured, for the next attempt. */
   readonly watchdog: WatchdogLearned;
   readonly ledger: LedgerTip;

@@ -2,7 +2,7 @@
  * Where the time and the money of a run went, from its ledger alone. Every second of a stage gets exactly one label:
  * - `useful`: steps that the result is made of, and evaluation
  * - `replayed`: steps that had to be made again, because a later attempt began before them
- * - `queued`: waiting for devices, for a relaunch, or between attempts
+ * - `queued`: waiting for devices, for a place, for a relaunch, or between attempts
  * - `starting`: imports, loading, and what the first step takes longer than the others
  * - `saving`: steps stalled by a save, the export, and the end of a job that was told to stop
  * - `hung`: without progress until the watchdog stopped the job
@@ -208,8 +208,14 @@ function attemptsOf(stage: GatheredStage, intervals: readonly Interval[]): Attem
   return attempts.map(({ opened, ended }, index) => {
     if (ended !== null) return endedTime(ended, firstStepOf(opened), kept[index] ?? 0);
     const wallSeconds = unseenSeconds(opened, attempts[index + 1]?.opened, intervals);
-    return { wallSeconds, seconds: { ...NOTHING, other: wallSeconds } };
+    const label = waitedInVain(stage, opened.entry.epoch) ? 'queued' : 'other';
+    return { wallSeconds, seconds: { ...NOTHING, [label]: wallSeconds } };
   });
+}
+
+/** Whether an attempt was claimed and left nothing: its job waited for a place, and was cancelled before there was one. */
+function waitedInVain({ attempts }: GatheredStage, epoch: number): boolean {
+  return attempts.some((attempt) => attempt.epoch === epoch && !attempt.ran);
 }
 
 /** Step that an attempt begins after. */

@@ -30,6 +30,8 @@ export type JobObservation =
       readonly exitCode: number | null;
       /** The scheduler's own word for the end, where it has one. */
       readonly reason?: SchedulerReason;
+      /** By the same clock as `endedAt`; absent: the backend doesn't say. */
+      readonly startedAt?: string;
       readonly endedAt: string;
       /** Where it ran; absent: the backend doesn't say. */
       readonly node?: string;

@@ -3,6 +3,7 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { StageHistory } from '../../activities/attempt/children.js';
 import type { AttemptEnd, RunAttemptInput } from '../../activities/attempt/types.js';
 import { createActivities } from '../../activities/index.js';
 import type { ActivityDependencies } from '../../activities/index.js';
@@ -37,6 +38,9 @@ let input: RunAttemptInput;
 class FakeJob implements Backend {
   observation: JobObservation = { state: 'absent' };
   kept: Readonly<Record<string, string>> = {};
+  startedAt = '';
+  /** Submissions for which there is no place. */
+  full = 0;
 
   logs = () => Promise.resolve([]);
   list = () => Promise.resolve(['the-job']);
@@ -44,13 +48,20 @@ class FakeJob implements Backend {
   observe = () => Promise.resolve(this.observation);
 
   submit(): Promise<Submission> {
-    if (this.observation.state === 'absent')
-      this.observation = { state: 'running', startedAt: new Date().toISOString() };
+    if (this.full > 0) {
+      this.full -= 1;
+      return Promise.resolve('full');
+    }
+    if (this.observation.state === 'absent') {
+      this.startedAt = new Date().toISOString();
+      this.observation = { state: 'running', startedAt: this.startedAt };
+    }
     return Promise.resolve('started');
   }
 
   terminate(): Promise<void> {
-    this.observation = { state: 'ended', exitCode: 143, endedAt: new Date().toISOString() };
+    const { startedAt } = this;
+    this.observation = { state: 'ended', exitCode: 143, startedAt, endedAt: new Date().toISOString() };
     return Promise.resolve();
   }
 }
@@ -212,6 +223,28 @@ describe('an attempt that is cancelled while the store is down stops its job, an
       ['attempt-opened', 2],
       ['attempt-ended', 2],
     ]);
+  });
+});
+
+describe('an attempt that has waited for a place', () => {
+  it('tells its stage, now and from its ledger, for how long devices were held', async () => {
+    job.full = 3;
+    const attempted = attempt();
+    await until(() => job.observation.state === 'running');
+    const { startedAt } = job;
+    environment.cancel();
+    const end = await attempted;
+    if (end.state !== 'ended' || job.observation.state !== 'ended') throw new Error('it was cancelled');
+    const held = (Date.parse(job.observation.endedAt) - Date.parse(startedAt)) / 1000;
+    expect(end.heldSeconds).toBeCloseTo(held);
+    expect(end.wallSeconds).toBeGreaterThan(held + 1);
+    environment = new MockActivityEnvironment();
+    const { stageUrl } = input.spec;
+    const told: Promise<StageHistory> = environment.run(() =>
+      activities().stageHistory({ stageUrl, after: 0 }),
+    );
+    const { ended } = await told;
+    expect(ended).toMatchObject([{ wallSeconds: end.wallSeconds, heldSeconds: end.heldSeconds }]);
   });
 });
 

@@ -117,17 +117,16 @@ export class LocalBackend implements Backend, SignalsJobs {
   }
 
   async observe(name: string): Promise<JobObservation> {
-    const ended = await this.read(name, 'ended.json', endedSchema);
-    if (ended !== null) return { state: 'ended', ...ended, node: hostname() };
     const started = await this.read(name, 'started.json', startedSchema);
     if (started === null) return { state: 'absent' };
-    if ([started.shim, started.job].some((identity) => identity !== null && isSameProcessAlive(identity))) {
-      return { state: 'running', startedAt: started.startedAt };
-    }
-    // The shim may have written the end between the two reads.
-    const late = await this.read(name, 'ended.json', endedSchema);
-    if (late !== null) return { state: 'ended', ...late, node: hostname() };
-    return { state: 'ended', exitCode: null, endedAt: new Date().toISOString(), node: hostname() };
+    const { shim, job, startedAt } = started;
+    const alive = [shim, job].some((identity) => identity !== null && isSameProcessAlive(identity));
+    // Read after that: whoever isn't alive any more has written its end, if it ever will.
+    const ended = await this.read(name, 'ended.json', endedSchema);
+    const node = hostname();
+    if (ended !== null) return { state: 'ended', ...ended, startedAt, node };
+    if (alive) return { state: 'running', startedAt };
+    return { state: 'ended', exitCode: null, startedAt, endedAt: new Date().toISOString(), node };
   }
 
   async terminate(name: string, graceSeconds: number): Promise<void> {

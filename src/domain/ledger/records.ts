@@ -20,7 +20,7 @@ const epoch = z.int().positive().describe('Epoch of the attempt');
 
 /** Seconds of an attempt by what they went into: as its job counts them, and what was seen from outside. */
 export const attemptSecondsSchema = secondsByLabelSchema.extend({
-  queued: z.number().nonnegative().describe('Submitted, not started yet'),
+  queued: z.number().nonnegative().describe('Claimed, its job not started yet: no device is held'),
   hung: z.number().nonnegative().describe('Without progress before the watchdog stopped it'),
   stopping: z.number().nonnegative().describe('From being told to stop to its end'),
 });
@@ -158,7 +158,7 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
     step: z.int().nonnegative().describe('Last optimizer step done; of an evaluation, samples done'),
     tokens: z.int().nonnegative(),
     seconds: attemptSecondsSchema,
-    wallSeconds: z.number().nonnegative().describe("From the job's start to its end"),
+    wallSeconds: z.number().nonnegative().describe("From the claim to the job's end; `queued` is part of it"),
     commits: z.array(
       z.strictObject({
         id: commitId,

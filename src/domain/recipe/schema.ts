@@ -309,7 +309,10 @@ const executionSchema = z
     withoutCommit: z
       .strictObject({
         attempts: z.int().positive().describe('Attempts, of whatever class'),
-        gpuHours: z.number().positive().describe('Device hours (cost.gpus × wall time)'),
+        gpuHours: z
+          .number()
+          .positive()
+          .describe('Device hours (cost.gpus × the time of attempts, without their waits for a place)'),
       })
       .describe('What a stage may use up without a new commit or sample before it parks; preemptions count'),
     onFailure: z

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { figuresOf } from '../../../activities/attempt/figures.js';
+import { figuresOf, heldSecondsOf } from '../../../activities/attempt/figures.js';
 import { outcomeSchema } from '../../../src/contracts/index.js';
 import endedJson from '../../../src/contracts/fixtures/valid/outcome/ended.json' with { type: 'json' };
 
@@ -36,5 +36,42 @@ describe('how long an attempt took, and waited, is no difference of two machines
   it('is never less than nothing', () => {
     const { wallSeconds, seconds } = figures(-180, null);
     expect([wallSeconds, seconds.queued]).toEqual([0, 0]);
+  });
+});
+
+describe('a wait for a place is no time in which devices were held', () => {
+  const end = (startedSeconds: number | null, endedSeconds: number) =>
+    ({
+      ended: {
+        state: 'ended',
+        exitCode: 137,
+        endedAt: instant(endedSeconds),
+        ...(startedSeconds === null ? {} : { startedAt: instant(startedSeconds) }),
+      },
+      stop: null,
+      stoppingSeconds: 0,
+      hungSeconds: 0,
+    }) as const;
+  const instant = (seconds: number) => new Date(CLAIMED_MS + seconds * 1000).toISOString();
+  const told = (startedSeconds: number | null, endedSeconds: number) =>
+    figuresOf({ claimedAt: instant(0) }, null, facts, end(startedSeconds, endedSeconds), null);
+
+  it('also of a job that was killed and left no outcome', () => {
+    const { wallSeconds, seconds } = told(3600, 3660);
+    expect([wallSeconds, seconds.queued]).toEqual([3660, 3600]);
+    expect(heldSecondsOf({ wallSeconds, seconds })).toBe(60);
+  });
+
+  it('is not known where the backend does not say when it started', () => {
+    expect(told(null, 3660).seconds.queued).toBe(0);
+  });
+
+  it('is never less than nothing, nor more than there was', () => {
+    expect(told(-5, 60).seconds.queued).toBe(0);
+    expect(heldSecondsOf(told(90, 60))).toBe(0);
+  });
+
+  it('by the outcome where there is one', () => {
+    expect(heldSecondsOf(figures(0, QUEUED + AT_WORK))).toBe(AT_WORK);
   });
 });

@@ -167,6 +167,29 @@ describe('what nobody counted as work', () => {
     expect(account(40, [[10, opened(1)]])).toEqual({ ...NONE, queued: 10, other: 30 });
   });
 
+  it('an attempt that was claimed and never ran has waited for a place, and held nothing', () => {
+    const records: Timed[] = [
+      [0, opened(1)],
+      [30, opened(2)],
+      [40, ended(2, 'done', { step: 10, seconds: seconds({ step: 10 }), wallSeconds: 10 })],
+    ];
+    const run = gathered(
+      [
+        [0, started('a')],
+        [40, stageEnded('a')],
+      ],
+      { a: records },
+    );
+    const attempts = [
+      { epoch: 1, ran: false, outcome: null },
+      { epoch: 2, ran: true, outcome: null },
+    ];
+    const stages = run.stages.map((stage) => ({ ...stage, attempts }));
+    const { seconds: labelled, cost } = accountFor({ ...run, stages });
+    expect(labelled).toEqual({ ...NONE, queued: 30, useful: 10 });
+    expect(cost?.total).toBeCloseTo(10 * 0.002);
+  });
+
   it('the last save of a job that is told to stop counts once, although two have seen it', () => {
     const own = seconds({ step: 10, save: 4, stopping: 5 });
     const end = ended(1, 'preempted', { step: 10, commits: [10], seconds: own, wallSeconds: 15 });

@@ -58,6 +58,14 @@ describe('a job is submitted by name', () => {
     expect(await backend.logs('a', 5)).toEqual(['hello']);
   });
 
+  it('tells when it was started, while it runs and when it has ended', async () => {
+    await backend.submit(job('a', 'setTimeout(() => {}, 300)'));
+    const running = await backend.observe('a');
+    const { startedAt = '' } = await ended('a');
+    expect(running).toEqual({ state: 'running', startedAt });
+    expect(Date.parse(startedAt)).not.toBeNaN();
+  });
+
   it('is adopted while it runs and never run again after it ended, not even by submissions that race', async () => {
     const count = join(folder, 'count');
     const request = job('a', `require('fs').appendFileSync(${JSON.stringify(count)}, 'x')`);
