@@ -56,6 +56,8 @@ export interface PrepareDependencies {
   readonly roots: SourceRoots;
   /** Folder of the models that ship with the project. */
   readonly modelsFolder: string;
+  /** Longest time that a look at a recipe's sources may take, milliseconds; some minutes where it is left out. */
+  readonly checkDeadlineMs?: number;
 }
 
 /** The activities of this file. */
@@ -82,7 +84,7 @@ async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promi
   refuse([
     ...noBucket,
     ...(await checkFolders(baseFolder, tokenizerFolder, recipe)),
-    ...(await checkSources(recipe, deps.roots)),
+    ...(await checkSources(recipe, deps)),
   ]);
   await probeStore(deps.store, rootUrl);
   const runUrl = rootLayout(rootUrl).run(run);
@@ -100,10 +102,11 @@ async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promi
 }
 
 /** In a process of its own: what sources name may be anything, and must not keep or end a worker. */
-async function checkSources({ data }: Recipe, roots: SourceRoots): Promise<Problem[]> {
+async function checkSources({ data }: Recipe, deps: PrepareDependencies): Promise<Problem[]> {
   if (Object.keys(data.sources).length === 0) return [];
+  const { roots, checkDeadlineMs: deadlineMs } = deps;
   const request = { check: 'sources', sources: data.sources, roots } as const;
-  return checkInProcess(request, { signal: Context.current().cancellationSignal });
+  return checkInProcess(request, { signal: Context.current().cancellationSignal, deadlineMs });
 }
 
 /** A Hugging Face folder, wherever it is. */

@@ -67,7 +67,7 @@ function text(folder: string): Source {
 }
 
 /** The activity as a worker would run it. */
-function activity(folder: string, endpoint = s3.current.endpoint, attempt = 1) {
+function activity(folder: string, endpoint = s3.current.endpoint, attempt = 1, idleMs?: number) {
   const workflowExecution = { workflowId: 'r', runId: randomUUID() };
   const environment = new MockActivityEnvironment({
     attempt,
@@ -75,7 +75,7 @@ function activity(folder: string, endpoint = s3.current.endpoint, attempt = 1) {
     workflowExecution,
   });
   const activities = createCurateActivities({
-    storeSettings: { endpoint, region: REGION, maxAttempts: 1 },
+    storeSettings: { endpoint, region: REGION, maxAttempts: 1, idleMs },
     roots: rootsAt(folder),
     cacheFolder: join(folder, 'cache'),
   });
@@ -189,6 +189,17 @@ describe('a failure keeps its class', () => {
     expect(failure).not.toBeInstanceOf(ApplicationFailure);
     expect(failure.name).toBe('StoreError');
     expect(failure.message).toContain('503');
+  });
+
+  test('a store that begins an answer and never ends it: its own error too, within its deadline', async () => {
+    const { folder, input } = await setUp();
+    const proxy = await startFaultyProxy(s3.current.endpoint, ({ method, path }) =>
+      method === 'GET' && path.endsWith('/tokenizer.json') ? 'stall-answer' : 'pass',
+    );
+    onTestFinished(() => proxy.stop());
+    const failure = await failureOf(activity(folder, proxy.endpoint, 1, 1_000).run(input));
+    expect(failure).toMatchObject({ name: 'StoreError', code: 'unavailable' });
+    expect(failure.message).toContain('tokenizer.json');
   });
 });
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   checkpointRef,
@@ -107,6 +108,15 @@ describe("the store's trouble is no evidence about what it holds", () => {
     proxies.push(proxy);
     const silent = server.current.connect({ endpoint: proxy.endpoint, maxAttempts: 1, idleMs: 300 });
     await expect(silent.get(`${freshPrefix()}/a`)).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
+  it('a store that begins an object and then says nothing is "unavailable"', async () => {
+    const url = `${freshPrefix()}/object.bin`;
+    await store.put(url, randomBytes(3 * 2 ** 20));
+    const proxy = await startFaultyProxy(server.current.endpoint, () => 'stall-answer');
+    proxies.push(proxy);
+    const stalling = server.current.connect({ endpoint: proxy.endpoint, maxAttempts: 1, idleMs: 300 });
+    await expect(stalling.get(url)).rejects.toMatchObject({ code: 'unavailable' });
   });
 
   it('a bucket that is not there is no missing object', async () => {

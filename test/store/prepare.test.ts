@@ -2,7 +2,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { z } from 'zod';
 import { createPrepareActivities } from '../../activities/prepare/index.js';
 import type { PreparedRun } from '../../activities/prepare/index.js';
@@ -13,6 +13,7 @@ import { describeBytes, publishModel } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import type { Recipe } from '../../src/domain/recipe/schema.js';
 import { parseUrl } from '../../src/store/layout.js';
+import { HungDisk } from '../support/hung-disk.js';
 import { freshPrefix, useS3Server } from './support.js';
 
 const server = useS3Server();
@@ -29,6 +30,7 @@ beforeEach(() => {
 async function prepare(
   overrides: Readonly<Record<string, unknown>>,
   sources: Recipe['data']['sources'] = {},
+  checkDeadlineMs?: number,
 ): Promise<PreparedRun> {
   const parsed = parseRecipe(overrides);
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
@@ -45,6 +47,7 @@ async function prepare(
     },
     buckets: [parseUrl(rootUrl).bucket],
     modelsFolder,
+    ...(checkDeadlineMs === undefined ? {} : { checkDeadlineMs }),
   });
   const names = { run: 'r', namespace: 'default', workflowId: 'r' };
   const input = {
@@ -135,6 +138,21 @@ describe('sources are looked at before anything is launched', () => {
     expect(message).toContain('data.sources.books[1]: text source: there is no ');
     expect(message).toContain('data.sources.system[0]: jsonl source: /proc/kmsg is not below');
     expect(message).toContain('data.sources.chats[0]: no dialogue has an assistant turn');
+  });
+
+  it('and what can’t be looked through in time is a problem like any other', async () => {
+    const disk = new HungDisk();
+    vi.stubEnv('NODE_OPTIONS', disk.nodeOptions());
+    onTestFinished(() => {
+      vi.unstubAllEnvs();
+      disk.answer();
+    });
+    const sources: Recipe['data']['sources'] = {
+      books: [{ kind: 'text', folder: 'data/books', extensions: ['.txt'], join: 'file' }],
+    };
+    const error: unknown = await prepare({}, sources, 5_000).catch((caught: unknown) => caught);
+    expect(error).toMatchObject({ type: 'user-error', nonRetryable: true });
+    expect(error).toHaveProperty('message', expect.stringContaining('data.sources: could not be looked'));
   });
 });
 

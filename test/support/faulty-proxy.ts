@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * - `lose-answer`: forwarded, and it takes effect, but the connection breaks before the answer
  * - `reset`: the connection breaks before the request gets through
  * - `cut-answer`: half of the answer's body comes
+ * - `stall-answer`: half of the answer's body comes, then nothing until `stop`
  * - `corrupt-answer`: the answer's first byte is another
  * - `hang`: not forwarded, and nothing comes back until `dropHeld`, as in a partition
  * - `slow`: passed, a second late
@@ -22,6 +23,7 @@ export type Fault =
   | 'lose-answer'
   | 'reset'
   | 'cut-answer'
+  | 'stall-answer'
   | 'corrupt-answer'
   | 'hang'
   | 'slow'
@@ -158,7 +160,9 @@ async function handle(
     response.end(data);
     return;
   }
-  response.write(data.subarray(0, Math.floor(data.length / 2)), () => response.destroy());
+  response.write(data.subarray(0, Math.floor(data.length / 2)), () => {
+    if (fault === 'cut-answer') response.destroy();
+  });
 }
 
 /** An answer to a HEAD has no body. */

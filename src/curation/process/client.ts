@@ -40,12 +40,12 @@ export async function curateInProcess(
 }
 
 /**
- * Checks sources, as `checkSources` does.
- * @throws as `curateInProcess`; CurationError (user-error) when it takes longer than `deadlineMs`.
+ * Checks sources, as `checkSources` does. That it takes longer than `deadlineMs` is a problem too.
+ * @throws as `curateInProcess`
  */
 export async function checkInProcess(
   request: SourceCheck,
-  { signal, deadlineMs = CHECK_DEADLINE_MS }: { signal: AbortSignal; deadlineMs?: number },
+  { signal, deadlineMs = CHECK_DEADLINE_MS }: { signal: AbortSignal; deadlineMs?: number | undefined },
 ): Promise<Problem[]> {
   const deadline = AbortSignal.timeout(deadlineMs);
   try {
@@ -53,8 +53,8 @@ export async function checkInProcess(
     if (answer.type === 'checked') return answer.problems;
   } catch (error) {
     if (signal.aborted || !deadline.aborted) throw error;
-    const seconds = deadlineMs / 1000;
-    throw new CurationError('user-error', `data.sources could not be looked through in ${seconds} s`);
+    const message = `could not be looked through in ${deadlineMs / 1000} s`;
+    return [{ path: 'data.sources', message, accepted: 'files and folders that a look at takes seconds' }];
   }
   throw new Error('sources that are to be checked are checked');
 }

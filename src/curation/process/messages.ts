@@ -14,6 +14,7 @@ export const rootsSchema: z.ZodType<SourceRoots> = z.strictObject({
   python: z.string(),
   interpreter: z.string(),
   allowed: z.array(z.string()),
+  deadlineMs: z.number().optional(),
 });
 
 /** One dataset to make. Credentials come with the environment. */

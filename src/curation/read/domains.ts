@@ -58,7 +58,7 @@ async function openDomain(name: string, sources: readonly Source[], roots: Sourc
   const digests: unknown[] = [];
   for (const source of fileSources) {
     const documents = await openSource(source, roots);
-    const fileDigests = new FileDigests();
+    const fileDigests = new FileDigests(roots.deadlineMs);
     opened.push({ name: `${name}: ${describeSource(source)}`, documents, fileDigests });
     const { readBy = null } = documents;
     digests.push({ source, readBy, files: await digestFiles(await documents.files(), fileDigests) });

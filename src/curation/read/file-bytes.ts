@@ -9,7 +9,7 @@ import { createGunzip } from 'node:zlib';
 
 const CHUNK_BYTES = 256 * 1024;
 const SMALL_CHUNK_BYTES = 4096;
-/** Longest wait for the next bytes of a file: a disk or a share that is gone. */
+/** Longest wait for one step of the file system, where the roots of the sources say no other: a disk or a share that is gone. */
 const DEADLINE_MS = 60_000;
 /** Largest file, bytes, stored or unpacked. */
 export const MAX_FILE_BYTES = 64 * 2 ** 30;
@@ -21,10 +21,10 @@ const KERNEL_FILE_SYSTEMS = new Set([
 /** By device: sources have many files on few. */
 const ofKernel = new Map<number, boolean>();
 
-async function isOfKernel(path: string, device: number): Promise<boolean> {
+async function isOfKernel(path: string, device: number, deadlineMs: number): Promise<boolean> {
   const known = ofKernel.get(device);
   if (known !== undefined) return known;
-  const found = KERNEL_FILE_SYSTEMS.has((await inTime(path, statfs(path))).type);
+  const found = KERNEL_FILE_SYSTEMS.has((await inTime(path, statfs(path), deadlineMs)).type);
   ofKernel.set(device, found);
   return found;
 }
@@ -37,9 +37,12 @@ export class FileProblem extends Error {
 /** A file gave nothing for too long. It may again: a retry is due, not a bad file. */
 export class FileDeadlineError extends Error {
   override readonly name = 'FileDeadlineError';
+  /** As an error of the operating system has it: whoever is told sees to the machine. */
+  readonly code = 'ETIME';
+  readonly syscall = 'read';
 
   constructor(path: string, deadlineMs: number) {
-    super(`${path} gave no byte in ${deadlineMs / 1000} s`);
+    super(`${path} gave nothing in ${deadlineMs / 1000} s`);
   }
 }
 
@@ -54,22 +57,29 @@ export class FileBytes {
     private readonly handle: FileHandle,
     /** As the file system says; kernel's files and files that grow have more. */
     readonly sizeBytes: number,
+    private readonly deadlineMs: number,
   ) {
     this.chunks = this.read();
   }
 
-  /** Opens a file. @throws FileProblem for anything but a regular file of a real file system; errors of the file system. */
-  static async open(path: string): Promise<FileBytes> {
+  /**
+   * Opens a file.
+   * @param deadlineMs longest wait for each step of it, from here to its end
+   * @throws FileProblem for anything but a regular file of a real file system; errors of the file system; FileDeadlineError.
+   */
+  static async open(path: string, deadlineMs = DEADLINE_MS): Promise<FileBytes> {
     // A pipe without a writer would hold its opener.
-    const handle = await inTime(path, open(path, constants.O_RDONLY | constants.O_NONBLOCK));
+    const opening = open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const handle = await inTime(path, opening, deadlineMs);
     try {
-      const stat = await inTime(path, handle.stat());
+      const stat = await inTime(path, handle.stat(), deadlineMs);
       if (!stat.isFile()) throw new FileProblem('not a regular file');
-      if (await isOfKernel(path, stat.dev)) throw new FileProblem('not a file of a disk, but of the system');
+      if (await isOfKernel(path, stat.dev, deadlineMs))
+        throw new FileProblem('not a file of a disk, but of the system');
       if (stat.size > MAX_FILE_BYTES) throw new FileProblem(`larger than ${MAX_FILE_BYTES} bytes`);
-      return new FileBytes(path, handle, stat.size);
+      return new FileBytes(path, handle, stat.size, deadlineMs);
     } catch (error) {
-      await handle.close();
+      await closed(path, handle, deadlineMs);
       throw error;
     }
   }
@@ -92,8 +102,7 @@ export class FileBytes {
   }
 
   async close(): Promise<void> {
-    // One whose last read never returned can't be closed either, and must not keep anybody.
-    await inTime(this.path, this.handle.close()).catch(() => undefined);
+    await closed(this.path, this.handle, this.deadlineMs);
   }
 
   /** Not `yield* this.chunks`: whoever stops early would end them, and with them the digest. */
@@ -128,13 +137,19 @@ export class FileBytes {
     );
     try {
       if (at > MAX_FILE_BYTES) throw new FileProblem(`larger than ${MAX_FILE_BYTES} bytes`);
-      const { bytesRead } = await inTime(this.path, this.handle.read(buffer, 0, buffer.length, at));
+      const reading = this.handle.read(buffer, 0, buffer.length, at);
+      const { bytesRead } = await inTime(this.path, reading, this.deadlineMs);
       return buffer.subarray(0, bytesRead);
     } catch (error) {
       this.failure = { error };
       throw error;
     }
   }
+}
+
+/** Closes a file. One of which a step never returned can't be closed either, and must not keep anybody. */
+async function closed(path: string, handle: FileHandle, deadlineMs: number): Promise<void> {
+  await inTime(path, handle.close(), deadlineMs).catch(() => undefined);
 }
 
 /** What a step of the file system gives, unless it takes too long. @throws FileDeadlineError */

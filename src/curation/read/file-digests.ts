@@ -7,9 +7,16 @@ import type { SourceFile } from './source-file.js';
 export class FileDigests {
   private readonly taken = new Map<string, string>();
 
-  /** Reads a file through. @returns 64 hex digits; for a file that can't be read its problem: it may be readable next time. */
+  /** @param deadlineMs longest wait for each step of the file system */
+  constructor(private readonly deadlineMs?: number) {}
+
+  /**
+   * Reads a file through.
+   * @returns 64 hex digits; for a file that can't be read its problem: it may be readable next time.
+   * @throws FileDeadlineError
+   */
   async take({ path }: SourceFile): Promise<string> {
-    const digest = await digestOf(path);
+    const digest = await digestOf(path, this.deadlineMs);
     this.taken.set(path, digest);
     return digest;
   }
@@ -28,10 +35,10 @@ export class FileDigests {
   }
 }
 
-async function digestOf(path: string): Promise<string> {
+async function digestOf(path: string, deadlineMs: number | undefined): Promise<string> {
   let file: FileBytes | undefined;
   try {
-    file = await FileBytes.open(path);
+    file = await FileBytes.open(path, deadlineMs);
     return await file.digest();
   } catch (error) {
     if (error instanceof FileDeadlineError) throw error;

@@ -1,10 +1,11 @@
 /** Reading and finding text files: strict UTF-8, sorted paths, nothing larger than a document may be. */
+import type { Stats } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CurationError } from '../errors.js';
 import { isBlank } from './strip.js';
 import { isHidden } from './confined.js';
-import { FileBytes, FileDeadlineError, problemOf } from './file-bytes.js';
+import { FileBytes, FileDeadlineError, inTime, problemOf } from './file-bytes.js';
 import type { FileDigests } from './file-digests.js';
 import { splitLines } from './lines.js';
 import type { ByteLine } from './lines.js';
@@ -20,6 +21,14 @@ export const EMPTY = 'empty';
 /** The problem of a document that is. */
 export const TOO_LARGE = `larger than ${MAX_DOCUMENT_BYTES} bytes`;
 
+/** How files are read. */
+export interface Reading {
+  /** What they must still be. */
+  readonly digests?: FileDigests | undefined;
+  /** Longest wait for each step of the file system, milliseconds. */
+  readonly deadlineMs?: number | undefined;
+}
+
 /** A file's text, or what is wrong with it. */
 export type FileText = { readonly text: string } | { readonly problem: string };
 
@@ -27,8 +36,8 @@ export type FileText = { readonly text: string } | { readonly problem: string };
  * Reads a file as UTF-8 with LF line ends; `.gz` is unpacked. What is wrong with it is the answer.
  * @throws CurationError when it isn't the file whose digest was taken; FileDeadlineError.
  */
-export async function readText(file: SourceFile, digests?: FileDigests): Promise<FileText> {
-  return reading(file, digests, async (bytes) => {
+export async function readText(file: SourceFile, how: Reading = {}): Promise<FileText> {
+  return reading(file, how, async (bytes) => {
     if (bytes.sizeBytes > MAX_DOCUMENT_BYTES) return { problem: TOO_LARGE };
     const chunks: Uint8Array[] = [];
     let length = 0;
@@ -44,12 +53,12 @@ export async function readText(file: SourceFile, digests?: FileDigests): Promise
 /** Opens a file, and sees to it that it is closed, and that it was the one whose digest was taken. */
 async function reading(
   file: SourceFile,
-  digests: FileDigests | undefined,
+  { digests, deadlineMs }: Reading,
   read: (bytes: FileBytes) => Promise<FileText>,
 ): Promise<FileText> {
   let bytes: FileBytes | undefined;
   try {
-    bytes = await FileBytes.open(file.path);
+    bytes = await FileBytes.open(file.path, deadlineMs);
     const result = await read(bytes).catch((error: unknown) => ({ problem: problemUnlessLate(error) }));
     digests?.check(file, await bytes.digest());
     return result;
@@ -85,16 +94,20 @@ function decode(bytes: Uint8Array, atStart: boolean): string | undefined {
   }
 }
 
-/** Every file below a folder that `take` wants, sorted by path; `enter` decides on subfolders by their names. Nothing hidden, no links. */
+/**
+ * Every file below a folder that `take` wants, sorted by path; `enter` decides on subfolders by their names. Nothing hidden, no links.
+ * @throws errors of the file system; FileDeadlineError.
+ */
 export async function listFiles(
   folder: string,
   take: (path: string) => boolean,
   enter: (name: string) => boolean,
+  deadlineMs?: number,
 ): Promise<string[]> {
   const found: string[] = [];
   const folders = [folder];
   for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
-    for (const entry of await readdir(next, { withFileTypes: true })) {
+    for (const entry of await inTime(next, readdir(next, { withFileTypes: true }), deadlineMs)) {
       const path = join(next, entry.name);
       if (isHidden(entry.name)) continue;
       if (entry.isDirectory() && enter(entry.name)) folders.push(path);
@@ -109,17 +122,25 @@ export function byCodeUnit(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** @throws CurationError (user-error) when a path isn't a folder. */
-export async function requireFolder(path: string, whatFor: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
+/** @throws CurationError (user-error) when a path isn't a folder; FileDeadlineError. */
+export async function requireFolder(path: string, whatFor: string, deadlineMs?: number): Promise<void> {
+  const found = await statOf(path, deadlineMs);
   if (found?.isDirectory() !== true)
     throw new CurationError('user-error', `${whatFor}: there is no folder ${path}`);
 }
 
-/** @throws CurationError (user-error) when a path isn't a file. */
-export async function requireFile(path: string, whatFor: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
+/** @throws CurationError (user-error) when a path isn't a file; FileDeadlineError. */
+export async function requireFile(path: string, whatFor: string, deadlineMs?: number): Promise<void> {
+  const found = await statOf(path, deadlineMs);
   if (found?.isFile() !== true) throw new CurationError('user-error', `${whatFor}: there is no file ${path}`);
+}
+
+function statOf(path: string, deadlineMs: number | undefined): Promise<Stats | undefined> {
+  return inTime(
+    path,
+    stat(path).catch(() => undefined),
+    deadlineMs,
+  );
 }
 
 /** A line, a bad line, or what ended the reading and how many lines' worth that is. */
@@ -135,12 +156,12 @@ export type FileLine =
  */
 export async function* readLines(
   file: SourceFile,
-  digests?: FileDigests,
+  { digests, deadlineMs }: Reading = {},
 ): AsyncGenerator<FileLine, void, undefined> {
   let bytes: FileBytes | undefined;
   let number = 0;
   try {
-    bytes = await FileBytes.open(file.path);
+    bytes = await FileBytes.open(file.path, deadlineMs);
     for await (const line of splitLines(bytes.content(), MAX_LINE_BYTES)) {
       number = line.number;
       yield decodeLine(line);

@@ -1,7 +1,7 @@
 /** Several files as one document. */
 import { textProblem } from '../tokens/pieces.js';
-import type { FileDigests } from './file-digests.js';
 import { EMPTY, MAX_DOCUMENT_BYTES, readText } from './files.js';
+import type { Reading } from './files.js';
 import type { SourceFile, SourceItem } from './source.js';
 
 /** What a file gives to a document: text, nothing (undefined), or a problem that makes it bad. */
@@ -16,7 +16,7 @@ export async function* joinFiles(
   id: string,
   files: readonly SourceFile[],
   part: (text: string, name: string) => Part | Promise<Part>,
-  { emptyIsFine = false, digests }: { emptyIsFine?: boolean; digests?: FileDigests | undefined } = {},
+  { emptyIsFine = false, ...how }: Reading & { readonly emptyIsFine?: boolean } = {},
 ): AsyncGenerator<SourceItem, void, undefined> {
   let parts: string[] = [];
   let size = 0;
@@ -27,7 +27,7 @@ export async function* joinFiles(
   });
   for (const file of files) {
     const { name } = file;
-    const read = await readText(file, digests);
+    const read = await readText(file, how);
     if ('problem' in read) {
       if (emptyIsFine && read.problem === EMPTY) continue;
       yield { kind: 'bad', bad: { path: name, problem: read.problem } };

@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { Source } from '../../domain/recipe/sources.js';
 import { isBlank, strip } from './strip.js';
 import { confined } from './confined.js';
-import type { FileDigests } from './file-digests.js';
 import { MAX_DOCUMENT_BYTES, TOO_LARGE, readLines, requireFile } from './files.js';
+import type { Reading } from './files.js';
 import type { Document, DocumentSource, SourceFile, SourceItem, SourceRoots } from './source.js';
 
 type LineSource = Extract<Source, { kind: 'jsonl' | 'chats' }>;
@@ -18,11 +18,15 @@ export async function openLineSource(source: LineSource, roots: SourceRoots): Pr
   const files: SourceFile[] = [];
   for (const name of source.files) {
     const path = await confined(resolve(roots.project, name), roots, `${source.kind} source`);
-    await requireFile(path, `${source.kind} source`);
+    await requireFile(path, `${source.kind} source`, roots.deadlineMs);
     files.push({ name, path });
   }
   const parse = source.kind === 'chats' ? parseChat : textParser(source.textField);
-  return { files: () => Promise.resolve(files), read: (digests) => readAll(files, parse, digests) };
+  const { deadlineMs } = roots;
+  return {
+    files: () => Promise.resolve(files),
+    read: (digests) => readAll(files, parse, { digests, deadlineMs }),
+  };
 }
 
 type Parsed = Pick<Document, 'text' | 'turns'> | { readonly problem: string };
@@ -30,10 +34,10 @@ type Parsed = Pick<Document, 'text' | 'turns'> | { readonly problem: string };
 async function* readAll(
   files: readonly SourceFile[],
   parse: (value: unknown) => Parsed,
-  digests: FileDigests | undefined,
+  how: Reading,
 ): AsyncGenerator<SourceItem, void, undefined> {
   for (const file of files) {
-    for await (const line of readLines(file, digests)) {
+    for await (const line of readLines(file, how)) {
       switch (line.kind) {
         case 'line':
           if (!isBlank(line.line)) yield* documentOf(`${file.name}:${line.number}`, line.line, parse);

@@ -3,8 +3,8 @@ import { basename, join, relative, sep } from 'node:path';
 import type { Source } from '../../domain/recipe/sources.js';
 import { CurationError } from '../errors.js';
 import { confined } from './confined.js';
-import type { FileDigests } from './file-digests.js';
 import { listFiles, requireFolder } from './files.js';
+import type { Reading } from './files.js';
 import { joinFiles } from './join.js';
 import type { Part as FilePart } from './join.js';
 import { DocstringParser } from './python-docstrings.js';
@@ -39,17 +39,19 @@ export async function openPackagesSource(
   for (const name of source.packages) packages.set(name, await filesOf(name, root, source, roots));
   const files = () => Promise.resolve([...packages.values()].flat());
   const { part } = source;
+  const { deadlineMs } = roots;
   if (part !== 'docstrings')
     return {
       files,
-      read: (digests) => readAll(packages, source.join, reader(part, source.ecosystem), digests),
+      read: (digests) =>
+        readAll(packages, source.join, reader(part, source.ecosystem), { digests, deadlineMs }),
     };
   const parser = await DocstringParser.open(roots.interpreter);
   await parser.close();
   return {
     files,
     readBy: `Python ${parser.version}`,
-    read: (digests) => readDocstrings(packages, source.join, roots.interpreter, digests),
+    read: (digests) => readDocstrings(packages, source.join, roots.interpreter, { digests, deadlineMs }),
   };
 }
 
@@ -57,12 +59,12 @@ async function* readDocstrings(
   packages: ReadonlyMap<string, readonly SourceFile[]>,
   join: PackagesSource['join'],
   interpreter: string,
-  digests: FileDigests | undefined,
+  how: Reading,
 ): AsyncGenerator<SourceItem, void, undefined> {
   const parser = await DocstringParser.open(interpreter);
   try {
     const part: Reader = async (text, name) => documentation(name, await parser.parse(text));
-    yield* readAll(packages, join, part, digests);
+    yield* readAll(packages, join, part, how);
   } finally {
     await parser.close();
   }
@@ -88,12 +90,13 @@ async function filesOf(
 ): Promise<SourceFile[]> {
   const whatFor = `${source.ecosystem} package ${name} isn't installed`;
   const folder = await confined(join(root, name), roots, whatFor);
-  await requireFolder(folder, whatFor);
+  await requireFolder(folder, whatFor, roots.deadlineMs);
   const take = taker(source.ecosystem, source.part);
   const paths = await listFiles(
     folder,
     take,
     (entry) => !['node_modules', '__pycache__', '.git'].includes(entry),
+    roots.deadlineMs,
   );
   if (paths.length === 0)
     throw new CurationError(
@@ -151,9 +154,9 @@ async function* readAll(
   packages: ReadonlyMap<string, readonly SourceFile[]>,
   join: PackagesSource['join'],
   part: Reader,
-  digests: FileDigests | undefined,
+  how: Reading,
 ): AsyncGenerator<SourceItem, void, undefined> {
-  const options = { emptyIsFine: true, digests };
+  const options = { emptyIsFine: true, ...how };
   for (const [name, files] of packages) {
     if (join === 'package') yield* joinFiles(name, files, part, options);
     else for (const file of files) yield* joinFiles(file.name, [file], part, options);

@@ -39,7 +39,7 @@ export interface DocumentSource {
   readonly readBy?: string;
 }
 
-/** Folders that relative paths and package names are looked up in. */
+/** Folders that relative paths and package names are looked up in, and how long their disks may take. */
 export interface SourceRoots {
   /** The project: relative paths start here. */
   readonly project: string;
@@ -51,4 +51,6 @@ export interface SourceRoots {
   readonly interpreter: string;
   /** Absolute paths of the folders that everything read must lie below, once links are followed. */
   readonly allowed: readonly string[];
+  /** Longest wait for each step of the file system, milliseconds; a minute where it is left out. */
+  readonly deadlineMs?: number | undefined;
 }
