@@ -222,6 +222,30 @@ def spec_of(
     }
 
 
+def launch(urls: StageUrls, epoch: int, grace_seconds: float = 20.0, **environment: str) -> subprocess.Popen[bytes]:
+    """Launches the wrapper for an attempt at the stage's stored spec, as a process group of its own."""
+    variables = {
+        "LONGHAUL_SPEC_URL": urls.spec,
+        "LONGHAUL_EPOCH": str(epoch),
+        "LONGHAUL_GRACE_SECONDS": str(grace_seconds),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "longhaul_trainer"],
+        env={**os.environ, **variables, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def switch_off(process: subprocess.Popen[bytes]) -> None:
+    """What a machine that is switched off does: the whole process group is gone at once."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 @contextmanager
 def numerics_restored() -> Iterator[None]:
     """A job sets threads and determinism for its process; other tests of this process keep their own."""
@@ -282,20 +306,7 @@ class StageRun:
         self, grace_seconds: float = 20.0, *, epoch: int | None = None, **environment: str
     ) -> subprocess.Popen[bytes]:
         """Claims the next epoch, unless one is given, and launches the wrapper for it."""
-        variables = {
-            "LONGHAUL_SPEC_URL": self.urls.spec,
-            "LONGHAUL_EPOCH": str(self.claim() if epoch is None else epoch),
-            "LONGHAUL_GRACE_SECONDS": str(grace_seconds),
-            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
-            "PYTHONDONTWRITEBYTECODE": "",
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "longhaul_trainer"],
-            env={**os.environ, **variables, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = launch(self.urls, self.claim() if epoch is None else epoch, grace_seconds, **environment)
         self.processes.append(process)
         return process
 
@@ -393,9 +404,8 @@ class StageRun:
             time.sleep(0.02)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """What a machine that is switched off does: the whole process group is gone at once."""
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        """As `switch_off`."""
+        switch_off(process)
 
     def end(self) -> None:
         """Leaves no process behind."""

@@ -74,6 +74,36 @@ class Proxy:
         self.afterwards: Callable[[Request], None] = lambda request: None
 
 
+def nth(count: int, matches: Callable[[Request], bool]) -> Callable[[Request], bool]:
+    """Whether a request is the `count`-th that matches."""
+    seen = 0
+    lock = threading.Lock()
+
+    def check(request: Request) -> bool:
+        nonlocal seen
+        if not matches(request):
+            return False
+        with lock:
+            seen += 1
+            return seen == count
+
+    return check
+
+
+def at(
+    matches: Callable[[Request], bool], act: Callable[[], object], then: Verdict = PASS
+) -> Callable[[Request], Verdict]:
+    """A rule: `act` when the request that matches arrives, which then gets the verdict `then`; all others pass."""
+
+    def rule(request: Request) -> Verdict:
+        if not matches(request):
+            return PASS
+        act()
+        return then
+
+    return rule
+
+
 @contextmanager
 def proxy_before(upstream: str) -> Iterator[Proxy]:
     """A proxy before the server at `upstream` (`http://host:port`)."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterator
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,8 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import S3Server
+from job_support import launch, switch_off
 from longhaul_trainer import evaluate, measure, records
 from longhaul_trainer.artifacts import publish_model
 from longhaul_trainer.contracts import (
@@ -22,6 +27,7 @@ from longhaul_trainer.contracts import (
     EvaluateSpec,
     EvaluationResults,
     ModelRef,
+    Outcome,
     dump,
     now,
     parse,
@@ -34,6 +40,7 @@ from longhaul_trainer.recall import Prompt
 from longhaul_trainer.store import Store, sha256_digest
 from longhaul_trainer.tokenizer import save_tokenizer, train_tokenizer
 from protocol_support import RECIPE, claim
+from s3_proxy import PASS, RESET, Proxy, Request, Verdict, nth, proxy_before
 from trainer_support import small_model
 
 LENGTH = 192
@@ -316,6 +323,120 @@ class TestResuming:
         with records.records_of(world.store, job.urls) as written:
             written.write(record.model_copy(update={"finished_at": now()}))
             assert written.gather([(record.key, record.sample)]) == [record]
+
+
+@pytest.fixture
+def launched() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes of a test, of which none outlives it."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            switch_off(process)
+
+
+def record_written(request: Request) -> bool:
+    return request.method == "PUT" and "/records/" in request.key
+
+
+def writes(file: str) -> Callable[[Request], bool]:
+    return lambda request: request.method == "PUT" and request.key.endswith(file)
+
+
+class KillingProxy:
+    """Lets requests to the store through until the one that a process is killed at: it and all after it are lost."""
+
+    def __init__(self, proxy: Proxy, at: Callable[[Request], bool]) -> None:
+        self.proxy, self.killed = proxy, threading.Event()
+        self.stored: list[str] = []
+        self._at, self._lock, self._over, self._passed = at, threading.Lock(), False, 0
+        proxy.rule, proxy.afterwards = self._rule, self._note
+        self.kill: Callable[[], None] = lambda: None
+
+    def quiet(self) -> bool:
+        """Whether every record that was let through is stored."""
+        return len(self.stored) == self._passed
+
+    def open(self) -> None:
+        """From now on everything passes."""
+        self.proxy.rule = self._pass
+
+    def _rule(self, request: Request) -> Verdict:
+        with self._lock:
+            if self._over:
+                return RESET
+            self._over = self._at(request)
+            if not self._over:
+                return self._pass(request)
+        self.kill()
+        self.killed.set()
+        return RESET
+
+    def _pass(self, request: Request) -> Verdict:
+        self._passed += record_written(request)
+        return PASS
+
+    def _note(self, request: Request) -> None:
+        if record_written(request):
+            self.stored.append(request.key)
+
+
+class TestAnAttemptThatIsKilled:
+    """SIGKILL of everything at once. The next attempt measures what has no record, and ends in the same scores."""
+
+    @pytest.mark.parametrize(
+        ("count", "matches", "recorded"),
+        [
+            (1, record_written, 0),
+            (8, record_written, 7),
+            (1, writes("/results.json"), SAMPLES),
+            (1, writes("/outcome.json"), SAMPLES),
+        ],
+        ids=["at its first record", "in the middle", "before the results", "before the outcome"],
+    )
+    def test_loses_only_what_is_not_yet_recorded(
+        self,
+        world: World,
+        s3_server: S3Server,
+        launched: list[subprocess.Popen[bytes]],
+        count: int,
+        matches: Callable[[Request], bool],
+        recorded: int,
+    ) -> None:
+        undisturbed = world.job(whole := world.spec(stageUrl=f"{world.prefix}/stages/02-other"))
+        evaluate.run(whole, undisturbed)
+        job = world.job(spec := world.spec())
+        world.store.put(job.urls.spec, dump(spec))
+        with proxy_before(s3_server.endpoint) as proxy:
+            killing = KillingProxy(proxy, nth(count, matches))
+            first = launch(job.urls, 1, LONGHAUL_S3_ENDPOINT=proxy.endpoint)
+            launched.append(first)
+            killing.kill = lambda: switch_off(first)
+            assert killing.killed.wait(300)
+            while not killing.quiet():
+                time.sleep(0.01)
+            before = {info.url: world.store.get(info.url).data for info in world.store.list(f"{job.urls.url}/records")}
+            assert len(before) == recorded
+            killing.open()
+            second = launch(job.urls, claim(world.store, job.urls), LONGHAUL_S3_ENDPOINT=proxy.endpoint)
+            launched.append(second)
+            print(second.communicate(timeout=600)[0].decode(errors="replace"))
+
+        outcome = parse(Outcome, world.store.get(job.urls.outcome(2)).data)
+        assert (outcome.result, outcome.samples, outcome.reused_samples) == ("evaluated", SAMPLES, recorded)
+        assert len(killing.stored) == len(set(killing.stored)) == SAMPLES
+        assert {url: world.store.get(url).data for url in before} == before
+        self.same_scores(world.results(job), world.results(undisturbed))
+
+    def same_scores(self, results: EvaluationResults, expected: EvaluationResults) -> None:
+        """What is asked again of half a context is asked in another batch, which changes a probability's last digits."""
+        assert len(results.records) == len(expected.records) == SAMPLES
+        for record, other in zip(results.records, expected.records, strict=True):
+            close = {"finished_at": other.finished_at}
+            if record.task != "held-out-loss":
+                assert record.answer_log_probability == pytest.approx(other.answer_log_probability, abs=1e-4)
+                close["answer_log_probability"] = other.answer_log_probability
+            assert record.model_copy(update=close) == other
 
 
 class TestRefusals:

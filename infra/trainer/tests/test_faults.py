@@ -25,7 +25,7 @@ from longhaul_trainer.errors import Stopped
 from longhaul_trainer.state import MOMENTS, WEIGHTS
 from longhaul_trainer.store import Store, sha256_digest
 from protocol_support import remove, tamper
-from s3_proxy import PASS, RESET, Proxy, Request, Verdict, proxy_before
+from s3_proxy import PASS, RESET, Proxy, Request, Verdict, at, nth, proxy_before
 from trainer_support import small_config
 
 MANY_STEPS, EVERY = 60, 10
@@ -62,36 +62,6 @@ def undisturbed(s3_server: S3Server) -> str:
 def through(proxy: Proxy, run: StageRun, **options: Any) -> subprocess.Popen[bytes]:
     """Launches an attempt that reaches the store through the proxy only."""
     return run.start(**{"LONGHAUL_S3_ENDPOINT": proxy.endpoint, **options})
-
-
-def nth(count: int, matches: Callable[[Request], bool]) -> Callable[[Request], bool]:
-    """Whether a request is the `count`-th that matches."""
-    seen = 0
-    lock = threading.Lock()
-
-    def check(request: Request) -> bool:
-        nonlocal seen
-        if not matches(request):
-            return False
-        with lock:
-            seen += 1
-            return seen == count
-
-    return check
-
-
-def at(
-    matches: Callable[[Request], bool], act: Callable[[], object], then: Verdict = PASS
-) -> Callable[[Request], Verdict]:
-    """A rule: `act` when the request that matches arrives, which then gets the verdict `then`; all others pass."""
-
-    def rule(request: Request) -> Verdict:
-        if not matches(request):
-            return PASS
-        act()
-        return then
-
-    return rule
 
 
 def weights_written(request: Request) -> bool:
