@@ -8,6 +8,7 @@ import { eventFileSchema } from '../../src/contracts/index.js';
 import type { Digest, Epoch, HeadCommit, JobEvent } from '../../src/contracts/index.js';
 import { encodeLabels } from '../../src/domain/attempt/labels.js';
 import { jobName } from '../../src/domain/run/names.js';
+import type { StopReason } from '../../src/domain/attempt/verdict.js';
 import { StepWatchdog, hangText } from '../../src/domain/attempt/watchdog.js';
 import { sha256 } from '../../src/store/digest.js';
 import { isStoreError } from '../../src/store/errors.js';
@@ -22,6 +23,9 @@ import type { ProgressReporter } from './progress.js';
 /** Largest event file: a job writes a few hundred events into one, and a larger one would keep a worker from its heartbeats. */
 const MAX_EVENT_FILE_BYTES = 16 * 2 ** 20;
 
+/** Lines of a job's log that a failure shows, and that are searched for its last words. */
+export const LOG_LINES = 20;
+
 /** How often the backend is asked about the job. */
 const OBSERVE_MS = 20;
 /** How often the next event file is asked for, and the watchdog asked what it thinks. */
@@ -30,12 +34,6 @@ const EVENTS_MS = 1000;
 const PLACE_MS = 500;
 
 type Ended = Extract<JobObservation, { state: 'ended' }>;
-
-/** Why the observer stopped a job. */
-export type StopReason =
-  | JobFate
-  | { readonly kind: 'hang'; readonly why: string; readonly phase: string }
-  | { readonly kind: 'refused'; readonly why: 'refused' };
 
 /** How a watched job ended. */
 export interface JobEnd {

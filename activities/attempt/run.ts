@@ -4,8 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../../src/contracts/index.js';
 import type { Digest, Epoch, Outcome } from '../../src/contracts/index.js';
-import { classifyEnd, lastWords } from '../../src/domain/attempt/verdict.js';
-import type { EndVerdict } from '../../src/domain/attempt/verdict.js';
+import { DONE, STOPPED_AS_ASKED, stopNote, verdictOf } from '../../src/domain/attempt/verdict.js';
 import { failureClassOf } from '../../src/domain/attempt/failure-class.js';
 import type { EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
 import { ProgressTracker } from '../../src/domain/run/progress.js';
@@ -21,7 +20,7 @@ import { stageKey } from '../../src/store/stage-key.js';
 import { abortUploads } from '../../src/store/stale-uploads.js';
 import { claimAttempt } from './claim.js';
 import type { Claim } from './claim.js';
-import { AttemptJob } from './job.js';
+import { AttemptJob, LOG_LINES } from './job.js';
 import type { JobEnd } from './job.js';
 import { commitsMade, figuresOf, heldSecondsOf, secondsByStore } from './figures.js';
 import type {
@@ -38,8 +37,6 @@ import { recordMissingEnds } from '../janitor/orphan-record.js';
 import { ProgressReporter } from './progress.js';
 import { saveResult, shareResult } from './result.js';
 
-/** Lines of the job's log that a failure shows. */
-const LOG_LINES = 20;
 /** How long a worker that hands over makes Temporal wait before the next one attaches. */
 const HAND_OVER_DELAY = '20ms';
 /** Between two tries of a cancelled activity, which Temporal doesn't try again. */
@@ -128,7 +125,7 @@ export class AttemptRun {
     if (this.#running === null) return;
     const { claim, job } = this.#running;
     try {
-      const end = await job.stop({ kind: 'refused', why: 'refused' });
+      const end = await job.stop({ kind: 'refused' });
       if (end === null) return;
       const { outcome, byStore, ...made } = await this.#asFarAsAnswered(claim.epoch, job);
       const isDone = outcome !== null && outcome.result !== 'ended';
@@ -223,7 +220,9 @@ export class AttemptRun {
       events: job.eventDigests,
     });
     const logTail = await this.deps.backend.logs(job.name, LOG_LINES);
-    const verdict = verdictOf(outcome, end, logTail);
+    const own = outcome?.result === 'ended' ? outcome : null;
+    const { ended, stop } = end;
+    const verdict = verdictOf({ ...ended, stop, outcome: own, logTail, exitCodes: EXIT_CODES });
     const byStore = await secondsByStore(this.deps.store, this.input.spec.stageUrl, epoch);
     const figures = figuresOf(claim, outcome, job.facts, end, byStore);
     await this.#record('ended', {
@@ -233,7 +232,7 @@ export class AttemptRun {
       ...figures,
       commits,
       left,
-      note: noteOf(end),
+      note: stopNote(stop),
     });
     if (isForOthers(end)) throw stopped(end.stop);
     if (done !== null)
@@ -265,9 +264,8 @@ export class AttemptRun {
     return {
       state: 'ended',
       epoch: claim.epoch,
-      class: 'cancelled',
-      message: 'the job was stopped as asked; the store could not be asked what it had saved',
-      signature: 'cancelled',
+      ...STOPPED_AS_ASKED,
+      message: `${STOPPED_AS_ASKED.message}; the store could not be asked what it had saved`,
       ...figures,
       heldSeconds: heldSecondsOf(figures),
       progressed: commits.length > 0 || job.facts.samples > 0,
@@ -325,9 +323,6 @@ function nullIfInvalid(error: unknown): null {
   throw error;
 }
 
-/** How an attempt ended that has its result. */
-const DONE = { class: 'done', message: '', signature: '' } as const;
-
 /** `left` absent: not known. */
 type KnownEnd = Pick<EntryOf<'attempt-ended'>, 'commits' | 'left'> & {
   readonly outcome: Outcome | null;
@@ -356,44 +351,6 @@ function digestIn(outcome: FinishedOutcome): Digest {
 function epochIn(url: string, checkpointsUrl: string): number {
   const id = commitIdSchema.safeParse(url.slice(checkpointsUrl.length + 1).split('/')[0]);
   return id.success ? partsOfCommitId(id.data).epoch : 0;
-}
-
-/** Why the attempt ended without a result. What the observer did comes first: it knows why it stopped the job. */
-function verdictOf(outcome: Outcome | null, end: JobEnd, logTail: readonly string[]): EndVerdict {
-  const { stop, ended } = end;
-  if (stop?.kind === 'hang') {
-    // A job that stood still because the store refused it says so in its own end.
-    const said = (outcome?.result === 'ended' ? outcome.message : lastWords(logTail)) ?? '';
-    const tellsMore = said !== '' && !/^stopped by SIG\w+$/.test(said);
-    const message = tellsMore ? `${stop.why}. What the job said in the end: ${said}` : stop.why;
-    return { class: 'hang', message, signature: `hang|${stop.phase}` };
-  }
-  if (stop?.why === 'cancelled') {
-    return { class: 'cancelled', message: 'the job was stopped as asked', signature: 'cancelled' };
-  }
-  const own = outcome?.result === 'ended' ? outcome : null;
-  if (own?.class === 'cancelled') {
-    // Only a job that reads an expired lease says this by itself.
-    return { class: 'infrastructure', message: own.message, signature: 'lease' };
-  }
-  return classifyEnd({ ...ended, outcome: own, logTail, exitCodes: EXIT_CODES });
-}
-
-/** What a reader of the ledger should know beside the class. */
-function noteOf({ stop }: JobEnd): string {
-  if (stop === null) return '';
-  switch (stop.why) {
-    case 'cancelled':
-      return 'stopped by a pause, an abort or a cancellation of the workflow';
-    case 'paused':
-      return 'the activity was paused from the Temporal UI or its command line';
-    case 'closed':
-      return 'the workflow was closed while its job ran';
-    case 'worker-shutdown':
-      return 'stopped with the worker that watched it';
-    default:
-      return stop.kind === 'hang' ? 'stopped by the watchdog' : '';
-  }
 }
 
 /** Whether the stage's workflow is not to learn of this end from this activity: it is closed, or a later try tells it. */

@@ -1,8 +1,7 @@
 /** What the ledger is told of an attempt whose workflow could not tell it: terminated, or gone. */
 import { EXIT_CODES, attemptSchema, epochSchema } from '../../src/contracts/index.js';
-import type { JobEvent, Outcome } from '../../src/contracts/index.js';
-import { classifyEnd } from '../../src/domain/attempt/verdict.js';
-import type { EndVerdict } from '../../src/domain/attempt/verdict.js';
+import type { JobEvent } from '../../src/contracts/index.js';
+import { DONE, verdictOf } from '../../src/domain/attempt/verdict.js';
 import type { Backend } from '../../src/backends/backend.js';
 import type { JobLabels } from '../../src/domain/attempt/labels.js';
 import { checkChain } from '../../src/domain/ledger/chain.js';
@@ -13,11 +12,14 @@ import { stageLayout } from '../../src/store/layout.js';
 import { appendRecord, readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { commitsMade, figuresOf, secondsByStore } from '../attempt/figures.js';
-import { commitOf } from '../attempt/job.js';
+import { LOG_LINES, commitOf } from '../attempt/job.js';
 import type { JobEnd, JobFacts } from '../attempt/job.js';
 
-/** Why an end is recorded late. */
-export interface LateRecord {
+/** An end that is recorded late, and why. */
+export interface LateEnd {
+  /** Name of the job at its backend. */
+  readonly job: string;
+  readonly ended: JobEnd['ended'];
   /** Whether somebody stopped the job; else it ended by itself. */
   readonly stopped: boolean;
   readonly why: string;
@@ -31,9 +33,9 @@ export interface LateRecord {
  */
 export async function recordEnd(
   store: ObjectStore,
+  backend: Pick<Backend, 'logs'>,
   { stageUrl, epoch: number }: Pick<JobLabels, 'stageUrl' | 'epoch'>,
-  ended: JobEnd['ended'],
-  { stopped, why, by = 'the janitor' }: LateRecord,
+  { job, ended, stopped, why, by = 'the janitor' }: LateEnd,
 ): Promise<boolean> {
   const layout = stageLayout(stageUrl);
   const epoch = epochSchema.parse(number);
@@ -46,13 +48,15 @@ export async function recordEnd(
   const outcome = await readOutcome(store, stageUrl, epoch);
   const facts = factsOf((await readEventFiles(store, stageUrl, epoch)).flatMap(({ events }) => events));
   const evaluated = outcome?.result === 'evaluated';
-  const [head, byStore, left] = await Promise.all([
+  const [head, byStore, left, logTail] = await Promise.all([
     readHead(store, stageUrl),
     secondsByStore(store, stageUrl, epoch),
     attemptLeft(store, { stageUrl, epoch, evaluated }),
+    backend.logs(job, LOG_LINES),
   ]);
   const { owner, createdAt } = attempt.value;
-  const end: JobEnd = { ended, stop: null, stoppingSeconds: 0, hungSeconds: 0 };
+  const stop = stopped ? ({ kind: 'orphan', why } as const) : null;
+  const end: JobEnd = { ended, stop, stoppingSeconds: 0, hungSeconds: 0 };
   // The same id as the attempt's own watcher would use: should it be about to record the end too, one record remains.
   await appendRecord(store, layout.ledger, {
     id: `${owner}#ended`,
@@ -60,7 +64,9 @@ export async function recordEnd(
     entry: {
       type: 'attempt-ended',
       epoch,
-      ...verdictOf(outcome, ended, stopped ? why : null),
+      ...(outcome !== null && outcome.result !== 'ended'
+        ? DONE
+        : verdictOf({ ...ended, stop, outcome, logTail, exitCodes: EXIT_CODES })),
       ...figuresOf({ claimedAt: createdAt }, outcome, facts, end, byStore),
       commits: commitsMade(epoch, commitsOf(head.value), facts.commits),
       left,
@@ -73,7 +79,7 @@ export async function recordEnd(
 /** Records the ends of a stage's attempts that were stopped while the store took no record of it. */
 export async function recordMissingEnds(
   store: ObjectStore,
-  backend: Pick<Backend, 'observe'>,
+  backend: Pick<Backend, 'observe' | 'logs'>,
   stageUrl: string,
 ): Promise<void> {
   const { links } = checkChain(await readChain(store, stageLayout(stageUrl).ledger));
@@ -83,22 +89,19 @@ export async function recordMissingEnds(
     if (entry.type !== 'attempt-opened' || ended.has(entry.epoch)) continue;
     const observation = await backend.observe(entry.job);
     if (observation.state !== 'ended') continue;
-    await recordEnd(store, { stageUrl, epoch: entry.epoch }, observation, {
-      stopped: true,
-      why: 'it was stopped while the store could not be asked',
-      by: 'the attempt after it',
-    });
+    await recordEnd(
+      store,
+      backend,
+      { stageUrl, epoch: entry.epoch },
+      {
+        job: entry.job,
+        ended: observation,
+        stopped: true,
+        why: 'it was stopped while the store could not be asked',
+        by: 'the attempt after it',
+      },
+    );
   }
-}
-
-function verdictOf(
-  outcome: Outcome | null,
-  ended: JobEnd['ended'],
-  stoppedBecause: string | null,
-): Omit<EndVerdict, 'class'> & { readonly class: EndVerdict['class'] | 'done' } {
-  if (outcome !== null && outcome.result !== 'ended') return { class: 'done', message: '', signature: '' };
-  if (stoppedBecause !== null) return { class: 'cancelled', message: stoppedBecause, signature: 'orphan' };
-  return classifyEnd({ ...ended, outcome, exitCodes: EXIT_CODES });
 }
 
 function factsOf(events: readonly JobEvent[]): JobFacts {

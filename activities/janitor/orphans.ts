@@ -70,7 +70,9 @@ export class OrphanSweep {
     if (why === null) return null;
     await this.backend.terminate(name, labels.graceSeconds);
     const ended = await this.#untilEnded(name, labels.graceSeconds);
-    const recorded = ended !== null && (await recordEnd(this.store, labels, ended, { stopped: true, why }));
+    const recorded =
+      ended !== null &&
+      (await recordEnd(this.store, this.backend, labels, { job: name, ended, stopped: true, why }));
     if (ended !== null) this.settled.add(name);
     return { job: name, why, recorded };
   }
@@ -84,7 +86,9 @@ export class OrphanSweep {
     const { state, status } = await this.#workflow(labels.workflowId);
     if (state === 'open') return null;
     const why = closedText(labels, status);
-    const recorded = state === 'cut' && (await recordEnd(this.store, labels, ended, { stopped: false, why }));
+    const recorded =
+      state === 'cut' &&
+      (await recordEnd(this.store, this.backend, labels, { job: name, ended, stopped: false, why }));
     this.settled.add(name);
     return recorded ? { job: name, why, recorded } : null;
   }

@@ -1,12 +1,11 @@
 /** What a cancelled activity is to do with its job: Temporal says why it was cancelled, and sometimes that is not enough. */
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
+import type { StopReason } from '../../src/domain/attempt/verdict.js';
 import { messageOf } from '../../src/domain/lib/text.js';
 import { describeWorkflow, isOpen } from '../../src/temporal/workflow-state.js';
 
 /** Stop the job, or leave it to another worker's observer. */
-export type JobFate =
-  | { readonly kind: 'stop'; readonly why: 'cancelled' | 'paused' | 'closed' | 'worker-shutdown' }
-  | { readonly kind: 'detach'; readonly why: 'superseded' | 'worker-shutdown' };
+export type JobFate = Extract<StopReason, { kind: 'stop' | 'detach' }>;
 
 /** Whether jobs of a worker that shuts down go on (others adopt them) or save and stop (a laptop is being closed). */
 export type OnShutdown = 'detach' | 'stop';

@@ -1,4 +1,7 @@
-/** Why a job ended, from the evidence there is, in the order in which it is to be believed. */
+/**
+ * Why a job ended, from the evidence there is, in the order in which it is to be believed. Whoever saw the end, the attempt's own
+ * watcher, the attempt after it or the janitor: the same evidence gives the same verdict.
+ */
 import { FAILURE_CLASSES } from './failure-class.js';
 import type { FailureClass } from './failure-class.js';
 
@@ -15,8 +18,21 @@ export interface EndedOutcome {
   readonly step: number;
 }
 
+/** Why somebody stopped a job. `stop`: for good, by what became of its activity; `detach`: left to another observer. */
+export type StopReason =
+  | { readonly kind: 'stop'; readonly why: 'cancelled' | 'paused' | 'closed' | 'worker-shutdown' }
+  | { readonly kind: 'detach'; readonly why: 'superseded' | 'worker-shutdown' }
+  /** The watchdog's doing. `why`: in its words. */
+  | { readonly kind: 'hang'; readonly why: string; readonly phase: string }
+  /** It could not be followed any further. */
+  | { readonly kind: 'refused' }
+  /** Nobody answered for it any more. `why`: how that is known. */
+  | { readonly kind: 'orphan'; readonly why: string };
+
 /** Evidence of a job that ended without a result. */
 export interface EndEvidence {
+  /** null: nobody stopped it that is known of. */
+  readonly stop: StopReason | null;
   readonly reason?: SchedulerReason | undefined;
   /** null: the job died without one. */
   readonly outcome: EndedOutcome | null;
@@ -43,8 +59,67 @@ const BY_REASON: Readonly<Record<SchedulerReason, FailureClass>> = {
   'node-failure': 'infrastructure',
 };
 
-/** Decides the class of an ended job: the scheduler's word, the outcome, the exit code. */
-export function classifyEnd(evidence: EndEvidence): EndVerdict {
+/** What is recorded of an attempt that has its result, whoever stopped its job afterwards. */
+export const DONE = { class: 'done', message: '', signature: '' } as const;
+
+/** Of an attempt whose workflow wanted its end. */
+export const STOPPED_AS_ASKED: EndVerdict = {
+  class: 'cancelled',
+  message: 'the job was stopped as asked',
+  signature: 'cancelled',
+};
+
+/** Why an attempt ended without a result. Who stopped the job comes first: whoever did knows why. */
+export function verdictOf(evidence: EndEvidence): EndVerdict {
+  const { stop, outcome } = evidence;
+  const stopped = stop === null ? null : verdictOfStop(stop, evidence);
+  if (stopped !== null) return stopped;
+  if (outcome?.class === 'cancelled') {
+    // Only a job that reads an expired lease says this by itself: nobody has asked for its end.
+    return { class: 'infrastructure', message: outcome.message, signature: 'lease' };
+  }
+  return classifyEnd(evidence);
+}
+
+/** null: the stop alone says nothing about the attempt, whose activity goes on elsewhere. */
+function verdictOfStop(stop: StopReason, evidence: EndEvidence): EndVerdict | null {
+  switch (stop.kind) {
+    case 'hang': {
+      // A job that stood still because the store refused it says so in its own end.
+      const said = evidence.outcome?.message ?? lastWords(evidence.logTail ?? []) ?? '';
+      const tellsMore = said !== '' && !/^stopped by SIG\w+$/.test(said);
+      const message = tellsMore ? `${stop.why}. What the job said in the end: ${said}` : stop.why;
+      return { class: 'hang', message, signature: `hang|${stop.phase}` };
+    }
+    case 'orphan':
+      return { class: 'cancelled', message: stop.why, signature: 'orphan' };
+    case 'stop':
+      if (stop.why === 'cancelled') return STOPPED_AS_ASKED;
+      // What was stopped with its workflow has not failed.
+      return stop.why === 'closed'
+        ? { class: 'cancelled', message: 'its workflow is closed', signature: 'orphan' }
+        : null;
+    case 'detach':
+    case 'refused':
+      return null;
+  }
+}
+
+/** What a reader of the ledger should know of a stop beside the class. */
+export function stopNote(stop: StopReason | null): string {
+  if (stop?.kind === 'hang') return 'stopped by the watchdog';
+  return stop?.kind === 'stop' ? STOP_NOTES[stop.why] : '';
+}
+
+const STOP_NOTES = {
+  cancelled: 'stopped by a pause, an abort or a cancellation of the workflow',
+  paused: 'the activity was paused from the Temporal UI or its command line',
+  closed: 'the workflow was closed while its job ran',
+  'worker-shutdown': 'stopped with the worker that watched it',
+} as const;
+
+/** Decides the class of a job that nobody stopped: the scheduler's word, the outcome, the exit code. */
+function classifyEnd(evidence: EndEvidence): EndVerdict {
   const { reason, outcome, exitCode } = evidence;
   if (reason !== undefined) {
     return {
@@ -76,7 +151,7 @@ const OWN_WORDS = 'longhaul: ';
 const LONGEST_WORDS = 1000;
 
 /** What the trainer's wrapper said last, null: nothing. */
-export function lastWords(logTail: readonly string[]): string | null {
+function lastWords(logTail: readonly string[]): string | null {
   const line = logTail.findLast((one) => one.startsWith(OWN_WORDS));
   return line === undefined ? null : line.slice(OWN_WORDS.length).slice(0, LONGEST_WORDS);
 }

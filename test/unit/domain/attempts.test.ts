@@ -1,7 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { EXIT_CODES } from '../../../src/contracts/index.js';
-import { classifyEnd } from '../../../src/domain/attempt/verdict.js';
-import type { EndEvidence } from '../../../src/domain/attempt/verdict.js';
 import {
   allowanceProblem,
   nodesToAvoid,
@@ -10,57 +7,9 @@ import {
 } from '../../../src/domain/attempt/policy.js';
 import type { AttemptRecord } from '../../../src/domain/attempt/policy.js';
 import type { FailureClass } from '../../../src/domain/attempt/failure-class.js';
-import { FAILURE_CLASSES } from '../../../src/domain/attempt/failure-class.js';
 import { jobName } from '../../../src/domain/run/names.js';
 import { DEFAULT_ATTEMPTS } from '../../../src/domain/recipe/presets/defaults.js';
 import { ProgressTracker } from '../../../src/domain/run/progress.js';
-
-const evidence = (one: Partial<EndEvidence>): EndEvidence => ({
-  outcome: null,
-  exitCode: 1,
-  exitCodes: EXIT_CODES,
-  ...one,
-});
-const numerics = {
-  class: 'numerics',
-  message: 'loss is NaN',
-  exception: 'NumericsError',
-  frames: ['step.py:train_step'],
-  step: 7,
-} as const;
-
-describe('why a job ended is decided by the best evidence there is', () => {
-  it('believes the scheduler before the outcome and the outcome before the exit code', () => {
-    expect(classifyEnd(evidence({ reason: 'preempted', outcome: numerics, exitCode: 137 })).class).toBe(
-      'preempted',
-    );
-    expect(classifyEnd(evidence({ outcome: numerics, exitCode: 137 })).class).toBe('numerics');
-    expect(classifyEnd(evidence({ exitCode: EXIT_CODES.fenced })).class).toBe('fenced');
-  });
-
-  it('takes 137 alone as unknown: a kill says nothing about who killed', () => {
-    expect(classifyEnd(evidence({ exitCode: 137 })).class).toBe('unknown');
-  });
-
-  it('takes a job that is gone without a trace as the machine’s fault', () => {
-    expect(classifyEnd(evidence({ exitCode: null })).class).toBe('infrastructure');
-  });
-
-  it('tells what a trainer said last that could write no outcome', () => {
-    const logTail = ['longhaul: s3://b/HEAD: …; trying again', 'step 1', `longhaul: ${SKEWED}`, 'bye'];
-    const { class: failureClass, message } = classifyEnd(evidence({ exitCode: 70, logTail }));
-    expect(failureClass).toBe('infrastructure');
-    expect(message).toBe(`the job ended with exit code 70 and left no outcome: ${SKEWED}`);
-    expect(classifyEnd(evidence({ exitCode: 70, logTail: ['step 1'] })).message).toMatch(/no outcome$/);
-  });
-
-  it('reads every class back from the exit code that the wrapper gives it', () => {
-    for (const one of FAILURE_CLASSES)
-      expect(classifyEnd(evidence({ exitCode: EXIT_CODES[one] })).class).toBe(one);
-  });
-});
-
-const SKEWED = 'the outcome could not be written: s3://b/o: the store answered 403 RequestTimeTooSkewed';
 
 function attempts(...list: readonly (readonly [FailureClass, string, boolean?])[]): AttemptRecord[] {
   return list.map(([one, signature, progressed], index) => ({
@@ -157,23 +106,6 @@ describe('a node that fails twice is avoided', () => {
       on('c', 'unknown'),
     ];
     expect(nodesToAvoid(records)).toEqual(['a']);
-  });
-
-  it('avoids a node with a wrong clock at once, whether its trainer could say so in an outcome or not', () => {
-    const outcome = {
-      class: 'infrastructure',
-      message: SKEWED,
-      exception: 'longhaul_trainer.errors.ClockError',
-      frames: ['store.py:get'],
-      step: 3,
-    } as const;
-    const ends = [
-      classifyEnd(evidence({ outcome })),
-      classifyEnd(evidence({ exitCode: 70, logTail: [`longhaul: ${SKEWED}`] })),
-    ];
-    for (const { class: failureClass, signature } of ends) {
-      expect(nodesToAvoid([{ ...on('a', failureClass), signature }])).toEqual(['a']);
-    }
   });
 
   it('still knows of a bad node after progress elsewhere, when older records are dropped', () => {
