@@ -1,5 +1,5 @@
 /**
- * What a store's answer means, as one table says for both languages: `store_answers.json` of the trainer, whose image holds it
+ * What a store's answer means, as one table says for both languages: `answers.json` of the trainer, whose image holds it
  * too and whose `answers.py` reads the same rows.
  */
 import { readFileSync } from 'node:fs';
@@ -46,7 +46,7 @@ const tableSchema = z.strictObject({
     ),
 });
 
-const FILE = new URL('../../infra/trainer/longhaul_trainer/store_answers.json', import.meta.url);
+const FILE = new URL('../../infra/trainer/longhaul_trainer/store/answers.json', import.meta.url);
 
 /** The table. */
 export const STORE_ANSWERS = tableSchema.parse(JSON.parse(readFileSync(FILE, 'utf8')));

@@ -245,7 +245,8 @@ async function installWith(installer, { python, trainerDir, logDir, env }, folde
  * @param {string} folder
  */
 async function importOnce({ trainerDir, logDir, env }, folder) {
-  const script = 'import longhaul_trainer.stage, longhaul_trainer.train, longhaul_trainer.evaluate';
+  const script =
+    'import longhaul_trainer.train.stage, longhaul_trainer.train.train, longhaul_trainer.evaluate.evaluate';
   const { code, output } = await run(path.join(folder, 'bin', 'python'), ['-c', script], {
     logFile: path.join(logDir, 'python.log'),
     env: { ...env, PYTHONPATH: trainerDir, PYTHONDONTWRITEBYTECODE: '' },

@@ -15,8 +15,8 @@ from datetime import datetime
 from bench_support import s3_server
 
 from job_support import TOKENIZER, StageRun, publish_dataset, publish_folder, samples, spec_of
-from longhaul_trainer.config import config_json, json_bytes, read_config
-from longhaul_trainer.store import Store
+from longhaul_trainer.model.config import config_json, json_bytes, read_config
+from longhaul_trainer.store.client import Store
 
 BATCH_TOKENS = 16_384
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from bench_support import s3_server
 
 from job_support import TOKENIZER, StageRun, publish_dataset, publish_folder, samples, spec_of
-from longhaul_trainer.config import read_config
-from longhaul_trainer.store import Store
+from longhaul_trainer.model.config import read_config
+from longhaul_trainer.store.client import Store
 
 PARTS = ("launch", "import", "load", "first step", "total", "other steps", "processor")
 ROWS = 4

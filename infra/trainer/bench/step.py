@@ -14,14 +14,14 @@ from collections.abc import Iterator
 import torch
 from bench_support import ROOT
 
-from longhaul_trainer.attention import document_layout
-from longhaul_trainer.config import read_config
 from longhaul_trainer.contracts import Runtime
-from longhaul_trainer.model import Precision, build_model
-from longhaul_trainer.numerics import configure
-from longhaul_trainer.optim import OptimizerSettings, adamw
-from longhaul_trainer.stage import MICRO_BATCH_TOKENS
-from longhaul_trainer.step import MicroBatch, next_token_labels, train_step
+from longhaul_trainer.model.attention import document_layout
+from longhaul_trainer.model.config import read_config
+from longhaul_trainer.model.llama import Precision, build_model
+from longhaul_trainer.model.numerics import configure
+from longhaul_trainer.train.optim import OptimizerSettings, adamw
+from longhaul_trainer.train.stage import MICRO_BATCH_TOKENS
+from longhaul_trainer.train.step import MicroBatch, next_token_labels, train_step
 
 CONFIG = ROOT.parents[1] / "models" / "base-tiny" / "config.json"
 SHORT = (37, 150, 64, 211, 90, 12, 300, 160)

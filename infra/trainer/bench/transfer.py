@@ -20,8 +20,8 @@ from bench_support import s3_server
 from boto3.s3.transfer import TransferConfig
 
 from longhaul_trainer.contracts import StoredFile
-from longhaul_trainer.store import Store
-from longhaul_trainer.transfers import download_all, upload_all
+from longhaul_trainer.store.client import Store
+from longhaul_trainer.store.transfers import download_all, upload_all
 
 MIB = 1024 * 1024
 THREADS = 4

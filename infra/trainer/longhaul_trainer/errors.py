@@ -1,8 +1,8 @@
-"""Why a job ends: exceptions that carry their failure class. Anything else a job raises is classified by ``job.py``."""
+"""Why a job ends: exceptions that carry their failure class. Any other is classified by ``process/outcome.py``."""
 
 from __future__ import annotations
 
-from .contracts import FailureClass
+from longhaul_trainer.contracts import FailureClass
 
 
 class JobFailure(Exception):

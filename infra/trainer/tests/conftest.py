@@ -73,7 +73,7 @@ def prefix(s3_server: S3Server) -> str:
 @pytest.fixture
 def store(prefix: str) -> Any:
     """The store that the environment names."""
-    from longhaul_trainer.store import Store
+    from longhaul_trainer.store.client import Store
 
     return Store.from_environment()
 
@@ -81,7 +81,7 @@ def store(prefix: str) -> Any:
 @pytest.fixture
 def urls(prefix: str) -> Any:
     """The keys of a stage of its own."""
-    from longhaul_trainer.layout import StageUrls
+    from longhaul_trainer.contracts.layout import StageUrls
 
     return StageUrls(f"{prefix}/runs/r/stages/01-a")
 

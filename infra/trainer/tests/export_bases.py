@@ -9,10 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from longhaul_trainer.config import read_config
-from longhaul_trainer.export import model_files, write_files
-from longhaul_trainer.model import build_model
-from longhaul_trainer.weights import load_model_weights
+from longhaul_trainer.model.config import read_config
+from longhaul_trainer.model.export import model_files, write_files
+from longhaul_trainer.model.llama import build_model
+from longhaul_trainer.model.weights import load_model_weights
 
 if __name__ == "__main__":
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""Runs the wrapper with a made-up ``train`` module: ``python fake_job.py <behaviour>``."""
+"""Runs the wrapper with made-up work: ``python fake_job.py <behaviour>``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from longhaul_trainer.contracts import HeadCommit, ModelRef, StepEvent, now
 from longhaul_trainer.errors import NumericsFailure
-from longhaul_trainer.job import Job, Trained
-from longhaul_trainer.store import sha256_digest
-from longhaul_trainer.wrapper import main
+from longhaul_trainer.process.job import Job
+from longhaul_trainer.process.outcome import Trained
+from longhaul_trainer.process.wrapper import main
+from longhaul_trainer.store.client import sha256_digest
 from protocol_support import resume, snapshot
 
 
@@ -110,7 +110,4 @@ def ignore_signals(spec: Any, job: Job) -> Trained:
 
 
 if __name__ == "__main__":
-    module = types.ModuleType("longhaul_trainer.train")
-    vars(module)["run"] = globals()[sys.argv[1]]
-    sys.modules["longhaul_trainer.train"] = module
-    sys.exit(main())
+    sys.exit(main(globals()[sys.argv[1]]))

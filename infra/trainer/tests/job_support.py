@@ -22,8 +22,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from transformers.models.llama.configuration_llama import LlamaConfig
 
-from longhaul_trainer.artifacts import publish_model
-from longhaul_trainer.config import config_json, json_bytes
+from longhaul_trainer.checkpoint.resume import load_commit
 from longhaul_trainer.contracts import (
     AttemptFile,
     DatasetManifest,
@@ -39,16 +38,18 @@ from longhaul_trainer.contracts import (
     now,
     parse,
 )
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import Stopped
-from longhaul_trainer.export import model_files
-from longhaul_trainer.inputs import fetch_inputs
-from longhaul_trainer.job import Job, Trained
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.model import build_model
-from longhaul_trainer.resume import load_commit
-from longhaul_trainer.stage import Stage
-from longhaul_trainer.store import Store, sha256_digest
-from longhaul_trainer.train import run as run_train
+from longhaul_trainer.model.config import config_json, json_bytes
+from longhaul_trainer.model.export import model_files
+from longhaul_trainer.model.llama import build_model
+from longhaul_trainer.process.job import Job
+from longhaul_trainer.process.outcome import Trained
+from longhaul_trainer.store.artifacts import publish_model
+from longhaul_trainer.store.client import Store, sha256_digest
+from longhaul_trainer.train.inputs import fetch_inputs
+from longhaul_trainer.train.stage import Stage
+from longhaul_trainer.train.train import run as run_train
 from protocol_support import claim, commit_of, head_of
 from trainer_support import small_config
 

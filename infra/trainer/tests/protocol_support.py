@@ -9,12 +9,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from longhaul_trainer.checkpoint import CheckpointManager, Snapshot, Terms
+from longhaul_trainer.checkpoint.head import HeadGuard
+from longhaul_trainer.checkpoint.manager import CheckpointManager, Snapshot, Terms
+from longhaul_trainer.checkpoint.resume import Restored, Resumption
 from longhaul_trainer.contracts import Head, HeadCommit, dump, now, parse
-from longhaul_trainer.head import HeadGuard
-from longhaul_trainer.layout import StageUrls, split_url
-from longhaul_trainer.resume import Restored, Resumption
-from longhaul_trainer.store import Store, sha256_digest
+from longhaul_trainer.contracts.layout import StageUrls, split_url
+from longhaul_trainer.store.client import Store, sha256_digest
 
 RECIPE = sha256_digest(b"recipe")
 DATASET = sha256_digest(b"dataset")

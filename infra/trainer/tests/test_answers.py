@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ACCESS_KEY, SECRET_KEY, S3Server
-from longhaul_trainer.answers import ERRORS, TABLE, meaning_of
+from longhaul_trainer.checkpoint.head import HeadGuard
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import (
     AccessError,
     CheckpointFailure,
@@ -20,9 +21,8 @@ from longhaul_trainer.errors import (
     TransientError,
     UnavailableError,
 )
-from longhaul_trainer.head import HeadGuard
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store
+from longhaul_trainer.store.answers import ERRORS, TABLE, meaning_of
+from longhaul_trainer.store.client import Store
 from protocol_support import claim
 from s3_proxy import PASS, Proxy, Request, Verdict, html_page, proxy_before, store_answer
 

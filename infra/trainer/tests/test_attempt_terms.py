@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from job_support import LENGTH, ROWS, STEPS, Sample, StageMaker, StageRun, samples
-from longhaul_trainer.attempt import AttemptTerms, ClaimedHead, read_attempt
+from longhaul_trainer.checkpoint.attempt import AttemptTerms, ClaimedHead, read_attempt
+from longhaul_trainer.checkpoint.resume import load_commit
 from longhaul_trainer.contracts import CheckpointManifest, Numerics, StepWindow
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import NumericsFailure, Stopped, UserFailure
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.optim import Schedule, learning_rate
-from longhaul_trainer.resume import load_commit
-from longhaul_trainer.step import loss_limit
-from longhaul_trainer.store import Store
+from longhaul_trainer.store.client import Store
+from longhaul_trainer.train.optim import Schedule, learning_rate
+from longhaul_trainer.train.step import loss_limit
 from protocol_support import tamper
 
 MORE_STEPS = 12

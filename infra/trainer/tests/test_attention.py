@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from longhaul_trainer.attention import attend, document_layout
-from longhaul_trainer.loss import IGNORE
-from longhaul_trainer.model import hidden_states
-from longhaul_trainer.step import next_token_labels
+from longhaul_trainer.model.attention import attend, document_layout
+from longhaul_trainer.model.llama import hidden_states
+from longhaul_trainer.model.loss import IGNORE
+from longhaul_trainer.train.step import next_token_labels
 from trainer_support import small_model
 
 LAYOUTS = {

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from longhaul_trainer.contracts import CommitEvent, Head, dump, parse
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import (
     CheckpointFailure,
     DuplicateProcess,
@@ -20,8 +21,7 @@ from longhaul_trainer.errors import (
     PreconditionFailedError,
     UserFailure,
 )
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store, sha256_digest
+from longhaul_trainer.store.client import Store, sha256_digest
 from protocol_support import (
     answer,
     claim,

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from job_support import Sample, mds_shard, publish_dataset, samples
-from longhaul_trainer.batches import make_micro_batch
-from longhaul_trainer.data import Dataset, Row
+from longhaul_trainer.data.dataset import Dataset, Row
+from longhaul_trainer.data.mds import MdsError, MdsShard
 from longhaul_trainer.errors import DataFailure
-from longhaul_trainer.loss import IGNORE
-from longhaul_trainer.mds import MdsError, MdsShard
-from longhaul_trainer.store import Store
+from longhaul_trainer.model.loss import IGNORE
+from longhaul_trainer.store.client import Store
+from longhaul_trainer.train.batches import make_micro_batch
 
 GOLDEN = Path(__file__).resolve().parents[3] / "test/unit/curation/fixtures/mds"
 """Shards that mosaicml-streaming wrote, and the rows it was given; curation's writer is held to the same files."""

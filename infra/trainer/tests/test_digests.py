@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from longhaul_trainer.digests import WeightsDigest
+from longhaul_trainer.store.digests import WeightsDigest
 
 
 class TestTheDigestOfWeights:

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from longhaul_trainer import docstrings
+from longhaul_curation import docstrings
 
 MODULES = [asyncio.base_events, collections, typing, ast, subprocess]
 

@@ -19,8 +19,7 @@ import torch
 
 from conftest import S3Server
 from job_support import launch, switch_off
-from longhaul_trainer import evaluate, measure, records
-from longhaul_trainer.artifacts import publish_model
+from longhaul_base_model.tokenizer import save_tokenizer, train_tokenizer
 from longhaul_trainer.contracts import (
     DatasetManifest,
     DatasetRef,
@@ -33,12 +32,14 @@ from longhaul_trainer.contracts import (
     parse,
 )
 from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
-from longhaul_trainer.export import model_files
-from longhaul_trainer.generate import token_losses
-from longhaul_trainer.job import Evaluated, Job
-from longhaul_trainer.recall import Prompt
-from longhaul_trainer.store import Store, sha256_digest
-from longhaul_trainer.tokenizer import save_tokenizer, train_tokenizer
+from longhaul_trainer.evaluate import evaluate, measure, records
+from longhaul_trainer.evaluate.generate import token_losses
+from longhaul_trainer.evaluate.recall import Prompt
+from longhaul_trainer.model.export import model_files
+from longhaul_trainer.process.job import Job
+from longhaul_trainer.process.outcome import Evaluated
+from longhaul_trainer.store.artifacts import publish_model
+from longhaul_trainer.store.client import Store, sha256_digest
 from protocol_support import RECIPE, claim
 from s3_proxy import PASS, RESET, Proxy, Request, Verdict, nth, proxy_before
 from trainer_support import small_model

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from longhaul_trainer.checkpoint.head import HeadGuard
 from longhaul_trainer.contracts import EventFile, EventLimits, Lease, dump, parse
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import CheckpointFailure, DuplicateProcess, Fenced
-from longhaul_trainer.events import EventSink, LeaseWatch
-from longhaul_trainer.head import HeadGuard
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store
+from longhaul_trainer.process.events import EventSink, LeaseWatch
+from longhaul_trainer.store.client import Store
 from protocol_support import answer, claim, misbehaving, remove, timeout
 
 

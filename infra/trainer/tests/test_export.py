@@ -15,14 +15,14 @@ from transformers import AutoTokenizer
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from job_support import TOKENIZER
-from longhaul_trainer import export
-from longhaul_trainer.config import config_json, json_bytes, read_config
-from longhaul_trainer.export import generation_config, model_files, write_files
-from longhaul_trainer.model import build_model, hidden_states
-from longhaul_trainer.optim import OptimizerSettings, adamw
-from longhaul_trainer.state import Counters, save_state
-from longhaul_trainer.tokenizer_files import tokenizer_files
-from longhaul_trainer.weights import INDEX, load_model_weights, weight_file_names, weight_files
+from longhaul_trainer.checkpoint.state import Counters, save_state
+from longhaul_trainer.model import export
+from longhaul_trainer.model.config import config_json, json_bytes, read_config
+from longhaul_trainer.model.export import generation_config, model_files, write_files
+from longhaul_trainer.model.llama import build_model, hidden_states
+from longhaul_trainer.model.tokenizer_files import tokenizer_files
+from longhaul_trainer.model.weights import INDEX, load_model_weights, weight_file_names, weight_files
+from longhaul_trainer.train.optim import OptimizerSettings, adamw
 from trainer_support import small_config
 
 TOKENS = torch.arange(40).unsqueeze(0) % 64

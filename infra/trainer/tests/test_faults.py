@@ -19,11 +19,12 @@ import pytest
 
 from conftest import S3Server
 from job_support import LENGTH, ROWS, Sample, StageMaker, StageRun, make_stage, samples
-from longhaul_trainer.config import config_json, json_bytes
+from longhaul_trainer.checkpoint.state import MOMENTS
 from longhaul_trainer.contracts import EXIT_CODES, Lease, dump, now
 from longhaul_trainer.errors import Stopped
-from longhaul_trainer.state import MOMENTS, WEIGHTS
-from longhaul_trainer.store import Store, sha256_digest
+from longhaul_trainer.model.config import config_json, json_bytes
+from longhaul_trainer.model.parameters import WEIGHTS
+from longhaul_trainer.store.client import Store, sha256_digest
 from protocol_support import remove, tamper
 from s3_proxy import PASS, RESET, Proxy, Request, Verdict, at, nth, proxy_before
 from trainer_support import small_config

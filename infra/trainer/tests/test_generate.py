@@ -7,9 +7,9 @@ import torch
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from longhaul_trainer import generate
-from longhaul_trainer.generate import BufferLayer, Context, Question, token_losses
-from longhaul_trainer.model import build_model
+from longhaul_trainer.evaluate import generate
+from longhaul_trainer.evaluate.generate import BufferLayer, Context, Question, token_losses
+from longhaul_trainer.model.llama import build_model
 
 VOCABULARY = 64
 

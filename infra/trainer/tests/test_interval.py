@@ -10,8 +10,8 @@ from itertools import pairwise, product
 
 import pytest
 
+from longhaul_trainer.checkpoint.interval import FIRST_SAVE_STEPS, RISKED_SHARE, SaveSchedule, best_interval_seconds
 from longhaul_trainer.contracts import CheckpointPolicy
-from longhaul_trainer.interval import FIRST_SAVE_STEPS, RISKED_SHARE, SaveSchedule, best_interval_seconds
 
 
 def policy(every: int | str, keep_every: int = 0) -> CheckpointPolicy:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from longhaul_trainer import lookup
-from longhaul_trainer.base_data import LookupEncoder
+from longhaul_base_model.data import LookupEncoder
+from longhaul_trainer.evaluate import lookup
 
 HERE = Path(__file__).resolve().parent
 CASES = json.loads((HERE / "fixtures/lookup.json").read_text(encoding="utf-8"))["cases"]

@@ -9,10 +9,10 @@ import torch
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from longhaul_trainer.config import config_json, json_bytes, read_config
-from longhaul_trainer.loss import IGNORE, cross_entropy_sum
-from longhaul_trainer.model import build_model, hidden_states
-from longhaul_trainer.state import read_weights
+from longhaul_trainer.model.config import config_json, json_bytes, read_config
+from longhaul_trainer.model.llama import build_model, hidden_states
+from longhaul_trainer.model.loss import IGNORE, cross_entropy_sum
+from longhaul_trainer.model.parameters import read_weights
 from trainer_support import small_config
 
 LLAMA_3_1 = {

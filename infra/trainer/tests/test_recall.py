@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from longhaul_trainer import lookup
 from longhaul_trainer.errors import DataFailure, UserFailure
-from longhaul_trainer.measure import TextEncoder
-from longhaul_trainer.recall import (
+from longhaul_trainer.evaluate import lookup
+from longhaul_trainer.evaluate.measure import TextEncoder
+from longhaul_trainer.evaluate.recall import (
     Prompt,
     kv_recall_prompts,
     largest_fitting,

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from longhaul_trainer.attempt import ClaimedHead
+from longhaul_trainer.checkpoint.attempt import ClaimedHead
+from longhaul_trainer.checkpoint.head import HeadGuard
+from longhaul_trainer.checkpoint.resume import Restored, Resumption, load_checkpoint, stored_problems
 from longhaul_trainer.contracts import CheckpointRef, Head, Quarantine, dump, now, parse
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import (
     CheckpointFailure,
     Fenced,
     UnavailableError,
 )
-from longhaul_trainer.head import HeadGuard
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.resume import Restored, Resumption, load_checkpoint, stored_problems
-from longhaul_trainer.store import Store, sha256_digest
+from longhaul_trainer.store.client import Store, sha256_digest
 from protocol_support import (
     DATASET,
     RECIPE,

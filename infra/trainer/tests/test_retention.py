@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from longhaul_trainer.checkpoint import retain
+from longhaul_trainer.checkpoint.manager import retain
 from longhaul_trainer.contracts import Pin, dump, now
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import (
     CheckpointFailure,
     Fenced,
 )
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store
+from longhaul_trainer.store.client import Store
 from protocol_support import (
     claim,
     commit,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from longhaul_trainer.state import tensor_file
-from longhaul_trainer.transfers import Pieces
+from longhaul_trainer.model.parameters import tensor_file
+from longhaul_trainer.store.transfers import Pieces
 
 
 class TestTensorFile:

@@ -12,14 +12,14 @@ import torch
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from longhaul_trainer import loss as loss_module
 from longhaul_trainer.contracts import Numerics
 from longhaul_trainer.errors import DataFailure, NumericsFailure
-from longhaul_trainer.loss import IGNORE, cross_entropy_sum
-from longhaul_trainer.model import build_model, hidden_states
-from longhaul_trainer.optim import OptimizerSettings, Schedule, adamw, learning_rate
-from longhaul_trainer.state import weights_digest
-from longhaul_trainer.step import LossMean, StepInterrupted, StepResult, loss_limit, train_step
+from longhaul_trainer.model import loss as loss_module
+from longhaul_trainer.model.llama import build_model, hidden_states
+from longhaul_trainer.model.loss import IGNORE, cross_entropy_sum
+from longhaul_trainer.model.parameters import weights_digest
+from longhaul_trainer.train.optim import OptimizerSettings, Schedule, adamw, learning_rate
+from longhaul_trainer.train.step import LossMean, StepInterrupted, StepResult, loss_limit, train_step
 from trainer_support import batch, small_config, small_model
 
 FIXTURE = Path(__file__).with_name("fixtures") / "schedule.json"

@@ -31,14 +31,15 @@ from job_support import (
     spec_of,
     trained_tokens,
 )
-from longhaul_trainer.artifacts import fetch_model, publish_model
-from longhaul_trainer.config import read_config
+from longhaul_trainer.checkpoint.state import MOMENTS
 from longhaul_trainer.contracts import EXIT_CODES
 from longhaul_trainer.errors import DataFailure, Stopped, UserFailure
-from longhaul_trainer.model import build_model, hidden_states
-from longhaul_trainer.optim import Schedule, learning_rate
-from longhaul_trainer.state import MOMENTS, WEIGHTS, read_weights, weights_digest
-from longhaul_trainer.store import Store
+from longhaul_trainer.model.config import read_config
+from longhaul_trainer.model.llama import build_model, hidden_states
+from longhaul_trainer.model.parameters import WEIGHTS, read_weights, weights_digest
+from longhaul_trainer.store.artifacts import fetch_model, publish_model
+from longhaul_trainer.store.client import Store
+from longhaul_trainer.train.optim import Schedule, learning_rate
 from protocol_support import tamper
 from trainer_support import small_config
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from longhaul_trainer.contracts import AttemptFile, EventFile, Outcome, TrainSpec, dump, now, parse
+from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import (
     AccessError,
     AddressError,
@@ -23,10 +24,9 @@ from longhaul_trainer.errors import (
     Stopped,
     UnavailableError,
 )
-from longhaul_trainer.job import classify
-from longhaul_trainer.layout import StageUrls
-from longhaul_trainer.store import Store, sha256_digest
-from longhaul_trainer.wrapper import Mailbox
+from longhaul_trainer.process.mailbox import Mailbox
+from longhaul_trainer.process.outcome import classify
+from longhaul_trainer.store.client import Store, sha256_digest
 from protocol_support import DATASET, RECIPE, claim, commit_of, head_of
 
 SCRIPT = Path(__file__).with_name("fake_job.py")

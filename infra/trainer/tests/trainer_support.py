@@ -8,9 +8,9 @@ import torch
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from longhaul_trainer.attention import document_layout
-from longhaul_trainer.model import build_model
-from longhaul_trainer.step import MicroBatch, next_token_labels
+from longhaul_trainer.model.attention import document_layout
+from longhaul_trainer.model.llama import build_model
+from longhaul_trainer.train.step import MicroBatch, next_token_labels
 
 
 def small_config(vocabulary: int = 64, length: int = 128, theta: float = 1e4, tied: bool = True) -> LlamaConfig:

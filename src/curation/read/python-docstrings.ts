@@ -12,7 +12,7 @@ import type { ByteLine } from './lines.js';
 
 /** What parses, in the trainer's folder: typed, formatted and tested as Python. */
 const SCRIPT = fileURLToPath(
-  new URL('../../../infra/trainer/longhaul_trainer/docstrings.py', import.meta.url),
+  new URL('../../../infra/trainer/longhaul_curation/docstrings.py', import.meta.url),
 );
 /** Longest time that one source may take. */
 const DEADLINE_MS = 60_000;

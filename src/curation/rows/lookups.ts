@@ -1,5 +1,5 @@
 /**
- * Key-value lookups, in the very text that the trainer's `longhaul_trainer/lookup.py` defines: the base model has learned
+ * Key-value lookups, in the very text that the trainer's `longhaul_trainer/evaluate/lookup.py` defines: the base model has learned
  * it, and evaluation asks in it. Both sides reproduce the texts of one fixture.
  */
 import { readFileSync } from 'node:fs';
@@ -9,7 +9,10 @@ import type { Random } from './random.js';
 import type { TextTokenizer } from '../tokens/tokenizer.js';
 
 /** The words, in the trainer's own file. */
-const WORDS_FILE = new URL('../../../infra/trainer/longhaul_trainer/lookup_words.json', import.meta.url);
+const WORDS_FILE = new URL(
+  '../../../infra/trainer/longhaul_trainer/evaluate/lookup_words.json',
+  import.meta.url,
+);
 const { keys: KEYS, values: VALUES } = z
   .strictObject({ keys: z.array(z.string()).min(2), values: z.array(z.string()).min(2) })
   .parse(JSON.parse(readFileSync(WORDS_FILE, 'utf8')));

@@ -1,6 +1,6 @@
 /**
  * How often to save, and what interruptions cost. Young's and Daly's balance: a checkpoint costs what training loses by it, an
- * interruption costs the steps since the newest commit. The trainer (interval.py) decides by the same formula from what it
+ * interruption costs the steps since the newest commit. The trainer (checkpoint/interval.py) decides by the same formula from what it
  * measures; here it serves plans, and tests simulate it.
  *
  * Seconds throughout. Saves overlap training: one costs its stall, and is committed `saveSeconds` after it began.

@@ -1,4 +1,4 @@
-/** The learning rate as a function of tokens consumed; the trainer (longhaul_trainer/optim.py) computes the same. */
+/** The learning rate as a function of tokens consumed; the trainer (longhaul_trainer/train/optim.py) computes the same. */
 import { stepsOf } from '../recipe/schema.js';
 import type { TrainingStage } from '../recipe/schema.js';
 

@@ -132,7 +132,7 @@ describe('the interval between checkpoints', () => {
     ] as const;
     const code =
       'import json, sys\n' +
-      'from longhaul_trainer.interval import best_interval_seconds\n' +
+      'from longhaul_trainer.checkpoint.interval import best_interval_seconds\n' +
       'print(json.dumps([best_interval_seconds(*case) for case in json.loads(sys.argv[1])]))';
     const { stdout } = await execa(`${ROOT}.longhaul/venv/bin/python`, ['-c', code, JSON.stringify(cases)], {
       cwd: `${ROOT}infra/trainer`,

@@ -1,0 +1,1 @@
+"""What curation has Python do, with the standard library alone."""

@@ -1,0 +1,95 @@
+"""What holds for one attempt alone: `attempt.json`, which the control plane writes before it launches the job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from longhaul_trainer.contracts import AttemptFile, ContractError, Head, HeadCommit, StepWindow, parse
+from longhaul_trainer.contracts.layout import StageUrls
+from longhaul_trainer.errors import CheckpointFailure, UserFailure
+from longhaul_trainer.store.client import Store, sha256_digest
+
+
+@dataclass(frozen=True)
+class ClaimedHead:
+    """What ``HEAD`` named when the attempt's epoch was claimed. ``ancestors``: None where the claim doesn't tell."""
+
+    commit: HeadCommit | None
+    ancestors: Sequence[HeadCommit] | None
+
+    def require(self, head: Head) -> None:
+        """Raises CheckpointFailure when ``HEAD`` names something else by now: nobody but this attempt may move it."""
+        if head.commit != self.commit:
+            raise CheckpointFailure(
+                f"HEAD names {_named(head.commit)}, but this attempt begins at {_named(self.commit)}"
+            )
+        if self.ancestors is not None and list(head.ancestors) != list(self.ancestors):
+            raise CheckpointFailure(f"HEAD names other commits behind {_named(head.commit)} than when it was claimed")
+
+
+def _named(commit: HeadCommit | None) -> str:
+    return "no commit" if commit is None else f"{commit.id} with the manifest {commit.manifest_digest}"
+
+
+@dataclass(frozen=True)
+class AttemptTerms:
+    """Steps whose update is left out, how often the run is interrupted (seconds; None: not known), and what the attempt
+    begins at (None: not known)."""
+
+    skip_steps: tuple[StepWindow, ...] = ()
+    mean_seconds_between_interruptions: float | None = None
+    claimed: ClaimedHead | None = None
+
+    def window_of(self, step: int) -> StepWindow | None:
+        """The window that leaves out optimizer step `step`; None: it is taken."""
+        return next((window for window in self.skip_steps if window.first <= step <= window.last), None)
+
+    def contradiction(self, step: int, skipped: Collection[int]) -> str:
+        """How a checkpoint at `step`, made leaving out the steps `skipped`, differs from one made under these terms."""
+        wanted = {at for window in self.skip_steps for at in range(window.first, min(window.last, step) + 1)}
+        told = [
+            ("was trained on steps that are to be left out", sorted(wanted - set(skipped))),
+            ("left out steps that are to be taken", sorted(set(skipped) - wanted)),
+        ]
+        return "; ".join(f"it {what}: {', '.join(map(str, steps))}" for what, steps in told if steps)
+
+
+def read_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptTerms:
+    """The terms of attempt `epoch`; without an `attempt.json` nothing is left out and nothing is known.
+
+    Raises UserFailure when the object breaks its contract or is another attempt's, StoreError.
+    """
+    file = _find_attempt(store, urls, epoch)
+    if file is None:
+        return AttemptTerms()
+    claimed = ClaimedHead(file.started_from, file.ancestors)
+    return AttemptTerms(tuple(file.skip_steps), file.mean_seconds_between_interruptions, claimed)
+
+
+def require_spec(store: Store, urls: StageUrls, epoch: int, spec_url: str, spec: bytes) -> None:
+    """Holds the spec's bytes against what attempt `epoch` was claimed for; an attempt that tells no digest takes any.
+
+    Raises UserFailure when they are others: somebody has changed the object since; and as `read_attempt` does.
+    """
+    file = _find_attempt(store, urls, epoch)
+    wanted = None if file is None else file.spec_digest
+    if wanted is not None and sha256_digest(spec) != wanted:
+        raise UserFailure(
+            f"{spec_url} was changed: it has the digest {sha256_digest(spec)}, and attempt {epoch} was claimed for "
+            f"{wanted}; put the object back as it was, then retry"
+        )
+
+
+def _find_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptFile | None:
+    url = urls.attempt_file(epoch)
+    found = store.find(url)
+    if found is None:
+        return None
+    try:
+        file: AttemptFile = parse(AttemptFile, found.data, url)
+    except ContractError as error:
+        raise UserFailure(str(error)) from None
+    if file.epoch != epoch:
+        raise UserFailure(f"{url} is of epoch {file.epoch}")
+    return file

@@ -1,0 +1,1 @@
+"""Curated datasets as a trainer reads them."""

@@ -1,0 +1,1 @@
+"""Evaluation jobs: prompts, generation, measures, one durable record per sample."""

@@ -1,0 +1,1 @@
+"""The model: its forward pass and loss, its weights, its files."""

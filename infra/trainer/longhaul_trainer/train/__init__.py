@@ -1,0 +1,1 @@
+"""Training and SFT jobs: from inputs through steps to the exported model."""
