@@ -1,6 +1,7 @@
 /** Curation of one dataset: from sources on this machine to MDS shards and a manifest in the object store. */
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { DatasetRef, ModelRef } from '../src/contracts/index.js';
 import { CurationError, CurationProcessError } from '../src/curation/errors.js';
 import type { CurationProgress, SourceRoots } from '../src/curation/index.js';
@@ -11,6 +12,7 @@ import type { Recipe } from '../src/domain/recipe/schema.js';
 import type { StoreSettings } from '../src/store/object-store.js';
 import { heartbeating } from './lib/heartbeating.js';
 import { Places } from './lib/places.js';
+import { QueueTeller } from './lib/queue.js';
 
 /** A process that dies at this try of the activity has died for a reason: its run is parked instead of trying on. */
 const MOST_TRIES = 5;
@@ -75,19 +77,36 @@ export function createCurateActivities({
         cacheFolder: join(cacheFolder, 'curation'),
         store: storeSettings,
       };
-      const signal = Context.current().cancellationSignal;
+      const context = Context.current();
+      const signal = context.cancellationSignal;
+      const queue = new QueueTeller(context);
+      // One whose worker is gone may have told that it waits.
+      const isTold = places.isFull || wasQueued(context);
       let newest: CurationProgress | { readonly phase: 'queued' } | null = { phase: 'queued' };
       const onProgress = (progress: CurationProgress): void => void (newest = progress);
       const curated = () => {
         newest = null;
+        context.heartbeat(newest);
+        if (isTold) queue.tell(false);
         return curateInProcess(request, { signal, onProgress });
       };
+      if (places.isFull) {
+        context.log.info('queued: as many curations run as may', { dataset: dataset.name });
+        queue.tell(true);
+      }
       return heartbeating(
         async () => ({ name: dataset.name, ...(await places.in(signal, curated).catch(throwFailure)) }),
         () => newest,
       );
     },
   };
+}
+
+const heartbeatSchema = z.looseObject({ phase: z.literal('queued') });
+
+/** Whether the try before this one waited for a place when it was heard of last. */
+function wasQueued({ info }: Context): boolean {
+  return heartbeatSchema.safeParse(info.heartbeatDetails).success;
 }
 
 /** @throws what a retry can't help as a failure of its class, everything else as it is. */

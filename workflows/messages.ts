@@ -25,6 +25,22 @@ export const stageProgressSchema = z.strictObject({
 /** From a stage to the run: newest progress of that stage. */
 export const stageProgressSignal = defineSignal<[z.infer<typeof stageProgressSchema>]>('stageProgress');
 
+/** Whether what a stage is to run waits for a place. */
+export const queuedSchema = z.strictObject({
+  queued: z.boolean().describe('true: it waits, since as many run as may; false: it waits no longer'),
+});
+
+/** From `runAttempt` and `curateDataset` to their stage: when they begin to wait for a place, and when they have one. */
+export const queuedSignal = defineSignal<[z.infer<typeof queuedSchema>]>('queued');
+
+/** The same of a stage. */
+export const stageQueuedSchema = queuedSchema.extend({
+  folder: z.string().min(1).max(100).describe('Stage folder, <nn-name>'),
+});
+
+/** From a stage to the run: that it waits for a place, and that it has one. */
+export const stageQueuedSignal = defineSignal<[z.infer<typeof stageQueuedSchema>]>('stageQueued');
+
 /** From the run to a stage: save, stop and return. It carries nothing. */
 export const pauseSignal = defineSignal('pauseStage');
 

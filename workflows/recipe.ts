@@ -31,7 +31,14 @@ import { stageUrl } from './job-specs.js';
 import type { TrainedModel } from './job-specs.js';
 import { NEW_JOB } from './job-state.js';
 import { DroppedMessages, onSignal } from './incoming.js';
-import { planQuery, stageProgressSchema, stageProgressSignal, statusQuery } from './messages.js';
+import {
+  planQuery,
+  stageProgressSchema,
+  stageProgressSignal,
+  stageQueuedSchema,
+  stageQueuedSignal,
+  statusQuery,
+} from './messages.js';
 import { OperatorDesk, skipNote, startOf } from './operator-desk.js';
 import type { Abortion, Decision } from './operator-desk.js';
 import { RunBoard } from './run-board.js';
@@ -187,6 +194,13 @@ class RecipeRun {
       dropped,
       ({ folder, progress }) => this.#board.progress(folder, progress),
       'Newest progress of a stage (sent by the stage, not by people)',
+    );
+    onSignal(
+      stageQueuedSignal,
+      stageQueuedSchema,
+      dropped,
+      ({ folder, queued }) => this.#board.queued(folder, queued),
+      'Whether a stage waits for a place (sent by the stage, not by people)',
     );
   }
 

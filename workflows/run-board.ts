@@ -15,6 +15,9 @@ const STEP = defineSearchAttributeKey(SEARCH_ATTRIBUTES.step.name, SearchAttribu
 const LOSS = defineSearchAttributeKey(SEARCH_ATTRIBUTES.loss.name, SearchAttributeType.DOUBLE);
 const PRESET = defineSearchAttributeKey(SEARCH_ATTRIBUTES.preset.name, SearchAttributeType.KEYWORD);
 
+/** What is said of a stage that waits for a place; an attempt's progress says the same. */
+const QUEUED = 'queued';
+
 /** What a stage has before it starts. */
 export type StageOutline = Pick<StageStatus, 'folder' | 'title' | 'kind' | 'steps'>;
 
@@ -83,6 +86,14 @@ export class RunBoard {
       tokensPerSecond,
       secondsLeft,
     });
+  }
+
+  /** A stage under way waits for a place, or waits no longer. */
+  queued(folder: string, queued: boolean): void {
+    const stage = this.#status.stages.find((one) => one.folder === folder);
+    if (stage?.state !== 'running') return;
+    if (queued) this.#change(folder, { note: QUEUED });
+    else if (stage.note === QUEUED) this.#change(folder, { note: '' });
   }
 
   /** Where the run's objects lie, known once the store was looked at. */

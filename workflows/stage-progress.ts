@@ -2,32 +2,46 @@
 import {
   CancellationScope,
   getExternalWorkflowHandle,
+  patched,
   setCurrentDetails,
   workflowInfo,
 } from '@temporalio/workflow';
+import type { SignalDefinition } from '@temporalio/common';
 import { attemptProgressSchema } from '../src/domain/run/progress.js';
 import type { AttemptProgress } from '../src/domain/run/progress.js';
 import { DroppedMessages, onSignal } from './incoming.js';
-import { progressSignal, stageProgressSignal } from './messages.js';
+import {
+  progressSignal,
+  queuedSchema,
+  queuedSignal,
+  stageProgressSignal,
+  stageQueuedSignal,
+} from './messages.js';
 
 /** What the Temporal UI shows on the page of a stage. It listens for progress of the stage's attempts from its beginning on. */
 export class StagePage {
   /** Messages that made no sense, of whichever name. */
   readonly dropped = new DroppedMessages(() => this.#show());
   #progress: AttemptProgress | null = null;
+  #isQueued = false;
 
   constructor(
     folder: string,
     private readonly title: string,
   ) {
+    onQueued(folder, this.dropped, (queued) => {
+      this.#isQueued = queued;
+      this.#show();
+    });
     onSignal(
       progressSignal,
       attemptProgressSchema,
       this.dropped,
       async (progress) => {
         this.#progress = progress;
+        this.#isQueued = false;
         this.#show();
-        await tellParent(folder, progress);
+        await tellParent(stageProgressSignal, { folder, progress });
       },
       'Newest progress of the running attempt (sent by the worker, not by people)',
     );
@@ -38,22 +52,41 @@ export class StagePage {
     setCurrentDetails(
       [
         this.#progress === null ? `**${this.title}**` : progressMarkdown(this.title, this.#progress),
+        ...(this.#isQueued ? [QUEUED_TEXT] : []),
         ...(warning === null ? [] : [`> Warning: ${warning}`]),
       ].join('\n\n'),
     );
   }
 }
 
+/** What the page of a stage says while that waits for a place. */
+export const QUEUED_TEXT = 'Queued: as many run as may';
+
+/** Listens for an activity's wait for a place: `show` is told of it, and the run. */
+export function onQueued(folder: string, dropped: DroppedMessages, show: (queued: boolean) => void): void {
+  onSignal(
+    queuedSignal,
+    queuedSchema,
+    dropped,
+    async ({ queued }) => {
+      show(queued);
+      // A version that did not listen yet may have left the message in the history, and told nobody.
+      if (patched('queued-is-told')) await tellParent(stageQueuedSignal, { folder, queued });
+    },
+    'Whether it waits for a place (sent by the worker, not by people)',
+  );
+}
+
 /**
  * Progress is for people: it must not end the stage. A handler that throws would, and while the stage is being cancelled
  * everything cancellable throws: the workflow would close before its job is gone.
  */
-async function tellParent(folder: string, progress: AttemptProgress): Promise<void> {
+async function tellParent<T>(signal: SignalDefinition<[T]>, value: T): Promise<void> {
   const parent = workflowInfo().parent;
   if (parent === undefined) return;
   const handle = getExternalWorkflowHandle(parent.workflowId, parent.runId);
   try {
-    await CancellationScope.nonCancellable(() => handle.signal(stageProgressSignal, { folder, progress }));
+    await CancellationScope.nonCancellable(() => handle.signal(signal, value));
   } catch {
     // The run is closed, or was reset: whoever closed it, or the new one, sees to this stage.
   }

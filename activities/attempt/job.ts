@@ -18,6 +18,7 @@ import { parseJson } from '../../src/store/object-store.js';
 import type { AttemptDependencies, RunAttemptInput } from './types.js';
 import { fateOf, isCancelRequested } from '../lib/cancellation.js';
 import type { JobFate } from '../lib/cancellation.js';
+import { QueueTeller } from '../lib/queue.js';
 import type { ProgressReporter } from './progress.js';
 
 /** Largest event file: a job writes a few hundred events into one, and a larger one would keep a worker from its heartbeats. */
@@ -68,6 +69,7 @@ export class AttemptJob {
   #nextPoll = 0;
   #nextLease = 0;
   #isQueued = false;
+  readonly #queue: QueueTeller;
   #looking: Promise<void> | null = null;
   /** Why looking at the job failed for another reason than the store's trouble. */
   #failure: { readonly error: unknown } | null = null;
@@ -86,6 +88,7 @@ export class AttemptJob {
   ) {
     this.name = jobName(input.run, input.folder, epoch);
     this.#urls = stageLayout(input.spec.stageUrl);
+    this.#queue = new QueueTeller(context);
     this.watchdog = new StepWatchdog(input.watchdog.settings, input.watchdog.learned);
   }
 
@@ -111,14 +114,21 @@ export class AttemptJob {
       if (performance.now() >= this.#nextLease) await this.#renewLease();
       if (isCancelRequested(this.context) && (await this.#isAbsent()))
         throw new CancelledFailure('cancelled before its job began');
-      if ((await this.#submitOnce()) !== 'full') return;
+      const submission = await this.#submitOnce();
+      // One whose worker is gone may have told that it waits.
+      if (submission === 'started' && (this.#isQueued || this.context.info.attempt > 1))
+        this.#queue.tell(false);
+      if (submission !== 'full') return;
       await this.#waitForPlace();
     }
   }
 
   async #waitForPlace(): Promise<void> {
     const { cancellationSignal, log } = this.context;
-    if (!this.#isQueued) log.info('queued: as many jobs run as may', { job: this.name });
+    if (!this.#isQueued) {
+      log.info('queued: as many jobs run as may', { job: this.name });
+      this.#queue.tell(true);
+    }
     this.#isQueued = true;
     if (cancellationSignal.aborted && !isCancelRequested(this.context)) {
       const message = `job ${this.name} was queued, and its worker waits no longer`;

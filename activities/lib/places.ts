@@ -10,6 +10,11 @@ export class Places {
     this.#free = count;
   }
 
+  /** Whether who comes now has to wait. */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
   /**
    * Does the work once there is a place for it, and gives the place back.
    * @throws the reason of `signal` when that comes while it waits; what the work throws.

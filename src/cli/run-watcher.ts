@@ -2,6 +2,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
+import { z } from 'zod';
 import { isOver } from '../domain/run/operator-actions.js';
 import { attemptProgressSchema } from '../domain/run/progress.js';
 import type { AttemptProgress } from '../domain/run/progress.js';
@@ -34,7 +35,7 @@ export class RunWatcher {
     if (closed !== null) return asClosed(status, closed);
     if (status.state !== 'running') return status;
     const running = status.stages.filter((stage) => stage.state === 'running');
-    const progress = new Map<string, AttemptProgress>();
+    const progress = new Map<string, Heartbeat>();
     for (const { folder } of running) {
       const newest = await this.#heartbeat(folder);
       if (newest !== undefined) progress.set(folder, newest);
@@ -74,14 +75,14 @@ export class RunWatcher {
     return { how: described.status.name.toLowerCase().replaceAll('_', ' '), endedAt };
   }
 
-  /** Newest heartbeat of a stage's attempt; undefined for stages that have none, or none yet. */
-  async #heartbeat(folder: string): Promise<AttemptProgress | undefined> {
+  /** Newest heartbeat of a stage's attempt or curation; undefined for stages that have none, or none yet. */
+  async #heartbeat(folder: string): Promise<Heartbeat | undefined> {
     try {
       const { raw } = await this.#client.workflow.getHandle(`${this.#run}/${folder}`).describe();
       for (const activity of raw.pendingActivities ?? []) {
         const payload = activity.heartbeatDetails?.payloads?.[0];
         if (payload === undefined) continue;
-        const progress = attemptProgressSchema.safeParse(defaultPayloadConverter.fromPayload(payload));
+        const progress = heartbeatSchema.safeParse(defaultPayloadConverter.fromPayload(payload));
         if (progress.success) return progress.data;
       }
     } catch {
@@ -90,6 +91,10 @@ export class RunWatcher {
     return undefined;
   }
 }
+
+/** What running activities say of themselves: attempts how far they are, curations at least in which phase. */
+const heartbeatSchema = z.union([attemptProgressSchema, z.object({ phase: z.string().max(100) })]);
+type Heartbeat = AttemptProgress | { readonly phase: string };
 
 /** A workflow that Temporal has closed without asking its code. */
 export interface Closing {
@@ -116,8 +121,10 @@ export function asClosed(status: RunStatus, { how, endedAt }: Closing): RunStatu
 }
 
 /** A stage's row with newer figures, if they are newer. */
-export function withProgress(stage: StageStatus, progress: AttemptProgress | undefined): StageStatus {
-  if (progress === undefined || progress.epoch < stage.attempts) return stage;
+export function withProgress(stage: StageStatus, progress: Heartbeat | undefined): StageStatus {
+  if (progress === undefined) return stage;
+  if (!('epoch' in progress)) return { ...stage, note: progress.phase };
+  if (progress.epoch < stage.attempts) return stage;
   if (progress.epoch === stage.attempts && progress.step < (stage.step ?? 0)) return stage;
   const { epoch, phase, step, steps, tokens, loss, tokensPerSecond, secondsLeft } = progress;
   return {

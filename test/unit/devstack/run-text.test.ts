@@ -94,6 +94,11 @@ describe('progress from a running attempt', () => {
     expect(withProgress(running, progress)).toMatchObject({ step: 21, loss: 3.2 });
   });
 
+  it('of a curation is its phase', () => {
+    const curation = { ...running, kind: 'curation' as const, note: '' };
+    expect(withProgress(curation, { phase: 'queued' })).toEqual({ ...curation, note: 'queued' });
+  });
+
   it('is passed by when it is older, or of a superseded attempt', () => {
     expect(withProgress(running, { ...progress, step: 19 })).toEqual(running);
     expect(withProgress({ ...running, attempts: 2 }, progress)).toMatchObject({ attempts: 2, step: 20 });
