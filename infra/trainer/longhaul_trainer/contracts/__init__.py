@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .attempt import AttemptFile, StepWindow
-from .base import (
+from longhaul_trainer.contracts.attempt import AttemptFile, StepWindow
+from longhaul_trainer.contracts.base import (
     CommitId,
     Contract,
     ContractError,
@@ -30,7 +30,7 @@ from .base import (
     now,
     parse,
 )
-from .checkpoint import (
+from longhaul_trainer.contracts.checkpoint import (
     HEAD_ANCESTORS,
     CheckpointManifest,
     DataPosition,
@@ -43,7 +43,7 @@ from .checkpoint import (
     RunOwner,
     Topology,
 )
-from .common import (
+from longhaul_trainer.contracts.common import (
     PART_BYTES,
     CheckpointRef,
     DatasetRef,
@@ -52,14 +52,14 @@ from .common import (
     Part,
     StoredFile,
 )
-from .dataset import (
+from longhaul_trainer.contracts.dataset import (
     BadFile,
     DatasetManifest,
     Domain,
     Shard,
     SourceCount,
 )
-from .evaluation import (
+from longhaul_trainer.contracts.evaluation import (
     EvaluationRecord,
     EvaluationResults,
     HeldOutLossRecord,
@@ -68,7 +68,7 @@ from .evaluation import (
     ResultTarget,
     Shortfall,
 )
-from .events import (
+from longhaul_trainer.contracts.events import (
     CommitEvent,
     EventFile,
     JobEvent,
@@ -79,7 +79,7 @@ from .events import (
     SampleEvent,
     StepEvent,
 )
-from .job_spec import (
+from longhaul_trainer.contracts.job_spec import (
     CheckpointPolicy,
     ConfigRef,
     EvaluateSpec,
@@ -100,7 +100,7 @@ from .job_spec import (
     TrainData,
     TrainSpec,
 )
-from .outcome import (
+from longhaul_trainer.contracts.outcome import (
     EXIT_CODES,
     EndedOutcome,
     EvaluatedOutcome,

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
-from .base import Contract, Digest, Epoch, Instant, Positive, PositiveNumber, absent_not_null
-from .checkpoint import HEAD_ANCESTORS, HeadCommit
+from longhaul_trainer.contracts.base import Contract, Digest, Epoch, Instant, Positive, PositiveNumber, absent_not_null
+from longhaul_trainer.contracts.checkpoint import HEAD_ANCESTORS, HeadCommit
 
 
 class StepWindow(Contract):

@@ -6,8 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import CommitId, Contract, Digest, Epoch, Instant, Natural, NonNegative, ObjectUrl, Positive, Text
-from .common import StoredFile
+from longhaul_trainer.contracts.base import (
+    CommitId,
+    Contract,
+    Digest,
+    Epoch,
+    Instant,
+    Natural,
+    NonNegative,
+    ObjectUrl,
+    Positive,
+    Text,
+)
+from longhaul_trainer.contracts.common import StoredFile
 
 HEAD_ANCESTORS = 64
 """Most earlier commits that ``HEAD`` names."""

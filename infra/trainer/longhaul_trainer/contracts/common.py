@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import CommitId, Contract, Digest, FileName, Natural, ObjectUrl
+from longhaul_trainer.contracts.base import CommitId, Contract, Digest, FileName, Natural, ObjectUrl
 
 PART_BYTES = 64 * 1024 * 1024
 """Part size for hashing and transfer, bytes."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Contract, Digest, Natural, NonNegative, Positive, Text
+from longhaul_trainer.contracts.base import Contract, Digest, Natural, NonNegative, Positive, Text
 
 
 class Shard(Contract):

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
-from .base import Contract, Digest, Fraction, Instant, Natural, Number, Positive, absent_not_null
+from longhaul_trainer.contracts.base import (
+    Contract,
+    Digest,
+    Fraction,
+    Instant,
+    Natural,
+    Number,
+    Positive,
+    absent_not_null,
+)
 
 
 class _Record(Contract):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import (
+from longhaul_trainer.contracts.base import (
     CommitId,
     Contract,
     Digest,

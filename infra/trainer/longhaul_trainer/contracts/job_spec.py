@@ -6,8 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from .base import Contract, Digest, Fraction, Natural, NonNegative, ObjectUrl, Positive, PositiveNumber, Sparse, Text
-from .common import CheckpointRef, DatasetRef, ModelRef
+from longhaul_trainer.contracts.base import (
+    Contract,
+    Digest,
+    Fraction,
+    Natural,
+    NonNegative,
+    ObjectUrl,
+    Positive,
+    PositiveNumber,
+    Sparse,
+    Text,
+)
+from longhaul_trainer.contracts.common import CheckpointRef, DatasetRef, ModelRef
 
 
 class Runtime(Contract):

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Contract, Digest, Epoch, Instant, Natural, NonNegative, Number
-from .checkpoint import Fingerprint, HeadCommit
-from .common import ModelRef
+from longhaul_trainer.contracts.base import Contract, Digest, Epoch, Instant, Natural, NonNegative, Number
+from longhaul_trainer.contracts.checkpoint import Fingerprint, HeadCommit
+from longhaul_trainer.contracts.common import ModelRef
 
 FailureClass = Literal[
     "preempted",
