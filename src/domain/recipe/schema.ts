@@ -312,6 +312,7 @@ const executionSchema = z
         gpuHours: z
           .number()
           .positive()
+          .max(1e9)
           .describe('Device hours (cost.gpus × the time of attempts, without their waits for a place)'),
       })
       .describe('What a stage may use up without a new commit or sample before it parks; preemptions count'),
@@ -392,6 +393,7 @@ const costSchema = z
         relaunchSeconds: z
           .number()
           .nonnegative()
+          .max(7 * DAY_SECONDS)
           .describe('From an interruption to the next step: machines, start, load'),
         saveBytesPerSecond: z
           .number()
@@ -400,6 +402,7 @@ const costSchema = z
         stallSeconds: z
           .number()
           .nonnegative()
+          .max(DAY_SECONDS)
           .describe('Training lost per checkpoint, which is uploaded beside it'),
       })
       .describe('What is assumed of preemptions'),
