@@ -2,6 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { commitIdSchema } from '../../src/contracts/index.js';
 import { checkChain } from '../../src/domain/ledger/chain.js';
+import { hasProgressed, recordedSamples } from '../../src/domain/attempt/facts.js';
 import { FAILURE_CLASSES } from '../../src/domain/attempt/failure-class.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
 import { stageLayout } from '../../src/store/layout.js';
@@ -99,8 +100,7 @@ async function stageHistory(store: ObjectStore, stageUrl: string, after: number)
     if (failureClass === undefined) return [];
     const { epoch, message, signature, commits, step, tokens, node, wallSeconds } = entry;
     const heldSeconds = heldSecondsOf(entry);
-    // An evaluation commits nothing and has no tokens: its steps are samples.
-    const progressed = commits.length > 0 || (tokens === 0 && step > 0);
+    const progressed = hasProgressed(commits, recordedSamples({ step, tokens }));
     return [
       { epoch, class: failureClass, message, signature, progressed, step, node, wallSeconds, heldSeconds },
     ];

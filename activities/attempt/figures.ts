@@ -1,9 +1,11 @@
 /** Figures of an ended attempt: how far it got, and where its seconds went. */
 import type { Epoch, HeadCommit, Outcome } from '../../src/contracts/index.js';
+import { stepReached } from '../../src/domain/attempt/facts.js';
+import type { AttemptFacts, ToldCommit } from '../../src/domain/attempt/facts.js';
 import type { AttemptSeconds } from '../../src/domain/ledger/records.js';
 import { partsOfCommitId, stageLayout } from '../../src/store/layout.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
-import type { JobEnd, JobFacts, RecordedCommit } from './job.js';
+import type { JobEnd } from './job.js';
 
 /** What the ledger and the stage's workflow are told. */
 export interface AttemptFigures {
@@ -32,7 +34,7 @@ export function heldSecondsOf({
 export function figuresOf(
   { claimedAt }: { readonly claimedAt: string },
   outcome: Outcome | null,
-  facts: JobFacts,
+  facts: AttemptFacts,
   { ended, hungSeconds, stoppingSeconds }: JobEnd,
   byStore: number | null,
 ): AttemptFigures {
@@ -45,7 +47,7 @@ export function figuresOf(
   const queued = Math.max(0, queuedSeconds(claimedAt, started, agree ? null : byStore));
   const samples = outcome?.result === 'evaluated' ? outcome.samples : facts.samples;
   return {
-    step: Math.max(outcome?.step ?? facts.step, samples),
+    step: stepReached({ step: outcome?.step ?? facts.step, samples }),
     tokens: outcome?.tokens ?? facts.tokens,
     seconds: { ...own, queued, hung: hungSeconds, stopping: stoppingSeconds },
     wallSeconds,
@@ -91,10 +93,10 @@ export async function secondsByStore(
 export function commitsMade(
   epoch: Epoch,
   named: readonly HeadCommit[],
-  told: JobFacts['commits'],
-): RecordedCommit[] {
+  told: readonly ToldCommit[],
+): ToldCommit[] {
   const own = named.filter(({ id }) => partsOfCommitId(id).epoch === epoch);
-  const all = new Map<string, RecordedCommit>();
+  const all = new Map<string, ToldCommit>();
   for (const { id, step, manifestDigest } of own) all.set(id, { id, step, manifestDigest });
   // What it told first counts: `HEAD` may have been changed since.
   for (const commit of told) all.set(commit.id, { ...all.get(commit.id), ...commit });

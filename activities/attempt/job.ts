@@ -5,7 +5,8 @@ import type { Context } from '@temporalio/activity';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobObservation, Submission } from '../../src/backends/backend.js';
 import { eventFileSchema } from '../../src/contracts/index.js';
-import type { Digest, Epoch, HeadCommit, JobEvent } from '../../src/contracts/index.js';
+import type { Digest, Epoch, JobEvent } from '../../src/contracts/index.js';
+import type { AttemptFacts } from '../../src/domain/attempt/facts.js';
 import { encodeLabels } from '../../src/domain/attempt/labels.js';
 import { jobName } from '../../src/domain/run/names.js';
 import type { StopReason } from '../../src/domain/attempt/verdict.js';
@@ -47,18 +48,6 @@ export interface JobEnd {
   readonly hungSeconds: number;
 }
 
-/** A commit as the ledger records it; older trainers don't tell the digest of its manifest. */
-export type RecordedCommit = Pick<HeadCommit, 'id' | 'step'> & { readonly manifestDigest?: Digest };
-
-/** What the events have told so far. */
-export interface JobFacts {
-  readonly commits: readonly RecordedCommit[];
-  readonly samples: number;
-  readonly stepSeconds: number;
-  readonly step: number;
-  readonly tokens: number;
-}
-
 /** Watches the job of one epoch from wherever it is to its end. */
 export class AttemptJob {
   readonly name: string;
@@ -77,7 +66,6 @@ export class AttemptJob {
   #stopAt = 0;
   #hungSeconds = 0;
   readonly #eventDigests = new Map<string, Digest>();
-  #facts: JobFacts = { commits: [], samples: 0, stepSeconds: 0, step: 0, tokens: 0 };
 
   constructor(
     private readonly deps: AttemptDependencies,
@@ -93,8 +81,8 @@ export class AttemptJob {
   }
 
   /** What the events have told so far. */
-  get facts(): JobFacts {
-    return this.#facts;
+  get facts(): AttemptFacts {
+    return this.reporter.tracker.facts;
   }
 
   /** Digests of the event files as they were read, by URL. */
@@ -287,33 +275,7 @@ export class AttemptJob {
   }
 
   #take(event: JobEvent): void {
-    this.#facts = factsWith(this.#facts, event);
     this.watchdog.add(event);
     this.reporter.take(event);
   }
-}
-
-function factsWith(facts: JobFacts, event: JobEvent): JobFacts {
-  switch (event.type) {
-    case 'step': {
-      const { step, tokens, seconds } = event;
-      return { ...facts, step, tokens, stepSeconds: facts.stepSeconds + seconds };
-    }
-    case 'commit':
-      return { ...facts, commits: [...facts.commits, commitOf(event)] };
-    case 'sample':
-      return { ...facts, samples: event.done };
-    case 'phase':
-    case 'log':
-      return facts;
-  }
-}
-
-/** The commit that an event tells of. */
-export function commitOf({
-  commit: id,
-  step,
-  manifestDigest,
-}: Extract<JobEvent, { type: 'commit' }>): RecordedCommit {
-  return manifestDigest === undefined ? { id, step } : { id, step, manifestDigest };
 }

@@ -1,7 +1,7 @@
 /** Where a job's progress goes: into heartbeat details all along, and at commits, now and then, to the stage's workflow. */
 import type { Context } from '@temporalio/activity';
-import type { ProgressEvent, ProgressTracker } from '../../src/domain/run/progress.js';
-import type { AttemptProgress } from '../../src/domain/run/progress.js';
+import type { AttemptEvent } from '../../src/domain/attempt/facts.js';
+import type { AttemptProgress, ProgressTracker } from '../../src/domain/run/progress.js';
 
 /** Shortest time between two signals of one attempt. Each costs the workflow four events. */
 const SIGNAL_MS = 60_000;
@@ -34,7 +34,7 @@ export class ProgressReporter {
   }
 
   /** Takes an event of the job; commits are passed on to the workflow, at most once in a while. */
-  take(event: ProgressEvent): void {
+  take(event: AttemptEvent): void {
     this.tracker.add(event);
     this.context.heartbeat(this.tracker.progress);
     if (event.type === 'commit') this.#signal();

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../../src/contracts/index.js';
 import type { Digest, Epoch, Outcome } from '../../src/contracts/index.js';
+import { hasProgressed } from '../../src/domain/attempt/facts.js';
 import { DONE, STOPPED_AS_ASKED, stopNote, verdictOf } from '../../src/domain/attempt/verdict.js';
 import { failureClassOf } from '../../src/domain/attempt/failure-class.js';
 import type { EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
@@ -249,7 +250,7 @@ export class AttemptRun {
       ...verdict,
       ...figures,
       heldSeconds: heldSecondsOf(figures),
-      progressed: commits.length > 0 || job.facts.samples > 0,
+      progressed: hasProgressed(commits, job.facts.samples),
       checkpoints: commitsOf(head).map(({ id }) => id),
       logTail,
       watchdog: job.watchdog.learned,
@@ -268,7 +269,7 @@ export class AttemptRun {
       message: `${STOPPED_AS_ASKED.message}; the store could not be asked what it had saved`,
       ...figures,
       heldSeconds: heldSecondsOf(figures),
-      progressed: commits.length > 0 || job.facts.samples > 0,
+      progressed: hasProgressed(commits, job.facts.samples),
       checkpoints: null,
       logTail: [],
       watchdog: job.watchdog.learned,

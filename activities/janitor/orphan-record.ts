@@ -1,6 +1,6 @@
 /** What the ledger is told of an attempt whose workflow could not tell it: terminated, or gone. */
 import { EXIT_CODES, attemptSchema, epochSchema } from '../../src/contracts/index.js';
-import type { JobEvent } from '../../src/contracts/index.js';
+import { factsOf } from '../../src/domain/attempt/facts.js';
 import { DONE, verdictOf } from '../../src/domain/attempt/verdict.js';
 import type { Backend } from '../../src/backends/backend.js';
 import type { JobLabels } from '../../src/domain/attempt/labels.js';
@@ -12,8 +12,8 @@ import { stageLayout } from '../../src/store/layout.js';
 import { appendRecord, readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { commitsMade, figuresOf, secondsByStore } from '../attempt/figures.js';
-import { LOG_LINES, commitOf } from '../attempt/job.js';
-import type { JobEnd, JobFacts } from '../attempt/job.js';
+import { LOG_LINES } from '../attempt/job.js';
+import type { JobEnd } from '../attempt/job.js';
 
 /** An end that is recorded late, and why. */
 export interface LateEnd {
@@ -102,16 +102,4 @@ export async function recordMissingEnds(
       },
     );
   }
-}
-
-function factsOf(events: readonly JobEvent[]): JobFacts {
-  const steps = events.filter((event) => event.type === 'step');
-  const newest = steps.at(-1);
-  return {
-    commits: events.flatMap((event) => (event.type === 'commit' ? [commitOf(event)] : [])),
-    samples: events.filter((event) => event.type === 'sample').at(-1)?.done ?? 0,
-    stepSeconds: steps.reduce((sum, { seconds }) => sum + seconds, 0),
-    step: newest?.step ?? 0,
-    tokens: newest?.tokens ?? 0,
-  };
 }

@@ -3,6 +3,8 @@
  * pending-activity view) and, at commits, in the `progress` signal to the stage's workflow.
  */
 import { z } from 'zod';
+import { NO_FACTS, factsWith, stepReached } from '../attempt/facts.js';
+import type { AttemptEvent, AttemptFacts } from '../attempt/facts.js';
 
 /** Where a running attempt is. Numbers not known yet are null. */
 export const attemptProgressSchema = z.strictObject({
@@ -22,96 +24,67 @@ export type AttemptProgress = z.infer<typeof attemptProgressSchema>;
 /** Newest steps over which speed is averaged. */
 const SPEED_WINDOW = 5;
 
-/** What happened in a job, as far as progress is concerned: a subset of the job events contract. */
-export type ProgressEvent =
-  | { readonly type: 'phase'; readonly phase: string }
-  | {
-      readonly type: 'step';
-      readonly step: number;
-      readonly tokens: number;
-      readonly loss: number;
-      readonly learningRate: number;
-      readonly seconds: number;
-    }
-  | { readonly type: 'commit'; readonly commit: string }
-  | { readonly type: 'sample'; readonly at: string; readonly done: number; readonly total: number }
-  | { readonly type: 'log' };
-
-/** Folds a job's events into its progress. */
+/** Folds a job's events into its facts, and into the progress that people see. */
 export class ProgressTracker {
-  #progress: AttemptProgress;
+  #facts = NO_FACTS;
+  #secondsLeft: number | null = null;
   #recent: { readonly tokens: number; readonly seconds: number }[] = [];
   #firstSample: { readonly at: number; readonly done: number } | null = null;
 
   /** `steps`: optimizer steps of the job; null for an evaluation, whose events say how many samples there are. */
-  constructor(epoch: number, steps: number | null) {
-    this.#progress = {
-      epoch,
-      phase: 'queued',
-      step: 0,
-      steps,
-      tokens: 0,
-      loss: null,
-      learningRate: null,
-      tokensPerSecond: null,
-      secondsLeft: null,
-      commit: null,
-    };
+  constructor(
+    private readonly epoch: number,
+    private readonly steps: number | null,
+  ) {}
+
+  /** What the events have told so far. */
+  get facts(): AttemptFacts {
+    return this.#facts;
   }
 
   /** Progress so far. */
   get progress(): AttemptProgress {
-    return this.#progress;
-  }
-
-  /** Takes the next event. */
-  add(event: ProgressEvent): void {
-    switch (event.type) {
-      case 'phase':
-        this.#progress = { ...this.#progress, phase: event.phase };
-        return;
-      case 'step':
-        this.#addStep(event);
-        return;
-      case 'commit':
-        this.#progress = { ...this.#progress, commit: event.commit };
-        return;
-      case 'sample':
-        this.#addSample(event);
-        return;
-      case 'log':
-        return;
-    }
-  }
-
-  #addStep(event: Extract<ProgressEvent, { type: 'step' }>): void {
-    const { step, tokens, loss, learningRate, seconds } = event;
-    const stepTokens = tokens / step;
-    this.#recent = [...this.#recent, { tokens: stepTokens, seconds }].slice(-SPEED_WINDOW);
-    const recentSeconds = sum(this.#recent.map((one) => one.seconds));
-    const { steps } = this.#progress;
-    this.#progress = {
-      ...this.#progress,
-      step,
+    const { phase, totalSamples, tokens, loss, learningRate, commits } = this.#facts;
+    const recentSeconds = this.#recentSeconds();
+    return {
+      epoch: this.epoch,
+      phase: phase ?? 'queued',
+      step: stepReached(this.#facts),
+      steps: totalSamples ?? this.steps,
       tokens,
       loss,
       learningRate,
       tokensPerSecond: recentSeconds > 0 ? sum(this.#recent.map((one) => one.tokens)) / recentSeconds : null,
-      secondsLeft: steps === null ? null : (Math.max(0, steps - step) * recentSeconds) / this.#recent.length,
+      secondsLeft: this.#secondsLeft,
+      commit: commits.at(-1)?.id ?? null,
     };
   }
 
-  #addSample({ at, done, total }: Extract<ProgressEvent, { type: 'sample' }>): void {
+  /** Takes the next event. */
+  add(event: AttemptEvent): void {
+    this.#facts = factsWith(this.#facts, event);
+    if (event.type === 'step') this.#addStep(event);
+    if (event.type === 'sample') this.#addSample(event);
+  }
+
+  #addStep({ step, tokens, seconds }: Extract<AttemptEvent, { type: 'step' }>): void {
+    this.#recent = [...this.#recent, { tokens: tokens / step, seconds }].slice(-SPEED_WINDOW);
+    this.#secondsLeft =
+      this.steps === null
+        ? null
+        : (Math.max(0, this.steps - step) * this.#recentSeconds()) / this.#recent.length;
+  }
+
+  #addSample({ at, done, total }: Extract<AttemptEvent, { type: 'sample' }>): void {
     const now = Date.parse(at);
     this.#firstSample ??= { at: now, done };
     const finished = done - this.#firstSample.done;
     const seconds = (now - this.#firstSample.at) / 1000;
-    this.#progress = {
-      ...this.#progress,
-      step: done,
-      steps: total,
-      secondsLeft: finished > 0 ? (seconds / finished) * (total - done) : null,
-    };
+    this.#secondsLeft = finished > 0 ? (seconds / finished) * (total - done) : null;
+  }
+
+  #recentSeconds(): number {
+    return sum(this.#recent.map((one) => one.seconds));
   }
 }
 

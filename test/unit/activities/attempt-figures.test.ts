@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { figuresOf, heldSecondsOf } from '../../../activities/attempt/figures.js';
+import { NO_FACTS } from '../../../src/domain/attempt/facts.js';
 import { outcomeSchema } from '../../../src/contracts/index.js';
 import endedJson from '../../../src/contracts/fixtures/valid/outcome/ended.json' with { type: 'json' };
 
 const CLAIMED_MS = Date.parse('2026-06-15T12:00:00.000Z');
 /** Queued for 4 seconds, then at work for 60. */
 const [QUEUED, AT_WORK] = [4, 60];
-const facts = { commits: [], samples: 0, stepSeconds: 0, step: 0, tokens: 0 };
 
 /** What is told of that attempt when the clock of the job's machine is so many seconds ahead of the worker's. */
 function figures(aheadSeconds: number, byStore: number | null) {
@@ -19,7 +19,7 @@ function figures(aheadSeconds: number, byStore: number | null) {
     stoppingSeconds: 0,
     hungSeconds: 0,
   } as const;
-  return figuresOf({ claimedAt: new Date(CLAIMED_MS).toISOString() }, outcome, facts, end, byStore);
+  return figuresOf({ claimedAt: new Date(CLAIMED_MS).toISOString() }, outcome, NO_FACTS, end, byStore);
 }
 
 describe('how long an attempt took, and waited, is no difference of two machines’ clocks', () => {
@@ -54,7 +54,7 @@ describe('a wait for a place is no time in which devices were held', () => {
     }) as const;
   const instant = (seconds: number) => new Date(CLAIMED_MS + seconds * 1000).toISOString();
   const told = (startedSeconds: number | null, endedSeconds: number) =>
-    figuresOf({ claimedAt: instant(0) }, null, facts, end(startedSeconds, endedSeconds), null);
+    figuresOf({ claimedAt: instant(0) }, null, NO_FACTS, end(startedSeconds, endedSeconds), null);
 
   it('also of a job that was killed and left no outcome', () => {
     const { wallSeconds, seconds } = told(3600, 3660);
