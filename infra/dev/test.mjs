@@ -32,6 +32,9 @@ const SILENCE_MS = 45 * 60 * 1000;
 /** Folders of tests in the order in which they run, the quick ones first; others follow by name. */
 const FOLDERS = ['unit', 'store', 'stack', 'workflows', 'replay', 'bundle', 'e2e', 'chaos', 'ui'];
 
+/** Checks at the same time. Each waits for servers, processes and clocks for about half of its time. */
+const AT_A_TIME = 2;
+
 const RESULTS_DIR = path.join(STATE_DIR, 'logs', 'test');
 
 /** Names that a Chromium goes by. */
@@ -81,7 +84,7 @@ function programCheck(name, file, args) {
 }
 
 /**
- * Checks that run the code.
+ * Checks that run the code; the longest that can't be cut first.
  *
  * @param {string} python
  * @param {NodeJS.ProcessEnv} env
@@ -92,11 +95,7 @@ function testChecks(python, env) {
     .filter((entry) => entry.isDirectory() && hasTests(path.join(ROOT, 'test', entry.name)))
     .map((entry) => entry.name)
     .sort((a, b) => rankOf(a) - rankOf(b) || a.localeCompare(b));
-  return [
-    ...found.filter((folder) => rankOf(folder) < rankOf('e2e')).map((folder) => vitestCheck(folder, env)),
-    pytestCheck(python, env),
-    ...found.filter((folder) => rankOf(folder) >= rankOf('e2e')).map((folder) => vitestCheck(folder, env)),
-  ];
+  return [pytestCheck(python, env), ...found.map((folder) => vitestCheck(folder, env))];
 }
 
 /** @param {string} folder */
@@ -285,7 +284,7 @@ async function testEverything(only) {
       `there is no check ${unknown.join(', ')}; there are ${[...statics, ...tests].map(({ name }) => name).join(', ')}`,
     );
   }
-  const totals = [await performAll(chosen(statics), 2), await performAll(chosen(tests), 1)];
+  const totals = [await performAll(chosen(statics), AT_A_TIME), await performAll(chosen(tests), AT_A_TIME)];
   if (chosen(tests).length > 0) {
     totals.push(await performAll([{ name: 'leftovers', perform: () => leftoverResult(mark) }], 1));
   }
