@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -26,7 +27,7 @@ from longhaul_trainer.model.config import config_json, json_bytes
 from longhaul_trainer.model.parameters import WEIGHTS
 from longhaul_trainer.store.client import Store, sha256_digest
 from protocol_support import remove, tamper
-from s3_proxy import PASS, RESET, Proxy, Request, Verdict, at, nth, proxy_before
+from s3_proxy import PASS, RESET, Proxy, Request, Verdict, at, nth, proxy_before, store_answer
 from trainer_support import small_config
 
 MANY_STEPS, EVERY = 60, 10
@@ -328,6 +329,25 @@ class TestAnOutageOfTheStore:
         assert commits[0][1] == OUTAGE_EVERY
         assert outcome.weights_digest == without_outage
 
+    def test_that_keeps_a_checkpoint_waiting_is_told_of_while_it_lasts(self, run: StageRun, proxy: Proxy) -> None:
+        full = threading.Event()
+        full.set()
+        refused = store_answer(507, "InsufficientStorage")
+        proxy.rule = lambda request: refused if full.is_set() and request.writes(WEIGHTS) else PASS
+        process = through(proxy, run)
+        until = time.monotonic() + 120
+        while not (told := warnings(run)) and time.monotonic() < until:
+            time.sleep(0.1)
+        full.clear()
+        assert run.finish(process).result == "trained"
+        assert re.fullmatch(
+            rf"checkpoint of step {EVERY} waits for the store since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC: "
+            "the store answered 507 InsufficientStorage. "
+            "What can be done: the store is full: make room or enlarge it",
+            told[0],
+        )
+        assert set(warnings(run)) == set(told)
+
     def test_credentials_that_are_taken_away_end_it_without_a_commit(self, run: StageRun, proxy: Proxy) -> None:
         proxy.rule = lambda request: 403 if request.writes("manifest.json") else PASS
         process = through(proxy, run, LONGHAUL_STORE_REFUSAL_SECONDS="1")
@@ -335,6 +355,11 @@ class TestAnOutageOfTheStore:
         assert (outcome.class_, process.returncode) == ("store", EXIT_CODES["store"])
         assert "AccessDenied" in outcome.message
         assert run.head().commit is None
+
+
+def warnings(run: StageRun) -> list[str]:
+    """What the newest attempt has warned of so far."""
+    return [event.message for event in run.events() if event.type == "log" and event.level == "warning"]
 
 
 def moment(instant: str) -> float:

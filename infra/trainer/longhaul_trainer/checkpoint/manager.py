@@ -96,6 +96,7 @@ class CheckpointManager:
         self._lineage: list[HeadCommit] = []
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._uncommitted: int | None = None
         self.save_seconds: float | None = None
         """How long the latest save took, copy to commit; None before the first."""
 
@@ -108,6 +109,11 @@ class CheckpointManager:
     def saving(self) -> bool:
         """Whether a save is in flight."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def uncommitted_step(self) -> int | None:
+        """The step of a save in flight that is not committed yet; None: there is none."""
+        return self._uncommitted
 
     def ready(self, interrupted: Callable[[], bool] = lambda: False) -> bool:
         """Whether a save can begin. Waits for one in flight, unless the store is in trouble: then training had better
@@ -137,6 +143,7 @@ class CheckpointManager:
         started = time.monotonic() if stall_started is None else stall_started
         self.wait()
         stall = time.monotonic() - started
+        self._uncommitted = snapshot.step
         self._thread = threading.Thread(
             target=self._run, args=(snapshot, started, stall), name="checkpoint", daemon=True
         )
@@ -172,6 +179,7 @@ class CheckpointManager:
             manifest = self._upload(snapshot)
             self._verify_stored(manifest)
             commit = self._publish(manifest)
+            self._uncommitted = None
             self.save_seconds = time.monotonic() - started
             self._report(manifest, commit, stall, self.save_seconds)
             self._retain()

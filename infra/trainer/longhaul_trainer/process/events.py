@@ -79,6 +79,11 @@ class EventSink:
         self.emit(PhaseEvent(type="phase", at=now(), phase=phase))
 
     @property
+    def asks(self) -> bool:
+        """Whether it is this sink that asks the store: in the flush thread."""
+        return threading.current_thread() is self._thread
+
+    @property
     def failure(self) -> JobFailure | None:
         """Why the job must end, once a flush has found out: Fenced, or a broken ``HEAD``."""
         return self._failure

@@ -48,6 +48,7 @@ from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import Stopped, StoreError
 from longhaul_trainer.process.events import EventSink
 from longhaul_trainer.process.outcome import Progress
+from longhaul_trainer.process.trouble import TroubleWarnings
 from longhaul_trainer.store.client import Store
 
 Label = JobPhase
@@ -114,11 +115,14 @@ class Job:
         self._step, self._tokens = 0, 0
         self._fingerprint: Fingerprint = {}
         self._manager: CheckpointManager | None = None
+        self._phase: JobPhase = "import"
+        self._trouble = TroubleWarnings(self.warn, self._waiting)
 
     # --- where the time goes ---
 
     def phase(self, phase: JobPhase) -> None:
         """The job enters ``phase``: an event, and the label for seconds from now on."""
+        self._phase = phase
         if self._stopwatch.switch(phase) != phase:
             self.events.phase(phase)
         self._report()
@@ -153,6 +157,20 @@ class Job:
     def warn(self, message: str) -> None:
         """A line that the operator should see."""
         self.events.log(message, "warning")
+
+    def hear(self, text: str) -> None:
+        """Takes what a store in trouble says (``Store.on_trouble``), and warns of what waits for it."""
+        # The flush thread's own trouble would be told of by events: only once it is over.
+        if not text or not self.events.asks:
+            self._trouble.hear(text)
+
+    def _waiting(self) -> str:
+        """What waits for the store, if something is asked of it in vain. Only what is followed by an event of its own,
+        which says that the wait is over."""
+        step = self._manager.uncommitted_step if self._manager is not None else None
+        if step is not None:
+            return f"checkpoint of step {step}"
+        return {"export": "the export", "evaluate": "the evaluation"}.get(self._phase, "")
 
     def _report(self) -> None:
         self._on_progress(self.progress())

@@ -345,6 +345,8 @@ def _work(run: Run, spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store
     def hear(text: str) -> None:
         boxes.heard.write(text.encode()[:4000])
         complaints.hear(text)
+        if job is not None:
+            job.hear(text)
 
     store.on_trouble = hear
     try:

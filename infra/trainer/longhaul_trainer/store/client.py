@@ -86,7 +86,8 @@ class Store:
     ) -> None:
         """``client``: a botocore S3 client without retries of its own. ``parallel``: parts in flight (64 MiB each),
         in the threads of ``pool``. ``connect``: makes another client, with credentials read anew. ``on_trouble``: told
-        what the store is heard to say whenever that changes, "" when nothing is wrong any more, from any thread."""
+        what the store is heard to say, at every try that is in vain, and "" when nothing is wrong any more, from any
+        thread."""
         self.client = client
         self._patience, self._refusal = patience_seconds, refusal_seconds
         self._connect = connect
@@ -346,7 +347,7 @@ class Store:
             else:
                 self._troubled.pop(call, None)
             heard = text or next(iter(list(self._troubled.values())), "")
-            if heard != self._heard:
+            if text or heard != self._heard:
                 self._heard = heard
                 self.on_trouble(heard)
 

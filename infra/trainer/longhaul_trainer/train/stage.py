@@ -251,7 +251,7 @@ class Stage:
         if self.job.stop_requested:
             return False  # whether another save fits is decided on stopping
         if not ready and not self.put_off:
-            self.job.warn("the store is in trouble: training goes on, the next save is put off")
+            self.job.events.log("the store is in trouble: training goes on, the next save is put off")
         self.put_off = not ready
         return ready
 
