@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { AttemptBudgets } from '../src/domain/attempt/policy.js';
 import type { OperatorInput } from '../src/domain/run/operator-actions.js';
 import { attemptProgressSchema } from '../src/domain/run/progress.js';
-import type { AttemptProgress } from '../src/domain/run/progress.js';
+import type { AttemptProgress, Warning } from '../src/domain/run/progress.js';
 import type { RunStatus } from '../src/domain/run/status.js';
 
 /** Where the run is: every stage with state, step, loss and time. */
@@ -12,6 +12,9 @@ export const statusQuery = defineQuery<RunStatus>('status');
 
 /** What the recipe comes to: steps, tokens, FLOPs, hours, cost and checkpoints, as text. */
 export const planQuery = defineQuery<string>('plan');
+
+/** What a stage waits for between two attempts; null: it waits for nothing. */
+export const waitingQuery = defineQuery<Warning | null>('waiting');
 
 /** From `runAttempt` to its stage: newest progress, sent at commits and at most once in a while. */
 export const progressSignal = defineSignal<[AttemptProgress]>('progress');

@@ -4,7 +4,7 @@ import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/commo
 import { EMPTY_CHAIN } from '../src/domain/ledger/chain.js';
 import type { AttemptProgress } from '../src/domain/run/progress.js';
 import { SEARCH_ATTRIBUTES } from '../src/domain/run/search-attributes.js';
-import { currentStage } from '../src/domain/run/status.js';
+import { currentStage, seenOf } from '../src/domain/run/status.js';
 import type { LedgerTip, Parked, RunState, RunStatus, StageStatus } from '../src/domain/run/status.js';
 import { statusMarkdown } from '../src/domain/run/status-markdown.js';
 import { firstLine } from '../src/domain/lib/text.js';
@@ -85,6 +85,7 @@ export class RunBoard {
       loss,
       tokensPerSecond,
       secondsLeft,
+      ...seenOf(progress),
     });
   }
 
@@ -170,8 +171,10 @@ export class RunBoard {
   }
 
   #change(folder: string, change: StageChange): void {
+    // What a job had to say is said no more once it has ended.
+    const said = change.state === undefined ? {} : { warning: null };
     const stages = this.#status.stages.map((stage) =>
-      stage.folder === folder ? { ...stage, ...change } : stage,
+      stage.folder === folder ? { ...stage, ...said, ...change } : stage,
     );
     this.#status = { ...this.#status, stages };
     this.#publish();

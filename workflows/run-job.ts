@@ -20,6 +20,8 @@ import { failureClassOf } from '../src/domain/attempt/failure-class.js';
 import type { FailureClass } from '../src/domain/attempt/failure-class.js';
 import { RUN_NAME } from '../src/domain/run/names.js';
 import { recipeSchema } from '../src/domain/recipe/schema.js';
+import { firstLine } from '../src/domain/lib/text.js';
+import { instantText } from '../src/domain/lib/time.js';
 import { runAttempt, stopStageJobs } from './activity-proxies.js';
 import { isOfCancellation } from './failures.js';
 import { onSignal } from './incoming.js';
@@ -83,6 +85,14 @@ export interface JobPassesOn {
 /** Attempts after which the workflow continues as new, so that no history grows with the number of preemptions. */
 const ATTEMPTS_PER_RUN = 300;
 
+/** Where people see what becomes of a job. */
+export interface JobPage {
+  /** Counts the messages that made no sense. */
+  readonly dropped: DroppedMessages;
+  /** The stage waits before its next attempt; null: it waits no longer. */
+  waits(text: string | null): void;
+}
+
 /** Runs attempts until the job is done, or no further attempt is called for. */
 export class JobRunner {
   #state: JobState;
@@ -90,10 +100,9 @@ export class JobRunner {
   #pause = false;
   #scope = new CancellationScope();
 
-  /** `dropped` counts the messages that made no sense. */
   constructor(
     private readonly job: JobInput,
-    private readonly dropped: DroppedMessages,
+    private readonly page: JobPage,
   ) {
     this.#state = job.state;
     this.#budgets = job.execution.attempts;
@@ -120,7 +129,7 @@ export class JobRunner {
       const reaction = this.#reaction();
       if (reaction.kind === 'park')
         return this.#ended({ state: 'parked', failure: failureOf(end, reaction.why) });
-      if (!(await this.#wait(reaction.waitSeconds))) return this.#ended({ state: 'paused' });
+      if (!(await this.#wait(reaction.waitSeconds, end))) return this.#ended({ state: 'paused' });
       if (here >= ATTEMPTS_PER_RUN || workflowInfo().continueAsNewSuggested) {
         return { state: 'continues', with: this.#state };
       }
@@ -139,7 +148,7 @@ export class JobRunner {
     onSignal(
       budgetsSignal,
       attemptBudgetsSchema,
-      this.dropped,
+      this.page.dropped,
       (budgets) => void (this.#budgets = budgets),
       'New budgets per failure class (sent by the run, after its `setBudget`)',
     );
@@ -238,14 +247,20 @@ export class JobRunner {
   }
 
   /** Waits before a relaunch; false when a pause came. */
-  async #wait(seconds: number): Promise<boolean> {
+  async #wait(seconds: number, { epoch, class: failureClass, message }: EndedAttempt): Promise<boolean> {
     if (seconds === 0) return !this.#isPausing();
+    const next = instantText(new Date(Date.now() + seconds * 1000).toISOString());
+    this.page.waits(
+      `the next attempt begins at ${next}; attempt ${epoch} ended as ${failureClass}: ${firstLine(message)}`,
+    );
     try {
       await this.#scope.run(() => sleep(seconds * 1000));
       return true;
     } catch (error) {
       if (this.#isPausing() && isCancellation(error)) return false;
       throw error;
+    } finally {
+      this.page.waits(null);
     }
   }
 }

@@ -4,11 +4,13 @@ import {
   getExternalWorkflowHandle,
   patched,
   setCurrentDetails,
+  setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { SignalDefinition } from '@temporalio/common';
-import { attemptProgressSchema } from '../src/domain/run/progress.js';
-import type { AttemptProgress } from '../src/domain/run/progress.js';
+import { attemptProgressSchema, warningOf } from '../src/domain/run/progress.js';
+import type { AttemptProgress, Warning } from '../src/domain/run/progress.js';
+import { progressMarkdown, warningMarkdown } from '../src/domain/run/status-markdown.js';
 import { DroppedMessages, onSignal } from './incoming.js';
 import {
   progressSignal,
@@ -16,6 +18,7 @@ import {
   queuedSignal,
   stageProgressSignal,
   stageQueuedSignal,
+  waitingQuery,
 } from './messages.js';
 
 /** What the Temporal UI shows on the page of a stage. It listens for progress of the stage's attempts from its beginning on. */
@@ -24,10 +27,13 @@ export class StagePage {
   readonly dropped = new DroppedMessages(() => this.#show());
   #progress: AttemptProgress | null = null;
   #isQueued = false;
+  #waiting: Warning | null = null;
 
   constructor(
     folder: string,
     private readonly title: string,
+    /** Whether its job commits checkpoints. */
+    private readonly commits: boolean,
   ) {
     onQueued(folder, this.dropped, (queued) => {
       this.#isQueued = queued;
@@ -45,14 +51,26 @@ export class StagePage {
       },
       'Newest progress of the running attempt (sent by the worker, not by people)',
     );
+    setHandler(waitingQuery, () => this.#waiting, {
+      description: 'What the stage waits for between two attempts; null: it waits for nothing',
+    });
+  }
+
+  /** The stage waits before its next attempt; null: it waits no longer. */
+  waits(text: string | null): void {
+    this.#waiting = text === null ? null : warningOf(text, new Date().toISOString());
+    this.#show();
   }
 
   #show(): void {
     const { warning } = this.dropped;
     setCurrentDetails(
       [
-        this.#progress === null ? `**${this.title}**` : progressMarkdown(this.title, this.#progress),
+        this.#progress === null
+          ? `**${this.title}**`
+          : progressMarkdown(this.title, this.#progress, this.commits),
         ...(this.#isQueued ? [QUEUED_TEXT] : []),
+        ...(this.#waiting === null ? [] : [warningMarkdown(this.#waiting)]),
         ...(warning === null ? [] : [`> Warning: ${warning}`]),
       ].join('\n\n'),
     );
@@ -90,14 +108,4 @@ async function tellParent<T>(signal: SignalDefinition<[T]>, value: T): Promise<v
   } catch {
     // The run is closed, or was reset: whoever closed it, or the new one, sees to this stage.
   }
-}
-
-function progressMarkdown(title: string, progress: AttemptProgress): string {
-  const { epoch, phase, step, steps, tokens, loss, commit } = progress;
-  return [
-    `**${title}** · attempt ${epoch} · ${phase}`,
-    `Step ${step}${steps === null ? '' : ` of ${steps}`}, ${tokens.toLocaleString('en-US')} tokens` +
-      (loss === null ? '' : `, loss ${loss.toFixed(3)}`),
-    commit === null ? 'No checkpoint yet' : `Newest checkpoint \`${commit}\``,
-  ].join('\n\n');
 }

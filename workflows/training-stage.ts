@@ -22,8 +22,8 @@ export async function trainingStage(input: StageInput): Promise<JobEnd> {
 /** What every stage with a job does in one run of its workflow. */
 export async function runStage(input: StageInput): ReturnType<JobRunner['run']> {
   const { title, ...job } = parsedInput(stageInputSchema, input);
-  const page = new StagePage(job.folder, title);
-  const end = await new JobRunner(job, page.dropped).run();
+  const page = new StagePage(job.folder, title, job.spec.kind === 'train');
+  const end = await new JobRunner(job, page).run();
   await condition(allHandlersFinished);
   return end;
 }

@@ -8,6 +8,7 @@ import { eventFileSchema } from '../../src/contracts/index.js';
 import type { Digest, Epoch, JobEvent } from '../../src/contracts/index.js';
 import type { AttemptFacts } from '../../src/domain/attempt/facts.js';
 import { encodeLabels } from '../../src/domain/attempt/labels.js';
+import { instantText } from '../../src/domain/lib/time.js';
 import { jobName } from '../../src/domain/run/names.js';
 import type { StopReason } from '../../src/domain/attempt/verdict.js';
 import { StepWatchdog, hangText } from '../../src/domain/attempt/watchdog.js';
@@ -21,6 +22,7 @@ import { fateOf, isCancelRequested } from '../lib/cancellation.js';
 import type { JobFate } from '../lib/cancellation.js';
 import { QueueTeller } from '../lib/queue.js';
 import type { ProgressReporter } from './progress.js';
+import { StoreTrouble } from './store-trouble.js';
 
 /** Largest event file: a job writes a few hundred events into one, and a larger one would keep a worker from its heartbeats. */
 const MAX_EVENT_FILE_BYTES = 16 * 2 ** 20;
@@ -32,6 +34,12 @@ export const LOG_LINES = 20;
 const OBSERVE_MS = 20;
 /** How often the next event file is asked for, and the watchdog asked what it thinks. */
 const EVENTS_MS = 1000;
+/** How often a lease is renewed at least, however long it holds: what a store that is full refuses is noticed by that. */
+const RENEW_MS = 30_000;
+/** How soon a renewal that the store refused is tried again. */
+const RENEW_AGAIN_MS = 5_000;
+/** After so long without a word of the job a reader should know how old its figures are. */
+const UNHEARD_MS = 20_000;
 /** How often a backend that is full is asked for a place. */
 const PLACE_MS = 500;
 
@@ -65,6 +73,9 @@ export class AttemptJob {
   #stop: StopReason | null = null;
   #stopAt = 0;
   #hungSeconds = 0;
+  readonly #trouble = new StoreTrouble();
+  /** When the job was last heard of, milliseconds since 1970; null: it was not yet. */
+  #heardAt: number | null = null;
   readonly #eventDigests = new Map<string, Digest>();
 
   constructor(
@@ -171,6 +182,7 @@ export class AttemptJob {
       }
       if (this.#failure !== null) throw this.#failure.error;
       this.#lookIfDue();
+      this.reporter.warn(this.#waitsFor());
       await sleep(OBSERVE_MS);
     }
   }
@@ -244,14 +256,26 @@ export class AttemptJob {
     await this.deps.backend.terminate(this.name, this.input.graceSeconds);
   }
 
+  /** What keeps this watcher waiting, in one sentence; null: nothing does. */
+  #waitsFor(): string | null {
+    const { warning } = this.#trouble;
+    const heardAt = this.#heardAt;
+    if (warning === null || heardAt === null || Date.now() - heardAt < UNHEARD_MS) return warning;
+    return `${warning}. The job was last heard of at ${instantText(new Date(heardAt).toISOString())}`;
+  }
+
   /** A store in trouble does not end a job: whoever can't read the lease doesn't act on it either. */
   async #renewLease(): Promise<void> {
     const { spec, leaseSeconds } = this.input;
-    this.#nextLease = performance.now() + (leaseSeconds * 1000) / 3;
+    const everyMs = Math.min((leaseSeconds * 1000) / 3, RENEW_MS);
+    this.#nextLease = performance.now() + everyMs;
     try {
-      await renewLease(this.deps.store, spec.stageUrl, this.epoch, leaseSeconds);
+      await this.#trouble.ask('lease', () =>
+        renewLease(this.deps.store, spec.stageUrl, this.epoch, leaseSeconds),
+      );
     } catch (error) {
       if (!isStoreError(error, 'unavailable')) throw error;
+      this.#nextLease = performance.now() + Math.min(everyMs, RENEW_AGAIN_MS);
     }
   }
 
@@ -260,7 +284,9 @@ export class AttemptJob {
     try {
       for (;;) {
         const url = this.#urls.eventFile(this.epoch, this.#nextEventFile);
-        const found = await this.deps.store.find(url, { maxBytes: MAX_EVENT_FILE_BYTES });
+        const found = await this.#trouble.ask('events', () =>
+          this.deps.store.find(url, { maxBytes: MAX_EVENT_FILE_BYTES }),
+        );
         this.#storeReadable = true;
         if (found === null) return;
         const file = parseJson(url, found.data, eventFileSchema);
@@ -275,6 +301,7 @@ export class AttemptJob {
   }
 
   #take(event: JobEvent): void {
+    this.#heardAt = Date.now();
     this.watchdog.add(event);
     this.reporter.take(event);
   }

@@ -1,4 +1,4 @@
-/** Where a job's progress goes: into heartbeat details all along, and at commits, now and then, to the stage's workflow. */
+/** Where a job's progress goes: into heartbeat details all along, and at commits and warnings, now and then, to the stage's workflow. */
 import type { Context } from '@temporalio/activity';
 import type { AttemptEvent } from '../../src/domain/attempt/facts.js';
 import type { AttemptProgress, ProgressTracker } from '../../src/domain/run/progress.js';
@@ -17,16 +17,29 @@ export class ProgressReporter {
   #beat: NodeJS.Timeout | undefined;
   #signals = 0;
   #lastSignal = -Infinity;
+  /** Whether there is a commit that the workflow has not been told of. */
+  #isNews = false;
+  /** The warning that the workflow knows; undefined: none. */
+  #told: string | undefined;
 
+  /** `signal`: tells the stage's workflow. */
   constructor(
     private readonly context: Context,
     public tracker: ProgressTracker,
+    private readonly signal: (progress: AttemptProgress) => Promise<void> = (progress) =>
+      signalWorkflow(context, progress),
   ) {}
 
-  /** Heartbeats at a third of the timeout, on a timer: a job that is busy saving says nothing for a while. */
+  /**
+   * Heartbeats at a third of the timeout, on a timer: a job that is busy saving says nothing for a while. What could not be signalled
+   * before is signalled then. Warnings are only then: one that is over at once, as of events that came late, is none.
+   */
   startHeartbeat(): void {
     const timeoutMs = this.context.info.heartbeatTimeoutMs ?? 30_000;
-    this.#beat = setInterval(() => this.context.heartbeat(this.tracker.progress), timeoutMs / 3);
+    this.#beat = setInterval(() => {
+      this.context.heartbeat(this.tracker.progress);
+      if (this.#isNews || this.tracker.progress.warning?.text !== this.#told) this.#signal();
+    }, timeoutMs / 3);
   }
 
   stopHeartbeat(): void {
@@ -37,22 +50,47 @@ export class ProgressReporter {
   take(event: AttemptEvent): void {
     this.tracker.add(event);
     this.context.heartbeat(this.tracker.progress);
-    if (event.type === 'commit') this.#signal();
+    if (event.type !== 'commit') return;
+    this.#isNews = true;
+    this.#signal();
+  }
+
+  /** What keeps the watcher of the job waiting; null: nothing does. */
+  warn(text: string | null): void {
+    this.tracker.warn(text, new Date().toISOString());
+  }
+
+  /** The attempt has ended: its warning, if the workflow knows one, no longer stands. */
+  async end(): Promise<void> {
+    if (this.#told === undefined) return;
+    this.tracker.endWarnings();
+    await this.#send();
   }
 
   #signal(): void {
     const wait = this.#signals < FIRST_SIGNALS ? FIRST_SIGNALS_MS : SIGNAL_MS;
-    const execution = this.context.info.workflowExecution;
-    if (execution === undefined || performance.now() - this.#lastSignal < wait) return;
+    if (performance.now() - this.#lastSignal < wait) return;
     this.#lastSignal = performance.now();
     this.#signals += 1;
-    this.#send(execution.workflowId, execution.runId).catch((error: unknown) => {
-      this.context.log.warn('progress was not taken', { error });
-    });
+    void this.#send();
   }
 
-  async #send(workflowId: string, runId: string): Promise<void> {
-    const handle = this.context.client.workflow.getHandle(workflowId, runId);
-    await handle.signal<[AttemptProgress]>(PROGRESS_SIGNAL, this.tracker.progress);
+  async #send(): Promise<void> {
+    const { progress } = this.tracker;
+    this.#isNews = false;
+    this.#told = progress.warning?.text;
+    try {
+      await this.signal(progress);
+    } catch (error) {
+      this.#isNews = true;
+      this.context.log.warn('progress was not taken', { error });
+    }
   }
+}
+
+async function signalWorkflow(context: Context, progress: AttemptProgress): Promise<void> {
+  const { workflowExecution: execution } = context.info;
+  if (execution === undefined) return;
+  const handle = context.client.workflow.getHandle(execution.workflowId, execution.runId);
+  await handle.signal<[AttemptProgress]>(PROGRESS_SIGNAL, progress);
 }

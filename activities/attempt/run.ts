@@ -2,7 +2,12 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EXIT_CODES, commitIdSchema, outcomeSchema } from '../../src/contracts/index.js';
+import {
+  EXIT_CODES,
+  checkpointManifestSchema,
+  commitIdSchema,
+  outcomeSchema,
+} from '../../src/contracts/index.js';
 import type { Digest, Epoch, Outcome } from '../../src/contracts/index.js';
 import { hasProgressed } from '../../src/domain/attempt/facts.js';
 import { DONE, STOPPED_AS_ASKED, stopNote, verdictOf } from '../../src/domain/attempt/verdict.js';
@@ -75,7 +80,9 @@ export class AttemptRun {
     this.#reporter.startHeartbeat();
     const over = new AbortController();
     try {
-      return await Promise.race([this.#persistently(over.signal), this.#outOfTime(over.signal)]);
+      const end = await Promise.race([this.#persistently(over.signal), this.#outOfTime(over.signal)]);
+      await this.#reporter.end();
+      return end;
     } catch (error) {
       // A stage that parks leaves no job behind; one that is retried attaches to it again.
       if (error instanceof ApplicationFailure && error.nonRetryable === true) await this.#giveUp(error);
@@ -173,12 +180,25 @@ export class AttemptRun {
   }
 
   async #run(claim: Claimed): Promise<AttemptEnd> {
-    const { epoch } = claim;
+    const { epoch, from } = claim;
     const { spec } = this.input;
-    this.#reporter.tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null);
+    const tracker = new ProgressTracker(epoch, spec.kind === 'train' ? spec.data.steps : null, from);
+    this.#reporter.tracker = tracker;
+    void this.#dateStart(tracker, from);
     const job = new AttemptJob(this.deps, this.#context, this.input, epoch, this.#reporter);
     this.#running = { claim, job };
     return this.#watch(this.#running);
+  }
+
+  /** When the checkpoint was made that the attempt begins at. Only people want to know: nothing waits for it, nor fails by it. */
+  async #dateStart(tracker: ProgressTracker, from: Claimed['from']): Promise<void> {
+    if (from === null) return;
+    try {
+      const { value } = await this.deps.store.getJson(this.#urls.manifest(from.id), checkpointManifestSchema);
+      tracker.dateCommit(from.id, value.createdAt);
+    } catch (error) {
+      this.#context.log.debug('the age of a checkpoint is not known', { id: from.id, why: String(error) });
+    }
   }
 
   async #watch({ claim, job }: Running): Promise<AttemptEnd> {

@@ -1,9 +1,10 @@
 /** A run's status as text for a terminal. Pure: the same status always gives the same lines. */
 import { formatCount } from '../domain/recipe/quantities.js';
 import { durationText } from '../domain/run/status-markdown.js';
-import { currentStage } from '../domain/run/status.js';
+import { commitsCheckpoints, currentStage } from '../domain/run/status.js';
 import type { RunStatus, StageState, StageStatus } from '../domain/run/status.js';
-import { textTable } from '../domain/lib/text-table.js';
+import { textTable, wrapText } from '../domain/lib/text-table.js';
+import { secondsSince } from '../domain/lib/time.js';
 import { waitingLines } from './parked-text.js';
 
 /** A mark per state, one column wide. */
@@ -18,11 +19,14 @@ export const STAGE_MARKS: Readonly<Record<StageState, string>> = {
   cancelled: '✗',
 };
 
-/** Every stage with its state and figures, the run above them. */
-export function statusLines(status: RunStatus, now: number): string[] {
+/** Most columns of a line that is broken into several. */
+const COLUMNS = 100;
+
+/** Every stage with its state and figures, the run above them. `columns`: where long sentences are broken at the latest. */
+export function statusLines(status: RunStatus, now: number, columns = COLUMNS): string[] {
   // A parked stage says all that its problem says, and more.
   const problems = status.parked === null ? status.problems.flatMap(problemLines) : [];
-  const warnings = status.warnings.map((warning) => `  ! ${warning}`);
+  const warnings = warningsOf(status).flatMap((warning) => warningLines(warning, Math.min(columns, COLUMNS)));
   return [
     headline(status, now),
     ...stageTable(status, now),
@@ -30,6 +34,18 @@ export function statusLines(status: RunStatus, now: number): string[] {
     ...warnings,
     ...waitingLines(status),
   ];
+}
+
+/** What should be known although nothing has failed, of the run and of the jobs that go on; one sentence each. */
+export function warningsOf(status: RunStatus): string[] {
+  const said = status.stages.flatMap(({ state, title, warning }) =>
+    state !== 'running' || warning === undefined || warning === null ? [] : [`${title}: ${warning.text}`],
+  );
+  return [...said, ...status.warnings];
+}
+
+function warningLines(warning: string, columns: number): string[] {
+  return wrapText(warning, columns - 4).map((line, index) => `  ${index === 0 ? '! ' : '  '}${line}`);
 }
 
 function headline({ run, state, startedAt, endedAt }: RunStatus, now: number): string {
@@ -47,7 +63,38 @@ function stageTable(status: RunStatus, now: number): string[] {
     timeText(stage, now),
     stage.state === 'running' || stage.state === 'waiting' ? attemptText(stage) : stage.note,
   ]);
-  return textTable(rows, ['left', 'right', 'right', 'right', 'right', 'right', 'left'], '  ');
+  const lines = textTable(rows, ['left', 'right', 'right', 'right', 'right', 'right', 'left'], '  ');
+  return status.stages.flatMap((stage, index) => {
+    const saved = savedText(stage, now);
+    return [lines[index] ?? '', ...(saved === '' ? [] : [`      ${saved}`])];
+  });
+}
+
+/** What of a running stage is saved, and how much is not; empty where none is to be, and where it is not known. */
+function savedText(stage: StageStatus, now: number): string {
+  const checkpoint = checkpointOf(stage);
+  if (checkpoint === undefined || checkpoint === null) return checkpointText(stage, now);
+  const behind = (stage.step ?? 0) - checkpoint.step;
+  const lag = `, ${behind.toLocaleString('en-US')} ${behind === 1 ? 'step' : 'steps'} behind`;
+  return `newest ${checkpointText(stage, now)}${behind > 0 ? lag : ''}`;
+}
+
+/** Step and age of a running stage's newest checkpoint. */
+function checkpointText(stage: StageStatus, now: number): string {
+  const checkpoint = checkpointOf(stage);
+  if (checkpoint === undefined) return '';
+  if (checkpoint === null) return 'no checkpoint yet';
+  const age = checkpoint.at === null ? '' : `, ${ageText(checkpoint.at, now)}`;
+  return `checkpoint: step ${String(checkpoint.step)}${age}`;
+}
+
+function checkpointOf({ state, kind, checkpoint }: StageStatus): StageStatus['checkpoint'] {
+  return state === 'running' && commitsCheckpoints(kind) ? checkpoint : undefined;
+}
+
+function ageText(at: string, now: number): string {
+  const seconds = secondsSince(at, now);
+  return seconds < 1 ? 'just now' : `${durationText(seconds)} ago`;
 }
 
 function stepsText({ kind, step, steps }: StageStatus): string {
@@ -96,7 +143,7 @@ export function progressLine(status: RunStatus, now: number): string | undefined
     speedText(stage),
     timeText(stage, now),
   ];
-  const known = [...parts, attemptText(stage)].filter((part) => part !== '');
+  const known = [...parts, attemptText(stage), checkpointText(stage, now)].filter((part) => part !== '');
   return [stage.title, ...known].join('  ');
 }
 

@@ -2,7 +2,7 @@
 import { createLogUpdate } from 'log-update';
 import { styleText } from 'node:util';
 import { waitingLines } from './parked-text.js';
-import { progressLine, STAGE_MARKS, statusLines, transitionLines } from './run-text.js';
+import { progressLine, STAGE_MARKS, statusLines, transitionLines, warningsOf } from './run-text.js';
 import type { RunStatus } from '../domain/run/status.js';
 import { printable } from '../domain/lib/text.js';
 
@@ -30,9 +30,10 @@ function liveView(out: Output): RunView {
   return {
     show(status) {
       last = status ?? last;
-      const lines = last === undefined ? ['waiting for a worker to answer …'] : statusLines(last, Date.now());
-      const hint = last !== undefined && status === undefined ? ['  waiting for a worker to answer …'] : [];
       const width = Math.max(20, out.columns - 1);
+      const lines =
+        last === undefined ? ['waiting for a worker to answer …'] : statusLines(last, Date.now(), width);
+      const hint = last !== undefined && status === undefined ? ['  waiting for a worker to answer …'] : [];
       draw([...lines, ...hint].map((line) => colored(cut(line, width))).join('\n'));
     },
     close: () => draw.clear(),
@@ -59,7 +60,7 @@ export function colored(
   return mark === STAGE_MARKS.waiting ? styleText('dim', line) : line;
 }
 
-/** A view of lines: one for each stage that begins or ends, and one every few seconds for the stage under way. */
+/** A view of lines: one for each stage that begins or ends, one for each new warning, and one every few seconds for the stage under way. */
 export function plainView(write: (line: string) => void, now: () => number = Date.now): RunView {
   let last: RunStatus | undefined;
   let lastProgress = Number.NEGATIVE_INFINITY;
@@ -73,6 +74,8 @@ export function plainView(write: (line: string) => void, now: () => number = Dat
       }
       waiting = false;
       for (const line of transitionLines(last, status, now())) write(`  ${line}`);
+      const known = last === undefined ? [] : warningsOf(last);
+      for (const warning of warningsOf(status)) if (!known.includes(warning)) write(`  ! ${warning}`);
       if (status.state !== last?.state) for (const line of waitingLines(status)) write(line);
       const progress = progressLine(status, now());
       if (progress !== undefined && now() - lastProgress >= PLAIN_EVERY_MS) {

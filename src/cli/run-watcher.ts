@@ -1,17 +1,20 @@
 /** Reads where a run is: the workflow's own status, brought up to date by what running attempts report right now. */
 import { WorkflowNotFoundError } from '@temporalio/client';
-import type { Client } from '@temporalio/client';
-import { defaultPayloadConverter } from '@temporalio/common';
-import { z } from 'zod';
+import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
 import { isOver } from '../domain/run/operator-actions.js';
-import { attemptProgressSchema } from '../domain/run/progress.js';
-import type { AttemptProgress } from '../domain/run/progress.js';
-import { runStatusSchema } from '../domain/run/status.js';
+import { warningSchema } from '../domain/run/progress.js';
+import type { Warning } from '../domain/run/progress.js';
+import { runStatusSchema, seenOf } from '../domain/run/status.js';
 import type { RunStatus, StageStatus } from '../domain/run/status.js';
 import { describeWorkflow, isOpen } from '../temporal/workflow-state.js';
+import { pendingWork } from './pending-work.js';
+import type { Heartbeat } from './pending-work.js';
 import { UserError } from './user-error.js';
 
 const QUERY_MS = 10_000;
+
+/** Of records that wait the run's own status tells. */
+const OF_THE_LEDGER = 'appendToLedger';
 
 /** Reads the status of one run. */
 export class RunWatcher {
@@ -31,18 +34,20 @@ export class RunWatcher {
   async read(): Promise<RunStatus | undefined> {
     const status = await this.#query();
     if (status === undefined || isOver(status.state)) return status;
-    const closed = await this.#closing();
-    if (closed !== null) return asClosed(status, closed);
-    if (status.state !== 'running') return status;
-    const running = status.stages.filter((stage) => stage.state === 'running');
-    const progress = new Map<string, Heartbeat>();
-    for (const { folder } of running) {
-      const newest = await this.#heartbeat(folder);
-      if (newest !== undefined) progress.set(folder, newest);
-    }
+    const described = await describeWorkflow(this.#client, this.#run).catch(() => null);
+    // A server that does not say whether the run is open has closed nothing.
+    if (described !== null && !isOpen(described)) return asClosed(status, closingOf(described));
+    const pending = described?.raw.pendingActivities ?? [];
+    const { failing } = pendingWork(
+      pending.filter(({ activityType }) => activityType?.name !== OF_THE_LEDGER),
+    );
     return {
       ...status,
-      stages: status.stages.map((stage) => withProgress(stage, progress.get(stage.folder))),
+      warnings: failing === null ? status.warnings : [...status.warnings, failing.text],
+      stages:
+        status.state === 'running'
+          ? await Promise.all(status.stages.map((stage) => this.#withWork(stage)))
+          : status.stages,
     };
   }
 
@@ -67,40 +72,44 @@ export class RunWatcher {
     }
   }
 
-  /** How the workflow was closed from outside; null: it is open, or the server does not say. */
-  async #closing(): Promise<Closing | null> {
-    const described = await describeWorkflow(this.#client, this.#run).catch(() => null);
-    if (described === null || isOpen(described)) return null;
-    const endedAt = (described.closeTime ?? new Date()).toISOString();
-    return { how: described.status.name.toLowerCase().replaceAll('_', ' '), endedAt };
+  /** A running stage with what its attempt reports right now, or what it waits for meanwhile. */
+  async #withWork(stage: StageStatus): Promise<StageStatus> {
+    if (stage.state !== 'running') return stage;
+    const workflowId = `${this.#run}/${stage.folder}`;
+    // A stage without a child workflow, or one that has just ended: its row has what the workflow knows.
+    const described = await describeWorkflow(this.#client, workflowId).catch(() => null);
+    if (described === null || !isOpen(described)) return stage;
+    const { pendingActivities: pending } = described.raw;
+    const isIdle = (pending ?? []).length === 0;
+    const { progress, failing } = pendingWork(pending ?? []);
+    const warning = failing ?? (isIdle ? await this.#waiting(workflowId) : null);
+    const seen = withProgress(stage, progress);
+    return warning === null ? seen : { ...seen, warning };
   }
 
-  /** Newest heartbeat of a stage's attempt or curation; undefined for stages that have none, or none yet. */
-  async #heartbeat(folder: string): Promise<Heartbeat | undefined> {
+  /** What a stage says that it waits for between two attempts. One of another kind or version says nothing. */
+  async #waiting(workflowId: string): Promise<Warning | null> {
     try {
-      const { raw } = await this.#client.workflow.getHandle(`${this.#run}/${folder}`).describe();
-      for (const activity of raw.pendingActivities ?? []) {
-        const payload = activity.heartbeatDetails?.payloads?.[0];
-        if (payload === undefined) continue;
-        const progress = heartbeatSchema.safeParse(defaultPayloadConverter.fromPayload(payload));
-        if (progress.success) return progress.data;
-      }
+      const answer: unknown = await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
+        this.#client.workflow.getHandle(workflowId).query('waiting'),
+      );
+      return warningSchema.nullable().safeParse(answer).data ?? null;
     } catch {
-      // A stage without a child workflow, or one that has just ended: its row has what the workflow knows.
+      return null;
     }
-    return undefined;
   }
 }
-
-/** What running activities say of themselves: attempts how far they are, curations at least in which phase. */
-const heartbeatSchema = z.union([attemptProgressSchema, z.object({ phase: z.string().max(100) })]);
-type Heartbeat = AttemptProgress | { readonly phase: string };
 
 /** A workflow that Temporal has closed without asking its code. */
 export interface Closing {
   /** In Temporal's words: `terminated`, `timed out`. */
   readonly how: string;
   readonly endedAt: string;
+}
+
+function closingOf({ status, closeTime }: WorkflowExecutionDescription): Closing {
+  const endedAt = (closeTime ?? new Date()).toISOString();
+  return { how: status.name.toLowerCase().replaceAll('_', ' '), endedAt };
 }
 
 /** The status of a run that was closed from outside: its own code still says what it was doing, and does it no more. */
@@ -137,5 +146,6 @@ export function withProgress(stage: StageStatus, progress: Heartbeat | undefined
     loss: loss ?? stage.loss,
     tokensPerSecond,
     secondsLeft,
+    ...seenOf(progress),
   };
 }

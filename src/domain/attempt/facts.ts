@@ -16,12 +16,13 @@ export type AttemptEvent =
     }
   | {
       readonly type: 'commit';
+      readonly at: string;
       readonly commit: string;
       readonly step: number;
       readonly manifestDigest?: string | undefined;
     }
   | { readonly type: 'sample'; readonly at: string; readonly done: number; readonly total: number }
-  | { readonly type: 'log' };
+  | { readonly type: 'log'; readonly at: string; readonly level: string; readonly message: string };
 
 /** A commit as its job told of it, and as the ledger records it; older trainers don't tell the digest of its manifest. */
 export interface ToldCommit {

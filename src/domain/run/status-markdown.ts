@@ -1,6 +1,9 @@
-/** A run's status as markdown: the current details that the Temporal UI shows on the workflow's page. */
+/** A run's status, and a stage's progress, as markdown: the current details that the Temporal UI shows on a workflow's page. */
 import { markdownText, printable } from '../lib/text.js';
-import type { Parked, RunStatus, StageState, StageStatus } from './status.js';
+import { instantText } from '../lib/time.js';
+import type { AttemptProgress, Warning } from './progress.js';
+import { commitsCheckpoints, seenOf } from './status.js';
+import type { Parked, RunStatus, StageCheckpoint, StageState, StageStatus } from './status.js';
 
 const MARKS: Readonly<Record<StageState, string>> = {
   waiting: '·',
@@ -20,12 +23,48 @@ export function statusMarkdown(status: RunStatus): string {
     ...(status.waitingFor === null ? [] : [`Waiting for: ${markdownText(status.waitingFor)}`]),
     ...(status.parked === null ? status.problems.map(quoted) : [parkedMarkdown(status.parked)]),
     ...status.warnings.map((warning) => quoted(`Warning: ${warning}`)),
+    ...status.stages.filter(({ state }) => state === 'running').flatMap(runningMarkdown),
     [
       '| | Stage | State | Progress | Tokens | Loss | Time | |',
       '|---|---|---|---|---|---|---|---|',
       ...status.stages.map(stageRow),
     ].join('\n'),
   ].join('\n\n');
+}
+
+/** What is saved of a stage under way, and what its job has to say: in full, where a table would be cut. */
+function runningMarkdown({ title, kind, checkpoint, warning }: StageStatus): string[] {
+  const saved = commitsCheckpoints(kind) && checkpoint !== undefined ? [checkpointText(checkpoint)] : [];
+  return [
+    ...saved.map((text) => `${markdownText(title)} · ${text}`),
+    ...(warning === undefined || warning === null ? [] : [warningMarkdown(warning)]),
+  ];
+}
+
+/** A stage's own page: where its running attempt is. `commits`: whether its job commits checkpoints. */
+export function progressMarkdown(title: string, progress: AttemptProgress, commits: boolean): string {
+  const { epoch, phase, step, steps, tokens, loss, commit } = progress;
+  const { checkpoint, warning } = seenOf(progress);
+  const id = commit === null ? '' : `, \`${commit}\``;
+  return [
+    `**${title}** · attempt ${epoch} · ${markdownText(phase)}`,
+    `Step ${step}${steps === null ? '' : ` of ${steps}`}, ${tokens.toLocaleString('en-US')} tokens` +
+      (loss === null ? '' : `, loss ${loss.toFixed(3)}`),
+    ...(commits && checkpoint !== undefined ? [`${checkpointText(checkpoint)}${id}`] : []),
+    ...(warning === undefined || warning === null ? [] : [warningMarkdown(warning)]),
+  ].join('\n\n');
+}
+
+/** When the newest checkpoint was made, and not how old it is: nobody writes the page anew as time goes by. */
+function checkpointText(checkpoint: StageCheckpoint | null): string {
+  if (checkpoint === null) return 'No checkpoint yet';
+  const { step, at } = checkpoint;
+  return `Newest checkpoint: step ${step}${at === null ? '' : `, ${instantText(at)}`}`;
+}
+
+/** A warning, and when it was said. */
+export function warningMarkdown({ text, at }: Warning): string {
+  return quoted(`Warning, ${instantText(at)}: ${text}`);
 }
 
 function quoted(text: string): string {

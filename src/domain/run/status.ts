@@ -5,6 +5,8 @@
 import { z } from 'zod';
 import { FAILURE_CLASSES } from '../attempt/failure-class.js';
 import { instantSchema } from '../lib/time.js';
+import { warningSchema } from './progress.js';
+import type { AttemptProgress } from './progress.js';
 
 /** What kind of work a stage is. */
 export const STAGE_KINDS = ['curation', 'rope-bump', 'training', 'sft', 'evaluation', 'report'] as const;
@@ -35,6 +37,13 @@ export const RUN_STATES = [
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
+/** A checkpoint as far as a status tells of it. */
+export const stageCheckpointSchema = z.strictObject({
+  step: z.int().nonnegative().describe('Optimizer steps in it'),
+  at: instantSchema.nullable().describe('When it was committed, by the clock of the job; null: not known'),
+});
+export type StageCheckpoint = z.infer<typeof stageCheckpointSchema>;
+
 /** One stage of a run. Numbers that do not apply, or are not known yet, are null. */
 export const stageStatusSchema = z.strictObject({
   folder: z
@@ -60,6 +69,16 @@ export const stageStatusSchema = z.strictObject({
   note: z
     .string()
     .describe('One line for people: what it is doing, what it made or why it failed; may be empty'),
+  checkpoint: stageCheckpointSchema
+    .nullable()
+    .optional()
+    .describe('Newest checkpoint; null: there is none yet; absent: not known, or the stage makes none'),
+  warning: warningSchema
+    .nullable()
+    .optional()
+    .describe(
+      'What its job has to say that stops nothing, of a store that is full say; null, absent: nothing',
+    ),
 });
 export type StageStatus = z.infer<typeof stageStatusSchema>;
 
@@ -124,4 +143,18 @@ export function currentStage(status: RunStatus): StageStatus | undefined {
     status.stages.find((stage) => stage.state === 'running' || stage.state === 'parked') ??
     status.stages.find((stage) => stage.state === 'failed')
   );
+}
+
+/** Whether a stage of this kind commits checkpoints. */
+export function commitsCheckpoints(kind: StageKind): boolean {
+  return kind === 'training' || kind === 'sft';
+}
+
+/** What a stage's status says of the newest checkpoint and of the warning that stands. */
+export function seenOf(progress: AttemptProgress): Pick<StageStatus, 'checkpoint' | 'warning'> {
+  const { phase, commit, commitStep, commitAt, warning = null } = progress;
+  if (commit !== null && commitStep !== undefined)
+    return { checkpoint: { step: commitStep, at: commitAt ?? null }, warning };
+  // Before a job has said anything nobody may have looked what there is.
+  return commit === null && phase !== 'queued' ? { checkpoint: null, warning } : { warning };
 }

@@ -1,7 +1,9 @@
+import { defaultPayloadConverter } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../../src/config.js';
 import { startFormLink, workflowLink } from '../../../src/cli/links.js';
 import { progressLine, statusLines } from '../../../src/cli/run-text.js';
+import { pendingWork } from '../../../src/cli/pending-work.js';
 import { plainView } from '../../../src/cli/run-view.js';
 import { withProgress } from '../../../src/cli/run-watcher.js';
 import { newRunName } from '../../../src/cli/start-run.js';
@@ -76,20 +78,113 @@ describe('a run in the terminal', () => {
   });
 });
 
-describe('progress from a running attempt', () => {
-  const progress = {
-    epoch: 1,
-    phase: 'step',
-    step: 21,
-    steps: 50,
-    tokens: 344_064,
-    loss: 3.2,
-    learningRate: 1e-3,
-    tokensPerSecond: 7000,
-    secondsLeft: 60,
-    commit: null,
-  };
+describe('what of a stage is saved, in the terminal', () => {
+  const saved: StageStatus = { ...running, checkpoint: { step: 12, at: '2026-01-01T00:00:18.000Z' } };
+  const full =
+    'checkpoint of step 16 waits for the store since 2026-01-01 00:00:40 UTC: the store answered 507 ' +
+    'InsufficientStorage. What can be done: the store is full: make room or enlarge it';
+  const warned: StageStatus = { ...saved, warning: { text: full, at: '2026-01-01T00:00:45.000Z' } };
 
+  it('is the newest checkpoint’s step and age, and how far training is ahead of it', () => {
+    const line = 'newest checkpoint: step 12, 42 s ago, 8 steps behind';
+    expect(statusLines(statusOf(saved), now)[2]).toBe(`      ${line}`);
+    expect(progressLine(statusOf(saved), now)).toMatch(/ {2}step {2}checkpoint: step 12, 42 s ago$/);
+    const much = { ...saved, step: 1012 };
+    expect(statusLines(statusOf(much), now)[2]).toMatch(/, 1,000 steps behind$/);
+  });
+
+  it('is said to be nothing when there is no checkpoint yet, and left out when nobody knows', () => {
+    expect(progressLine(statusOf({ ...saved, checkpoint: null }), now)).toMatch(/ {2}no checkpoint yet$/);
+    for (const stage of [
+      running,
+      { ...saved, kind: 'evaluation' as const },
+      { ...saved, state: 'done' as const },
+    ])
+      expect(statusLines(statusOf(stage), now).join('\n')).not.toContain('checkpoint');
+  });
+
+  it('is never from the future, whatever the clocks of two machines show', () => {
+    const ahead = { ...saved, checkpoint: { step: 20, at: '2026-01-01T00:09:00.000Z' } };
+    expect(progressLine(statusOf(ahead), now)).toMatch(/checkpoint: step 20, just now$/);
+    const undated = { ...saved, checkpoint: { step: 12, at: null } };
+    expect(progressLine(statusOf(undated), now)).toMatch(/checkpoint: step 12$/);
+  });
+
+  it('comes with what stands in the way, in lines that are not too long', () => {
+    const lines = statusLines(statusOf(warned), now);
+    expect(lines.slice(3)).toEqual([
+      '  ! Stage 1, 1K: checkpoint of step 16 waits for the store since 2026-01-01 00:00:40 UTC: the store',
+      '    answered 507 InsufficientStorage. What can be done: the store is full: make room or enlarge it',
+    ]);
+    expect(
+      Math.max(
+        ...statusLines(statusOf(warned), now, 60)
+          .slice(3)
+          .map(({ length }) => length),
+      ),
+    ).toBeLessThan(61);
+    expect(statusLines(statusOf({ ...warned, state: 'done' }), now).join('\n')).not.toContain('!');
+  });
+
+  it('is told once where there is no terminal', () => {
+    const lines: string[] = [];
+    const view = plainView(
+      (line) => lines.push(line),
+      () => now,
+    );
+    for (const stage of [saved, warned, warned, saved, warned]) view.show(statusOf(stage));
+    expect(lines.filter((line) => line.startsWith('  ! '))).toEqual([
+      `  ! Stage 1, 1K: ${full}`,
+      `  ! Stage 1, 1K: ${full}`,
+    ]);
+  });
+});
+
+describe('an activity that is to be tried again', () => {
+  const failed = {
+    activityType: { name: 'prepareRun' },
+    attempt: 4,
+    lastFailure: { message: 's3://b/x: the store answered 503 SlowDown' },
+    nextAttemptScheduleTime: {},
+  };
+  const beating = (phase: string) => ({
+    heartbeatDetails: { payloads: [defaultPayloadConverter.toPayload({ ...progress, phase })] },
+  });
+
+  it('says how often it has failed, and why', () => {
+    const { failing } = pendingWork([failed]);
+    expect(failing?.text).toBe(
+      'prepareRun failed 3 times, and is tried again: s3://b/x: the store answered 503 SlowDown',
+    );
+    expect(pendingWork([{ ...failed, attempt: 2 }]).failing?.text).toMatch(/failed once/);
+  });
+
+  it('says nothing any more once it runs, unless that has not heard of its job yet', () => {
+    const again = { ...failed, nextAttemptScheduleTime: null };
+    expect(pendingWork([again]).failing).toBeNull();
+    expect(pendingWork([{ ...again, ...beating('step') }])).toMatchObject({ progress, failing: null });
+    expect(pendingWork([{ ...again, ...beating('queued') }]).failing).not.toBeNull();
+    expect(pendingWork([beating('queued')]).failing).toBeNull();
+    const lastFailure = { message: 'left to another', applicationFailureInfo: { nextRetryDelay: {} } };
+    expect(pendingWork([{ ...again, ...beating('queued'), lastFailure }]).failing).toBeNull();
+    expect(pendingWork([])).toEqual({ progress: undefined, failing: null });
+  });
+});
+
+const progress = {
+  epoch: 1,
+  phase: 'step',
+  step: 21,
+  steps: 50,
+  tokens: 344_064,
+  loss: 3.2,
+  learningRate: 1e-3,
+  tokensPerSecond: 7000,
+  secondsLeft: 60,
+  commit: null,
+};
+
+describe('progress from a running attempt', () => {
   it('is shown when it is newer than what the workflow knows', () => {
     expect(withProgress(running, progress)).toMatchObject({ step: 21, loss: 3.2 });
   });
@@ -97,6 +192,19 @@ describe('progress from a running attempt', () => {
   it('of a curation is its phase', () => {
     const curation = { ...running, kind: 'curation' as const, note: '' };
     expect(withProgress(curation, { phase: 'queued' })).toEqual({ ...curation, note: 'queued' });
+  });
+
+  it('brings what is saved and what stands in the way, and takes back what no longer does', () => {
+    const warned = { ...running, warning: { text: 'full', at: '2026-01-01T00:00:45.000Z' } };
+    const [commitStep, commitAt] = [16, '2026-01-01T00:00:50.000Z'];
+    const committed = { ...progress, commit: '00000016-0001-0a1b2c3d', commitStep, commitAt };
+    expect(withProgress(warned, committed)).toMatchObject({
+      checkpoint: { step: 16, at: commitAt },
+      warning: null,
+    });
+    expect(withProgress(running, { ...committed, warning: warned.warning })).toMatchObject({
+      warning: warned.warning,
+    });
   });
 
   it('is passed by when it is older, or of a superseded attempt', () => {

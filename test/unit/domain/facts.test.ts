@@ -23,11 +23,11 @@ const digest = `sha256:${'a'.repeat(64)}`;
 const TRAINING: readonly AttemptEvent[] = [
   { type: 'phase', phase: 'load' },
   step(1, 9),
-  { type: 'commit', commit: 'older', step: 1 },
+  { type: 'commit', at, commit: 'older', step: 1 },
   step(2),
-  { type: 'log' },
+  { type: 'log', at, level: 'info', message: 'going on' },
   { type: 'phase', phase: 'save' },
-  { type: 'commit', commit: 'newer', step: 2, manifestDigest: digest },
+  { type: 'commit', at, commit: 'newer', step: 2, manifestDigest: digest },
 ];
 
 describe('what a job’s events tell of its attempt', () => {
