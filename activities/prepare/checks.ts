@@ -1,29 +1,15 @@
 /** Checks of a recipe that need the object store or a file. Each says what is wrong and where, in the recipe's own terms. */
 import { ListObjectsV2Command } from '@aws-sdk/client-s3';
-import { z } from 'zod';
 import { CurationError } from '../../src/curation/errors.js';
 import { loadTokenizer } from '../../src/curation/tokens/tokenizer.js';
 import type { Problem } from '../../src/domain/recipe/problem.js';
 import type { Recipe } from '../../src/domain/recipe/schema.js';
-import { ropeScalingOf } from '../../src/domain/walk/rope.js';
+import { modelConfigSchema, ropeScalingOf, ropeThetaOf } from '../../src/domain/walk/model-config.js';
+import type { ModelConfig } from '../../src/domain/walk/model-config.js';
 import { walk } from '../../src/domain/walk/walk.js';
 import { isStoreError, translateError } from '../../src/store/errors.js';
 import { parseUrl } from '../../src/store/layout.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
-
-/** `config.json` of a Llama model, as far as a recipe says something about it. */
-const configSchema = z.looseObject({
-  num_hidden_layers: z.int(),
-  hidden_size: z.int(),
-  intermediate_size: z.int(),
-  num_attention_heads: z.int(),
-  num_key_value_heads: z.int(),
-  vocab_size: z.int(),
-  tie_word_embeddings: z.boolean().default(false),
-  max_position_embeddings: z.int(),
-  rope_theta: z.number().optional(),
-  rope_parameters: z.looseObject({ rope_theta: z.number().optional() }).nullish(),
-});
 
 /** Every URL that a recipe names must lie in a bucket that the worker lets recipes name. */
 export function checkBuckets(recipe: Recipe, buckets: readonly string[]): Problem[] {
@@ -70,7 +56,7 @@ export async function checkBucket(store: ObjectStore, rootUrl: string): Promise<
 /** The model's config must be what the recipe says it is, and its RoPE one that the recipe's bumps reckon with. */
 export function checkConfig(json: Uint8Array, recipe: Recipe): Problem[] {
   const { base } = recipe;
-  const parsed = configSchema.safeParse(parseJson(json));
+  const parsed = modelConfigSchema.safeParse(parseJson(json));
   if (!parsed.success)
     return [{ path: 'base.model', message: 'its config.json is not that of a Llama model' }];
   const config = parsed.data;
@@ -83,7 +69,7 @@ export function checkConfig(json: Uint8Array, recipe: Recipe): Problem[] {
     ['architecture.keyValueHeads', architecture.keyValueHeads, config.num_key_value_heads],
     ['architecture.vocabularySize', architecture.vocabularySize, config.vocab_size],
     ['architecture.tiedEmbeddings', architecture.tiedEmbeddings, config.tie_word_embeddings],
-    ['ropeTheta', base.ropeTheta, config.rope_parameters?.rope_theta ?? config.rope_theta],
+    ['ropeTheta', base.ropeTheta, ropeThetaOf(config)],
     ['lengthTokens', base.lengthTokens, config.max_position_embeddings],
   ];
   const differences = compared
@@ -97,7 +83,7 @@ export function checkConfig(json: Uint8Array, recipe: Recipe): Problem[] {
 }
 
 /** A scaling of RoPE stays where the base stays, and goes only if the recipe says so. */
-function checkScaling(config: unknown, recipe: Recipe): Problem[] {
+function checkScaling(config: ModelConfig, recipe: Recipe): Problem[] {
   const scaling = ropeScalingOf(config);
   if (scaling === null || recipe.base.ropeScaling === 'drop') return [];
   const changes = basesChanged(recipe);

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { bumpedConfig } from '../../activities/rope-bump.js';
+import { bumpedConfig } from '../../src/domain/walk/model-config.js';
 import { ropeBump } from '../../src/domain/walk/rope.js';
 
 const TESTS = fileURLToPath(new URL('../../infra/trainer/tests/', import.meta.url));

@@ -18,24 +18,6 @@ export const ropeBumpSchema = z.strictObject({
 });
 export type RopeBump = z.infer<typeof ropeBumpSchema>;
 
-const scalingSchema = z.looseObject({ rope_type: z.string().optional(), type: z.string().optional() });
-const scaledConfigSchema = z.looseObject({
-  rope_scaling: scalingSchema.nullish(),
-  rope_parameters: scalingSchema.nullish(),
-});
-
-/**
- * How a config.json scales RoPE besides its base ("llama3", "yarn", "linear", …), in whichever form `transformers` wrote it; null: it
- * doesn't, or it is no config.
- */
-export function ropeScalingOf(config: unknown): string | null {
-  const parsed = scaledConfigSchema.safeParse(config);
-  if (!parsed.success) return null;
-  const places = [parsed.data.rope_scaling, parsed.data.rope_parameters];
-  const types = places.map((place) => place?.rope_type ?? place?.type ?? 'default');
-  return types.find((type) => type !== 'default') ?? null;
-}
-
 /** Width of one attention head, d. */
 export function headWidthOf(architecture: Architecture): number {
   return architecture.width / architecture.heads;

@@ -1,7 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { ScaledRopeError, bumpedConfig } from '../../../activities/rope-bump.js';
 import { parseRecipe } from '../../../src/domain/recipe/parse.js';
-import { ropeBump, ropeScalingOf } from '../../../src/domain/walk/rope.js';
+import {
+  ScaledRopeError,
+  bumpedConfig,
+  ropeConfigSchema,
+  ropeScalingOf,
+  ropeThetaOf,
+} from '../../../src/domain/walk/model-config.js';
+import { ropeBump } from '../../../src/domain/walk/rope.js';
 import { walk } from '../../../src/domain/walk/walk.js';
 
 const change = {
@@ -33,15 +39,25 @@ const rest = { max_position_embeddings: 8192, hidden_size: 64, vocab_size: 100 }
 
 describe('a config says whether its RoPE is scaled', () => {
   it.each(SCALED)('%s: %s', (_, type, config) => {
-    expect(ropeScalingOf(config)).toBe(type);
+    expect(ropeScalingOf(ropeConfigSchema.parse({ ...rest, ...config }))).toBe(type);
   });
 
   it.each(PLAIN)('%s: not', (_, config) => {
-    expect(ropeScalingOf(config)).toBeNull();
+    expect(ropeScalingOf(ropeConfigSchema.parse({ ...rest, ...config }))).toBeNull();
   });
 
-  it.each([[null], [[]], ['text'], [{ rope_scaling: 1 }]])('%j is no config', (value) => {
-    expect(ropeScalingOf(value)).toBeNull();
+  it.each([[null], [[]], ['text'], [{}], [{ ...rest, rope_scaling: 1 }], [{ ...rest, rope_theta: 0 }]])(
+    '%j is no config: what can’t be read is not taken for none',
+    (value) => {
+      expect(ropeConfigSchema.safeParse(value).success).toBe(false);
+      expect(() => bumpedConfig(value, ropeBump(change))).toThrow();
+    },
+  );
+
+  it('and its base, of which the newer form counts', () => {
+    expect(ropeThetaOf({ rope_theta: 1, rope_parameters: { rope_theta: 2 } })).toBe(2);
+    expect(ropeThetaOf({ rope_theta: 1, rope_parameters: { rope_type: 'default' } })).toBe(1);
+    expect(ropeThetaOf({})).toBeUndefined();
   });
 });
 
@@ -56,6 +72,14 @@ describe('a bump changes base and length, in the form of every loader, and nothi
     });
   });
 
+  it('in an order of keys that never changes: a repetition writes the same bytes', () => {
+    const config = { hidden_size: 64, rope_scaling: null, rope_theta: 5e5, max_position_embeddings: 8192 };
+    expect(JSON.stringify(bumpedConfig(config, ropeBump(change)))).toBe(
+      '{"max_position_embeddings":65536,"rope_theta":8000000,"hidden_size":64,"rope_scaling":null,' +
+        '"rope_parameters":{"rope_type":"default","rope_theta":8000000}}',
+    );
+  });
+
   it.each(SCALED)('refuses to leave a scaling in place (%s, %s)', (_, type, config) => {
     const bump = () => bumpedConfig({ ...rest, ...config }, ropeBump(change));
     expect(bump).toThrow(ScaledRopeError);
@@ -65,7 +89,7 @@ describe('a bump changes base and length, in the form of every loader, and nothi
 
   it.each(SCALED)('takes a scaling out where it is to be dropped (%s, %s)', (_, _type, config) => {
     const bumped = bumpedConfig({ ...rest, ...config }, ropeBump({ ...change, ropeScaling: 'drop' }));
-    expect(ropeScalingOf(bumped)).toBeNull();
+    expect(ropeScalingOf(ropeConfigSchema.parse(bumped))).toBeNull();
     expect(bumped).toEqual({
       ...rest,
       max_position_embeddings: 65_536,
