@@ -39,6 +39,15 @@ export function trainingFlopsPerToken(architecture: Architecture, documentTokens
   };
 }
 
+/**
+ * FLOPs of training on so many tokens. `sumSquares`: Σ length² of the documents that attention sees, in tokens²; a row counts as one
+ * document where documents are not masked from each other.
+ */
+export function trainingFlops(architecture: Architecture, tokens: number, sumSquares: number): number {
+  const { matmul, attention } = trainingFlopsPerToken(architecture, 1);
+  return matmul * tokens + attention * sumSquares;
+}
+
 /** A forward pass is a third of training's FLOPs: the backward pass takes twice as many. */
 export const FORWARD_SHARE = 1 / 3;
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { ModelRef, Outcome } from '../../contracts/index.js';
 import { digestSchema } from '../../contracts/index.js';
 import { canonicalJson } from '../../domain/lib/digest.js';
-import { parametersOf } from '../../domain/plan/cost.js';
+import { trainingFlops } from '../../domain/plan/cost.js';
 import { plan } from '../../domain/plan/plan.js';
 import type { StagePlan } from '../../domain/plan/plan.js';
 import type { Architecture } from '../../domain/recipe/schema.js';
@@ -57,8 +57,8 @@ function jobSeconds(stage: GatheredStage | undefined): number | null {
   return spans.length === 0 ? null : spans.reduce((sum, seconds) => sum + seconds, 0);
 }
 
-/** Σ document length² of the rows that were consumed: what causal attention costs. */
-function attendedPairs(
+/** Σ document length² of the rows that were consumed, as `trainingFlops` takes it; null: not known. */
+function consumedSquares(
   stage: GatheredStage,
   rows: number,
   datasets: readonly GatheredDataset[],
@@ -80,11 +80,8 @@ function actualFlops(
   datasets: readonly GatheredDataset[],
 ): number | null {
   if (stage.spec?.kind !== 'train') return null;
-  const pairs = attendedPairs(stage, tokens / stage.spec.data.sequenceLengthTokens, datasets);
-  if (pairs === null) return null;
-  return (
-    6 * parametersOf(architecture).matmul * tokens + 6 * architecture.layers * architecture.width * pairs
-  );
+  const squares = consumedSquares(stage, tokens / stage.spec.data.sequenceLengthTokens, datasets);
+  return squares === null ? null : trainingFlops(architecture, tokens, squares);
 }
 
 function planRow(planned: StagePlan, stage: GatheredStage | undefined, gathered: Gathered): PlanRow {

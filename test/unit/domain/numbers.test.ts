@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { canonicalJson, digestOf, sha256OfText } from '../../../src/domain/lib/digest.js';
+import { trainingFlops, trainingFlopsPerToken } from '../../../src/domain/plan/cost.js';
 import { formatPlan, plan } from '../../../src/domain/plan/plan.js';
 import {
   formatBytes,
@@ -168,6 +169,18 @@ describe('a plan adds up', () => {
         expect(total.cost).toBeCloseTo(total.gpuHours * 2, 9);
       }),
       { numRuns: 20 },
+    );
+  });
+
+  it('for FLOPs, by what is planned per token and by the documents that were read', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 1e4 }), (length, documents) => {
+        const { architecture } = resolve({}).base;
+        const tokens = length * documents;
+        const { matmul, attention } = trainingFlopsPerToken(architecture, length);
+        const read = trainingFlops(architecture, tokens, documents * length ** 2);
+        expect(read / (tokens * (matmul + attention))).toBeCloseTo(1, 9);
+      }),
     );
   });
 
