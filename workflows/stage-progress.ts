@@ -11,6 +11,7 @@ import type { SignalDefinition } from '@temporalio/common';
 import { attemptProgressSchema, warningOf } from '../src/domain/run/progress.js';
 import type { AttemptProgress, Warning } from '../src/domain/run/progress.js';
 import { progressMarkdown, warningMarkdown } from '../src/domain/run/status-markdown.js';
+import type { StageKind } from '../src/domain/run/status.js';
 import { DroppedMessages, onSignal } from './incoming.js';
 import {
   progressSignal,
@@ -32,8 +33,7 @@ export class StagePage {
   constructor(
     folder: string,
     private readonly title: string,
-    /** Whether its job commits checkpoints. */
-    private readonly commits: boolean,
+    private readonly kind: StageKind,
   ) {
     onQueued(folder, this.dropped, (queued) => {
       this.#isQueued = queued;
@@ -68,7 +68,7 @@ export class StagePage {
       [
         this.#progress === null
           ? `**${this.title}**`
-          : progressMarkdown(this.title, this.#progress, this.commits),
+          : progressMarkdown(this.title, this.kind, this.#progress),
         ...(this.#isQueued ? [QUEUED_TEXT] : []),
         ...(this.#waiting === null ? [] : [warningMarkdown(this.#waiting)]),
         ...(warning === null ? [] : [`> Warning: ${warning}`]),

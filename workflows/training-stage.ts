@@ -22,7 +22,7 @@ export async function trainingStage(input: StageInput): Promise<JobEnd> {
 /** What every stage with a job does in one run of its workflow. */
 export async function runStage(input: StageInput): ReturnType<JobRunner['run']> {
   const { title, ...job } = parsedInput(stageInputSchema, input);
-  const page = new StagePage(job.folder, title, job.spec.kind === 'train');
+  const page = new StagePage(job.folder, title, job.spec.kind === 'train' ? 'training' : 'evaluation');
   const end = await new JobRunner(job, page).run();
   await condition(allHandlersFinished);
   return end;

@@ -1,7 +1,8 @@
 /** The timeline of an audit as rows: one per attempt, operator action, and stage that began or ended. */
 import { commitIdSchema } from '../contracts/index.js';
-import type { EntryOf, StageResult } from '../domain/ledger/records.js';
+import type { EntryOf } from '../domain/ledger/records.js';
 import { durationText } from '../domain/run/status-markdown.js';
+import { STATE_MARKS, progressUnit } from '../domain/run/words.js';
 import { firstLine } from '../domain/lib/text.js';
 import { partsOfCommitId } from '../store/layout.js';
 import type { TimelineEntry } from './audit-data.js';
@@ -57,8 +58,7 @@ class AttemptBook {
   constructor(timeline: readonly TimelineEntry[]) {
     for (const { folder, entry } of timeline) {
       if (entry.type === 'attempt-ended') this.#ends.set(keyOf(folder, entry.epoch), entry);
-      if (entry.type === 'stage-started')
-        this.#units.set(entry.folder, entry.kind === 'evaluation' ? 'sample' : 'step');
+      if (entry.type === 'stage-started') this.#units.set(entry.folder, progressUnit(entry.kind));
       if (entry.type === 'attempt-opened' && entry.from !== null) {
         const { step, epoch } = partsOfCommitId(commitIdSchema.parse(entry.from));
         this.#begunAt.set(keyOf(folder, epoch), { id: entry.from, step });
@@ -109,7 +109,7 @@ function rowOfGroup(group: Group): TimelineRow {
   if ('row' in group) return group.row;
   const [first] = group.attempts;
   return {
-    mark: first.ended === null ? '▶' : attemptMark(first.ended.class),
+    mark: first.ended === null ? STATE_MARKS.running : attemptMark(first.ended.class),
     ...instantOf(first.at),
     subject: first.folder,
     text: group.attempts.length === 1 ? attemptText(first) : seriesText(group.attempts),
@@ -118,7 +118,7 @@ function rowOfGroup(group: Group): TimelineRow {
 
 /** A preemption is no failure: the fleet's doing or an operator's, not the job's. */
 function attemptMark(failureClass: EntryOf<'attempt-ended'>['class']): string {
-  if (failureClass === 'done') return '✓';
+  if (failureClass === 'done') return STATE_MARKS.done;
   return failureClass === 'preempted' || failureClass === 'capacity' || failureClass === 'cancelled'
     ? '↺'
     : '✗';
@@ -161,16 +161,6 @@ function seriesText(attempts: readonly [AttemptItem, ...AttemptItem[]]): string 
   return parts.filter((part) => part !== '').join(' · ');
 }
 
-const RESULT_MARKS: Readonly<Record<StageResult, string>> = {
-  done: '✓',
-  adopted: '✓',
-  parked: '‖',
-  paused: '‖',
-  skipped: '–',
-  cancelled: '✗',
-  failed: '✗',
-};
-
 /** The row of a record that is no attempt. */
 function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
   const instant = instantOf(at);
@@ -178,7 +168,7 @@ function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
     case 'run-opened': {
       const { runId, namespace, recipeDigest } = entry;
       const text = `opened by workflow run ${runId} in ${namespace}, recipe ${short(recipeDigest)}`;
-      return { mark: '▶', ...instant, subject: 'run', text };
+      return { mark: STATE_MARKS.running, ...instant, subject: 'run', text };
     }
     case 'run-ended':
       return {
@@ -188,14 +178,14 @@ function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
         text: withWhy(entry.state, entry.why),
       };
     case 'run-reset':
-      return { mark: '▶', ...instant, subject: 'run', text: resetText(entry) };
+      return { mark: STATE_MARKS.running, ...instant, subject: 'run', text: resetText(entry) };
     case 'stage-started':
-      return { mark: '▶', ...instant, subject: entry.folder, text: entry.title };
+      return { mark: STATE_MARKS.running, ...instant, subject: entry.folder, text: entry.title };
     case 'stage-ended':
-      return { mark: RESULT_MARKS[entry.result], ...instant, subject: entry.folder, text: resultText(entry) };
+      return { mark: STATE_MARKS[entry.result], ...instant, subject: entry.folder, text: resultText(entry) };
     case 'stage-adopted': {
       const text = `adopted ${short(entry.digest)}: ${entry.why}`;
-      return { mark: '✓', ...instant, subject: folder ?? 'run', text };
+      return { mark: STATE_MARKS.adopted, ...instant, subject: folder ?? 'run', text };
     }
     case 'action':
       return { mark: '●', ...instant, subject: 'operator', text: actionText(entry) };
@@ -211,7 +201,7 @@ function resetText({ runId, remembers, why }: EntryOf<'run-reset'>): string {
 }
 
 function runMark(state: string): string {
-  return state === 'completed' ? '✓' : '✗';
+  return state === 'completed' ? STATE_MARKS.completed : STATE_MARKS.failed;
 }
 
 function actionText({ action, actor, actorKind, reason, detail, repeats }: EntryOf<'action'>): string {

@@ -1,17 +1,18 @@
 /** What a run waits for, as text for a terminal: a parked stage with all an operator needs to decide. Pure. */
 import type { Parked, RunStatus } from '../domain/run/status.js';
+import { STATE_MARKS } from '../domain/run/words.js';
 
 /** Lines about what the run waits for; none when it waits for nobody. */
 export function waitingLines(status: RunStatus): string[] {
   if (status.parked !== null) return parkedLines(status.run, status.parked);
-  return status.waitingFor === null ? [] : [`  ‖ waits for ${status.waitingFor}`];
+  return status.waitingFor === null ? [] : [`  ${STATE_MARKS.paused} waits for ${status.waitingFor}`];
 }
 
 function parkedLines(run: string, parked: Parked): string[] {
   const { folder, class: failureClass, message, why, attempts, checkpoints, logTail, choices } = parked;
   const tried = attempts === 1 ? '1 attempt' : `${attempts} attempts`;
   return [
-    `  ‖ ${folder} is parked after ${tried}: ${failureClass}`,
+    `  ${STATE_MARKS.parked} ${folder} is parked after ${tried}: ${failureClass}`,
     ...indented(message),
     ...indented(why),
     ...(logTail.length === 0

@@ -2,22 +2,11 @@
 import { formatCount } from '../domain/recipe/quantities.js';
 import { durationText } from '../domain/run/status-markdown.js';
 import { commitsCheckpoints, currentStage } from '../domain/run/status.js';
-import type { RunStatus, StageState, StageStatus } from '../domain/run/status.js';
+import type { RunStatus, StageStatus } from '../domain/run/status.js';
+import { STATE_MARKS, progressUnit } from '../domain/run/words.js';
 import { textTable, wrapText } from '../domain/lib/text-table.js';
 import { secondsSince } from '../domain/lib/time.js';
 import { waitingLines } from './parked-text.js';
-
-/** A mark per state, one column wide. */
-export const STAGE_MARKS: Readonly<Record<StageState, string>> = {
-  waiting: '·',
-  running: '▶',
-  parked: '‖',
-  done: '✓',
-  failed: '✗',
-  skipped: '–',
-  adopted: '✓',
-  cancelled: '✗',
-};
 
 /** Most columns of a line that is broken into several. */
 const COLUMNS = 100;
@@ -55,7 +44,7 @@ function headline({ run, state, startedAt, endedAt }: RunStatus, now: number): s
 
 function stageTable(status: RunStatus, now: number): string[] {
   const rows = status.stages.map((stage) => [
-    `${STAGE_MARKS[stage.state]} ${stage.title}`,
+    `${STATE_MARKS[stage.state]} ${stage.title}`,
     stepsText(stage),
     tokensText(stage),
     lossText(stage),
@@ -99,7 +88,7 @@ function ageText(at: string, now: number): string {
 
 function stepsText({ kind, step, steps }: StageStatus): string {
   if (step === null || steps === null || steps === 0) return '';
-  return `${kind === 'evaluation' ? 'sample' : 'step'} ${String(step)}/${String(steps)}`;
+  return `${progressUnit(kind)} ${String(step)}/${String(steps)}`;
 }
 
 function tokensText({ tokens }: StageStatus): string {
@@ -124,12 +113,12 @@ function timeText({ state, startedAt, endedAt, secondsLeft }: StageStatus, now: 
 }
 
 function attemptText({ attempts, note, state }: StageStatus): string {
-  if (state === 'waiting') return '';
+  if (state === 'waiting') return note;
   return [attempts > 1 ? `attempt ${String(attempts)}` : '', note].filter((part) => part !== '').join(', ');
 }
 
 function problemLines(problem: string): string[] {
-  return problem.split('\n').map((line, index) => `  ${index === 0 ? '✗ ' : '  '}${line}`);
+  return problem.split('\n').map((line, index) => `  ${index === 0 ? STATE_MARKS.failed : ' '} ${line}`);
 }
 
 /** The stage under way in one line, for output that is not a terminal; undefined when nothing runs. */
@@ -156,8 +145,8 @@ export function transitionLines(before: RunStatus | undefined, after: RunStatus,
 }
 
 function transitionLine(stage: StageStatus, now: number): string {
-  if (stage.state === 'running') return `${STAGE_MARKS.running} ${stage.title}`;
+  if (stage.state === 'running') return `${STATE_MARKS.running} ${stage.title}`;
   const parts = [tokensText(stage), lossText(stage), timeText(stage, now), stage.note];
   const known = parts.filter((part) => part !== '');
-  return [`${STAGE_MARKS[stage.state]} ${stage.title}: ${stage.state}`, ...known].join('  ');
+  return [`${STATE_MARKS[stage.state]} ${stage.title}: ${stage.state}`, ...known].join('  ');
 }

@@ -2,7 +2,8 @@
 import { createLogUpdate } from 'log-update';
 import { styleText } from 'node:util';
 import { waitingLines } from './parked-text.js';
-import { progressLine, STAGE_MARKS, statusLines, transitionLines, warningsOf } from './run-text.js';
+import { progressLine, statusLines, transitionLines, warningsOf } from './run-text.js';
+import { STATE_MARKS } from '../domain/run/words.js';
 import type { RunStatus } from '../domain/run/status.js';
 import { printable } from '../domain/lib/text.js';
 
@@ -53,11 +54,11 @@ export function colored(
   const line = printable(text);
   if (!on) return line;
   const mark = line.trimStart()[0];
-  if (mark === STAGE_MARKS.done) return styleText('green', line);
-  if (mark === STAGE_MARKS.failed) return styleText('red', line);
-  if (mark === STAGE_MARKS.parked) return styleText('yellow', line);
-  if (mark === STAGE_MARKS.running) return styleText('bold', line);
-  return mark === STAGE_MARKS.waiting ? styleText('dim', line) : line;
+  if (mark === STATE_MARKS.done) return styleText('green', line);
+  if (mark === STATE_MARKS.failed) return styleText('red', line);
+  if (mark === STATE_MARKS.parked) return styleText('yellow', line);
+  if (mark === STATE_MARKS.running) return styleText('bold', line);
+  return mark === STATE_MARKS.waiting ? styleText('dim', line) : line;
 }
 
 /** A view of lines: one for each stage that begins or ends, one for each new warning, and one every few seconds for the stage under way. */

@@ -10,7 +10,11 @@ export type SearchAttributeKind = 'Keyword' | 'Int' | 'Double';
 export const SEARCH_ATTRIBUTES = {
   stage: { name: 'LonghaulStage', kind: 'Keyword', meaning: 'Folder of the current stage' },
   state: { name: 'LonghaulState', kind: 'Keyword', meaning: 'State of the run' },
-  step: { name: 'LonghaulStep', kind: 'Int', meaning: 'Optimizer step of the current stage' },
+  step: {
+    name: 'LonghaulStep',
+    kind: 'Int',
+    meaning: 'Optimizer step of the current stage; of an evaluation, samples done',
+  },
   loss: { name: 'LonghaulLoss', kind: 'Double', meaning: 'Newest loss, nats per token' },
   preset: { name: 'LonghaulPreset', kind: 'Keyword', meaning: 'Preset the recipe started from' },
 } as const satisfies Record<string, { name: string; kind: SearchAttributeKind; meaning: string }>;

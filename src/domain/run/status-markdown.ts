@@ -3,18 +3,8 @@ import { markdownText, printable } from '../lib/text.js';
 import { instantText } from '../lib/time.js';
 import type { AttemptProgress, Warning } from './progress.js';
 import { commitsCheckpoints, seenOf } from './status.js';
-import type { Parked, RunStatus, StageCheckpoint, StageState, StageStatus } from './status.js';
-
-const MARKS: Readonly<Record<StageState, string>> = {
-  waiting: '·',
-  running: '▶',
-  parked: '■',
-  done: '✓',
-  failed: '✗',
-  skipped: '–',
-  adopted: '✓',
-  cancelled: '✗',
-};
+import { STATE_MARKS, progressUnit } from './words.js';
+import type { Parked, RunStatus, StageCheckpoint, StageKind, StageStatus } from './status.js';
 
 /** The status as a markdown table of stages; above it where everything is, and what is wrong. The UI may cut the last lines. */
 export function statusMarkdown(status: RunStatus): string {
@@ -41,16 +31,16 @@ function runningMarkdown({ title, kind, checkpoint, warning }: StageStatus): str
   ];
 }
 
-/** A stage's own page: where its running attempt is. `commits`: whether its job commits checkpoints. */
-export function progressMarkdown(title: string, progress: AttemptProgress, commits: boolean): string {
+/** A stage's own page: where its running attempt is. */
+export function progressMarkdown(title: string, kind: StageKind, progress: AttemptProgress): string {
   const { epoch, phase, step, steps, tokens, loss, commit } = progress;
   const { checkpoint, warning } = seenOf(progress);
   const id = commit === null ? '' : `, \`${commit}\``;
   return [
     `**${title}** · attempt ${epoch} · ${markdownText(phase)}`,
-    `Step ${step}${steps === null ? '' : ` of ${steps}`}, ${tokens.toLocaleString('en-US')} tokens` +
+    `${progressUnit(kind) === 'sample' ? 'Sample' : 'Step'} ${step}${steps === null ? '' : ` of ${steps}`}, ${tokens.toLocaleString('en-US')} tokens` +
       (loss === null ? '' : `, loss ${loss.toFixed(3)}`),
-    ...(commits && checkpoint !== undefined ? [`${checkpointText(checkpoint)}${id}`] : []),
+    ...(commitsCheckpoints(kind) && checkpoint !== undefined ? [`${checkpointText(checkpoint)}${id}`] : []),
     ...(warning === undefined || warning === null ? [] : [warningMarkdown(warning)]),
   ].join('\n\n');
 }
@@ -95,7 +85,7 @@ function newestText(checkpoints: Parked['checkpoints']): string {
 
 function stageRow(stage: StageStatus): string {
   const cells = [
-    MARKS[stage.state],
+    STATE_MARKS[stage.state],
     stage.title,
     stage.attempts > 1 ? `${stage.state}, attempt ${stage.attempts}` : stage.state,
     progressText(stage),

@@ -127,15 +127,15 @@ describe('the pages of the Temporal UI', () => {
   const progress: AttemptProgress = { ...calm, warning: { text: FULL, at: LATER } };
 
   it('a stage’s says what is saved since when, and what is not', () => {
-    expect(progressMarkdown('Stage 1, 64K', progress, true).split('\n\n')).toEqual([
+    expect(progressMarkdown('Stage 1, 64K', 'training', progress).split('\n\n')).toEqual([
       '**Stage 1, 64K** · attempt 2 · step',
       'Step 1300 of 5000, 5,324,800 tokens, loss 2.712',
       'Newest checkpoint: step 200, 2026-01-01 10:00:00 UTC, `00000200-0001-0a1b2c3d`',
       `> Warning, 2026-01-01 10:41:03 UTC: ${FULL}`,
     ]);
     const none = { ...calm, commit: null };
-    expect(progressMarkdown('Stage 1, 64K', none, true)).toMatch(/\n\nNo checkpoint yet$/);
-    expect(progressMarkdown('Evaluation', none, false)).not.toMatch(/checkpoint/);
+    expect(progressMarkdown('Stage 1, 64K', 'training', none)).toMatch(/\n\nNo checkpoint yet$/);
+    expect(progressMarkdown('Evaluation', 'evaluation', none)).not.toMatch(/checkpoint/);
   });
 
   it('a run’s says the same of the stages under way, above its table', () => {
@@ -158,7 +158,7 @@ describe('the pages of the Temporal UI', () => {
   it('nothing that a job says is markup on them', () => {
     const warning = { text: '<b>[x](https://evil.example)</b> | `y`', at: AT };
     const texts = [
-      progressMarkdown('Stage 1', { ...progress, warning }, true),
+      progressMarkdown('Stage 1', 'training', { ...progress, warning }),
       statusMarkdown(runStatus({ stages: [stageStatus({ state: 'running', warning })] })),
     ];
     for (const text of texts)
