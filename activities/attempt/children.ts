@@ -4,6 +4,7 @@ import { commitIdSchema } from '../../src/contracts/index.js';
 import { checkChain } from '../../src/domain/ledger/chain.js';
 import { hasProgressed, recordedSamples } from '../../src/domain/attempt/facts.js';
 import { FAILURE_CLASSES } from '../../src/domain/attempt/failure-class.js';
+import { boundedVerdict } from '../../src/domain/attempt/verdict.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
 import { stageLayout } from '../../src/store/layout.js';
 import { readChain } from '../../src/store/ledger.js';
@@ -98,7 +99,9 @@ async function stageHistory(store: ObjectStore, stageUrl: string, after: number)
     if (entry.type !== 'attempt-ended') return [];
     const failureClass = FAILURE_CLASSES.find((one) => one === entry.class);
     if (failureClass === undefined) return [];
-    const { epoch, message, signature, commits, step, tokens, node, wallSeconds } = entry;
+    const { epoch, commits, step, tokens, node, wallSeconds } = entry;
+    // Earlier versions recorded whatever a job said.
+    const { message, signature } = boundedVerdict(entry);
     const heldSeconds = heldSecondsOf(entry);
     const progressed = hasProgressed(commits, recordedSamples({ step, tokens }));
     return [

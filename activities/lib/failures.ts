@@ -10,6 +10,7 @@ import { isStoreError } from '../../src/store/errors.js';
 import type { StoreError } from '../../src/store/errors.js';
 import { causesOf, isKnownToPass } from './known-to-pass.js';
 import { PassedTries } from './passed-tries.js';
+import { tooLarge } from './sizes.js';
 
 /**
  * Tries after which trouble counts as lasting that might be one worker's, or of the moment: credentials that are just being
@@ -34,16 +35,27 @@ interface Refusal {
  * Does an activity's work. Only what is known to pass, an outage of the store or of Temporal, is tried again without end; anything
  * else a few times, and then it is final, so that it is seen. What is thrown is bounded, and valid text.
  * @throws ApplicationFailure, not to be retried, of a failure class, when another try would end in the same way: its
- * message says what is wrong and what can be done.
+ * message says what is wrong and what can be done. A result that Temporal would not take is such a failure.
  */
 export async function refusing<T>(work: () => Promise<T>): Promise<T> {
+  let result: T;
   try {
-    const result = await work();
-    passed.forget(Context.current().info);
-    return result;
+    result = await work();
   } catch (error) {
     throw bounded(asFailure(error));
   }
+  passed.forget(Context.current().info);
+  refuseTooLarge(result);
+  return result;
+}
+
+/** The server would not say whose result it was, or would not read it, and the activity would be tried without end. */
+function refuseTooLarge(result: unknown): void {
+  const { activityType } = Context.current().info;
+  const problem = tooLarge(`the result of ${activityType}`, result);
+  if (problem === null) return;
+  const message = `${problem}. What can be done: what it has read says too much; see what that is, then retry`;
+  throw ApplicationFailure.create({ type: 'unknown', nonRetryable: true, message });
 }
 
 function asFailure(thrown: unknown): Error {

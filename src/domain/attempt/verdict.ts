@@ -4,6 +4,7 @@
  */
 import { FAILURE_CLASSES } from './failure-class.js';
 import type { FailureClass } from './failure-class.js';
+import { FAILURE_CHARACTERS, withinLimit } from '../lib/text.js';
 
 /** What the scheduler says. */
 export type SchedulerReason = 'preempted' | 'walltime' | 'out-of-memory' | 'node-failure';
@@ -69,8 +70,27 @@ export const STOPPED_AS_ASKED: EndVerdict = {
   signature: 'cancelled',
 };
 
-/** Why an attempt ended without a result. Who stopped the job comes first: whoever did knows why. */
+/** Most characters of a signature: a stage carries those of many attempts. */
+const SIGNATURE_CHARACTERS = 1000;
+
+/**
+ * Why an attempt ended without a result. Who stopped the job comes first: whoever did knows why. What jobs say of themselves is kept
+ * within limits; signatures that were equal still are.
+ */
 export function verdictOf(evidence: EndEvidence): EndVerdict {
+  return boundedVerdict(wholeVerdictOf(evidence));
+}
+
+/** A verdict without what is too much of it. */
+export function boundedVerdict<T extends Pick<EndVerdict, 'message' | 'signature'>>(verdict: T): T {
+  return {
+    ...verdict,
+    message: withinLimit(verdict.message, FAILURE_CHARACTERS),
+    signature: withinLimit(verdict.signature, SIGNATURE_CHARACTERS),
+  };
+}
+
+function wholeVerdictOf(evidence: EndEvidence): EndVerdict {
   const { stop, outcome } = evidence;
   const stopped = stop === null ? null : verdictOfStop(stop, evidence);
   if (stopped !== null) return stopped;

@@ -1,10 +1,11 @@
 /** Which trouble of an activity is tried again without end, and what becomes of everything else. */
-import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { refusing } from '../../../activities/lib/failures.js';
+import { signalWorkflow } from '../../../activities/lib/signal.js';
 import { StoreError } from '../../../src/store/errors.js';
 
 /** A try by which trouble counts as lasting. */
@@ -118,5 +119,35 @@ describe('a failure says no more than Temporal takes', () => {
 
   it('sends no half of a character, which the server would refuse', async () => {
     expect(await thrownOf(new Error('a\ud800b'), 1)).toMatchObject({ message: 'a\ufffdb' });
+  });
+});
+
+describe('a result that Temporal would not take', () => {
+  const resultOf = (result: unknown) =>
+    new MockActivityEnvironment({ activityType: 'stageHistory' })
+      .run(() => refusing(() => Promise.resolve(result)))
+      .catch((thrown: unknown) => thrown);
+
+  it('is one clear failure at once, which names the activity and how much it was', async () => {
+    const { type, message } = refusal(await resultOf({ text: 'x'.repeat(2_000_000) }));
+    expect(type).toBe('unknown');
+    expect(message).toContain('the result of stageHistory is too large: 2000011 bytes as JSON');
+    expect(message).toContain('What can be done:');
+  });
+
+  it('counts bytes, and not characters', async () => {
+    refusal(await resultOf('\u20ac'.repeat(700_000)));
+  });
+
+  it.each([[undefined], [null], [[]], ['x'.repeat(1_999_998)]])('and nothing else is', async (result) => {
+    expect(await resultOf(result)).toEqual(result);
+  });
+});
+
+describe('a signal that Temporal would not take', () => {
+  it('is an error that names the activity and the signal', async () => {
+    const environment = new MockActivityEnvironment({ activityType: 'runAttempt' });
+    const sent = environment.run(() => signalWorkflow(Context.current(), 'progress', 'x'.repeat(3_000_000)));
+    await expect(sent).rejects.toThrow('the signal progress of runAttempt is too large: 3000002 bytes');
   });
 });

@@ -121,3 +121,18 @@ describe('a job that gave up because nobody renewed its lease', () => {
     });
   });
 });
+
+describe('what a job says of itself is kept within limits', () => {
+  const saying = (message: string, last: string) =>
+    verdict({ outcome: { ...numerics, class: 'unknown', message, frames: ['x'.repeat(5_000_000), last] } });
+
+  it('with head and tail, and signatures that differ in either still do', () => {
+    const [one, same, other] = [saying('a', 'f:g'), saying('b', 'f:g'), saying('a', 'f:h')];
+    expect(one.signature).toHaveLength(1000);
+    expect(one.signature).toBe(same.signature);
+    expect(one.signature).not.toBe(other.signature);
+    const { message } = saying(`head${'y'.repeat(5_000_000)}tail`, '');
+    expect(message).toHaveLength(4000);
+    expect(message).toMatch(/^head.* characters left out .*tail$/);
+  });
+});

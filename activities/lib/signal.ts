@@ -1,0 +1,15 @@
+/** Messages from an activity to the workflow that it belongs to. */
+import type { Context } from '@temporalio/activity';
+import { tooLarge } from './sizes.js';
+
+/**
+ * Signals the activity's workflow; without one, nothing happens.
+ * @throws Error that names the activity and the signal when that says more than Temporal takes; whatever the client throws.
+ */
+export async function signalWorkflow(context: Context, name: string, value: unknown): Promise<void> {
+  const { workflowExecution: execution, activityType } = context.info;
+  if (execution === undefined) return;
+  const problem = tooLarge(`the signal ${name} of ${activityType}`, value);
+  if (problem !== null) throw new Error(problem);
+  await context.client.workflow.getHandle(execution.workflowId, execution.runId).signal(name, value);
+}
