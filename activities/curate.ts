@@ -16,6 +16,8 @@ import { QueueTeller } from './lib/queue.js';
 
 /** A process that dies at this try of the activity has died for a reason: its run is parked instead of trying on. */
 const MOST_TRIES = 5;
+/** What dies of a curation is its process. A worker that is lost meanwhile died of something else, which may happen in hours. */
+const MOST_LOST_TRIES = 50;
 
 /** What to curate, and with which tokenizer. */
 export interface CurateInput {
@@ -84,9 +86,9 @@ export function createCurateActivities({
       const isTold = places.isFull || wasQueued(context);
       let newest: CurationProgress | { readonly phase: 'queued' } | null = { phase: 'queued' };
       const onProgress = (progress: CurationProgress): void => void (newest = progress);
-      const curated = () => {
+      const curated = (beat: () => void) => {
         newest = null;
-        context.heartbeat(newest);
+        beat();
         if (isTold) queue.tell(false);
         return curateInProcess(request, { signal, onProgress });
       };
@@ -95,8 +97,11 @@ export function createCurateActivities({
         queue.tell(true);
       }
       return heartbeating(
-        async () => ({ name: dataset.name, ...(await places.in(signal, curated).catch(throwFailure)) }),
-        () => newest,
+        async (beat) => ({
+          name: dataset.name,
+          ...(await places.in(signal, () => curated(beat)).catch(throwFailure)),
+        }),
+        { details: () => newest, mostLostTries: MOST_LOST_TRIES },
       );
     },
   };

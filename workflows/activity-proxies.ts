@@ -8,7 +8,10 @@ import type { PrepareActivities } from '../activities/prepare/index.js';
 import type { ReportActivities } from '../activities/report.js';
 import type { RopeBumpActivities } from '../activities/rope-bump.js';
 
-/** Short work on the object store: retried through an outage of hours, quickly at first, and soon after a worker's death. */
+/**
+ * Short work on the object store: retried through an outage of hours, quickly at first, and soon after a worker's death. How often
+ * at most is for the activity to say, which knows what has passed and how its tries have ended (`activities/lib`).
+ */
 const storeOptions = {
   startToCloseTimeout: '1 hour',
   heartbeatTimeout: '5s',
@@ -25,7 +28,10 @@ export const { appendToLedger } = proxyLocalActivities<LedgerActivities>({
   startToCloseTimeout: '10s',
   retry: { initialInterval: '200ms', backoffCoefficient: 2, maximumAttempts: 3 },
 });
-/** The same where that was in vain: tried by the server, which costs no events, and shows what each try has said. */
+/**
+ * The same where that was in vain: tried by the server, which costs no events, and shows what each try has said. Without a limit,
+ * whatever its tries end with: a run's record is not given up.
+ */
 export const { appendToLedger: appendToLedgerLater } = proxyActivities<LedgerActivities>({
   startToCloseTimeout: '1 minute',
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' },

@@ -129,6 +129,7 @@ export class AttemptJob {
       this.#queue.tell(true);
     }
     this.#isQueued = true;
+    this.reporter.goesOn();
     if (cancellationSignal.aborted && !isCancelRequested(this.context)) {
       const message = `job ${this.name} was queued, and its worker waits no longer`;
       throw ApplicationFailure.create({ type: 'queued', message, nextRetryDelay: '2s' });
@@ -171,6 +172,7 @@ export class AttemptJob {
     for (;;) {
       const observation = await this.deps.backend.observe(this.name);
       if (observation.state === 'ended') return this.#endOf(observation);
+      if (observation.state === 'running') this.reporter.goesOn();
       if (this.#stop === null && this.context.cancellationSignal.aborted) {
         const fate = await fateOf(this.context, this.deps.jobs.onShutdown);
         if (fate.kind === 'detach') {

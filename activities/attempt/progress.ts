@@ -2,6 +2,8 @@
 import type { Context } from '@temporalio/activity';
 import type { AttemptEvent } from '../../src/domain/attempt/facts.js';
 import type { AttemptProgress, ProgressTracker } from '../../src/domain/run/progress.js';
+import { LostTries } from '../lib/lost-tries.js';
+import { signalWorkflow } from '../lib/signal.js';
 
 /** Shortest time between two signals of one attempt. Each costs the workflow four events. */
 const SIGNAL_MS = 60_000;
@@ -21,14 +23,27 @@ export class ProgressReporter {
   #isNews = false;
   /** The warning that the workflow knows; undefined: none. */
   #told: string | undefined;
+  readonly #lost: LostTries;
 
   /** `signal`: tells the stage's workflow. */
   constructor(
     private readonly context: Context,
     public tracker: ProgressTracker,
     private readonly signal: (progress: AttemptProgress) => Promise<void> = (progress) =>
-      signalWorkflow(context, progress),
-  ) {}
+      signalWorkflow(context, PROGRESS_SIGNAL, progress),
+  ) {
+    this.#lost = new LostTries(context);
+  }
+
+  /** As `LostTries.look`: tries that ended without a word before their job ran. */
+  look(): Promise<void> {
+    return this.#lost.look();
+  }
+
+  /** The job runs, or waits for a place: from now on any number of workers may watch it, one after the other. */
+  goesOn(): void {
+    this.#lost.survived(this.tracker.progress);
+  }
 
   /**
    * Heartbeats at a third of the timeout, on a timer: a job that is busy saving says nothing for a while. What could not be signalled
@@ -37,7 +52,7 @@ export class ProgressReporter {
   startHeartbeat(): void {
     const timeoutMs = this.context.info.heartbeatTimeoutMs ?? 30_000;
     this.#beat = setInterval(() => {
-      this.context.heartbeat(this.tracker.progress);
+      this.#heartbeat();
       if (this.#isNews || this.tracker.progress.warning?.text !== this.#told) this.#signal();
     }, timeoutMs / 3);
   }
@@ -49,7 +64,7 @@ export class ProgressReporter {
   /** Takes an event of the job; commits are passed on to the workflow, at most once in a while. */
   take(event: AttemptEvent): void {
     this.tracker.add(event);
-    this.context.heartbeat(this.tracker.progress);
+    this.#heartbeat();
     if (event.type !== 'commit') return;
     this.#isNews = true;
     this.#signal();
@@ -65,6 +80,10 @@ export class ProgressReporter {
     if (this.#told === undefined) return;
     this.tracker.endWarnings();
     await this.#send();
+  }
+
+  #heartbeat(): void {
+    this.context.heartbeat(this.#lost.in(this.tracker.progress));
   }
 
   #signal(): void {
@@ -86,11 +105,4 @@ export class ProgressReporter {
       this.context.log.warn('progress was not taken', { error });
     }
   }
-}
-
-async function signalWorkflow(context: Context, progress: AttemptProgress): Promise<void> {
-  const { workflowExecution: execution } = context.info;
-  if (execution === undefined) return;
-  const handle = context.client.workflow.getHandle(execution.workflowId, execution.runId);
-  await handle.signal<[AttemptProgress]>(PROGRESS_SIGNAL, progress);
 }

@@ -80,6 +80,7 @@ export class AttemptRun {
     this.#reporter.startHeartbeat();
     const over = new AbortController();
     try {
+      await this.#reporter.look();
       const end = await Promise.race([this.#persistently(over.signal), this.#outOfTime(over.signal)]);
       await this.#reporter.end();
       return end;

@@ -8,8 +8,11 @@ import type { AttemptProgress, Warning } from '../domain/run/progress.js';
 type Pending = NonNullable<WorkflowExecutionDescription['raw']['pendingActivities']>;
 type Activity = Pending[number];
 
-/** What running activities say of themselves: attempts how far they are, curations at least in which phase. */
-const heartbeatSchema = z.union([attemptProgressSchema, z.object({ phase: z.string().max(100) })]);
+/** What running activities say of themselves: attempts how far they are, curations at least in which phase. Beside that, how many tries were lost. */
+const heartbeatSchema = z.union([
+  z.object(attemptProgressSchema.shape),
+  z.object({ phase: z.string().max(100) }),
+]);
 export type Heartbeat = AttemptProgress | { readonly phase: string };
 
 /** Activities that are not done. */

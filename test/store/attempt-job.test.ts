@@ -123,6 +123,40 @@ describe('a job for which there is no place', () => {
   });
 });
 
+describe('tries before this one that were lost', () => {
+  /** The last of what the heartbeats have told. */
+  let told: unknown;
+
+  beforeEach(() => {
+    told = undefined;
+    environment = new MockActivityEnvironment({ attempt: 6, heartbeatDetails: { lostTries: 5 } });
+    environment.on('heartbeat', (details: unknown) => (told = details));
+  });
+
+  it('count no more once the job is seen to run', async () => {
+    const watched = watch();
+    await until(() => told !== undefined);
+    expect(told).toMatchObject({ epoch: 1 });
+    expect(told).not.toHaveProperty('lostTries');
+    job.end();
+    await watched;
+  });
+
+  it('count on where it has ended: then there is nothing to watch', async () => {
+    job.end();
+    await watch();
+    expect(told).toBeUndefined();
+    await environment.run(() => {
+      new ProgressReporter(Context.current(), new ProgressTracker(1, null)).take({
+        type: 'phase',
+        phase: 'save',
+      });
+      return Promise.resolve();
+    });
+    expect(told).toMatchObject({ lostTries: 5 });
+  });
+});
+
 describe('while the store does not answer a read', () => {
   it('the backend is asked on, and the job’s end is noticed', async () => {
     const watched = watch();
