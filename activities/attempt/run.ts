@@ -28,7 +28,8 @@ import { claimAttempt } from './claim.js';
 import type { Claim } from './claim.js';
 import { AttemptJob, LOG_LINES } from './job.js';
 import type { JobEnd } from './job.js';
-import { commitsMade, figuresOf, heldSecondsOf, secondsByStore } from './figures.js';
+import { commitsMade, figuresOf, heldSecondsOf, spanByStore } from './figures.js';
+import type { StoreSpan } from './figures.js';
 import type {
   AttemptDependencies,
   AttemptEnd,
@@ -164,7 +165,7 @@ export class AttemptRun {
       const { value: head } = await readHead(store, stageUrl);
       const evaluated = outcome?.result === 'evaluated';
       const left = await attemptLeft(store, { stageUrl, epoch, evaluated, events: job.eventDigests });
-      const byStore = await secondsByStore(store, stageUrl, epoch);
+      const byStore = await spanByStore(store, stageUrl, epoch);
       return { outcome, byStore, commits: commitsMade(epoch, commitsOf(head), job.facts.commits), left };
     } catch (error) {
       this.#context.log.warn('what a refused attempt left is not known', { epoch, why: String(error) });
@@ -245,7 +246,7 @@ export class AttemptRun {
     const own = outcome?.result === 'ended' ? outcome : null;
     const { ended, stop } = end;
     const verdict = verdictOf({ ...ended, stop, outcome: own, logTail, exitCodes: EXIT_CODES });
-    const byStore = await secondsByStore(this.deps.store, this.input.spec.stageUrl, epoch);
+    const byStore = await spanByStore(this.deps.store, this.input.spec.stageUrl, epoch);
     const figures = figuresOf(claim, outcome, job.facts, end, byStore);
     await this.#record('ended', {
       type: 'attempt-ended',
@@ -348,7 +349,7 @@ function nullIfInvalid(error: unknown): null {
 /** `left` absent: not known. */
 type KnownEnd = Pick<EntryOf<'attempt-ended'>, 'commits' | 'left'> & {
   readonly outcome: Outcome | null;
-  readonly byStore: number | null;
+  readonly byStore: StoreSpan | null;
 };
 
 /** An attempt that has its epoch. */

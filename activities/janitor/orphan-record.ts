@@ -11,7 +11,7 @@ import { commitsOf, readHead } from '../../src/store/head.js';
 import { stageLayout } from '../../src/store/layout.js';
 import { appendRecord, readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
-import { commitsMade, figuresOf, secondsByStore } from '../attempt/figures.js';
+import { commitsMade, figuresOf, spanByStore } from '../attempt/figures.js';
 import { LOG_LINES } from '../attempt/job.js';
 import type { JobEnd } from '../attempt/job.js';
 
@@ -50,7 +50,7 @@ export async function recordEnd(
   const evaluated = outcome?.result === 'evaluated';
   const [head, byStore, left, logTail] = await Promise.all([
     readHead(store, stageUrl),
-    secondsByStore(store, stageUrl, epoch),
+    spanByStore(store, stageUrl, epoch),
     attemptLeft(store, { stageUrl, epoch, evaluated }),
     backend.logs(job, LOG_LINES),
   ]);

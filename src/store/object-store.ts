@@ -12,6 +12,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from 'zod';
 import type { Digest } from '../contracts/index.js';
+import { askAgainByTheStoresClock } from './clock-skew.js';
 import { sha256, toBase64 } from './digest.js';
 import { StoreError, answerIn, isStoreError, translateError } from './errors.js';
 import { formatUrl, parseUrl } from './layout.js';
@@ -71,6 +72,7 @@ export function createS3Client(settings: StoreSettings): S3Client {
     requestHandler: { connectionTimeout: 5_000, socketTimeout: settings.idleMs ?? 60_000 },
   });
   renewRefusedCredentials(client);
+  askAgainByTheStoresClock(client);
   client.middlewareStack.add(
     (next) => (args) => {
       // A body whose SHA-256 is sent along need not be hashed again to be signed.

@@ -1,8 +1,8 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { stat, utimes } from 'node:fs/promises';
+import { utimes } from 'node:fs/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { claimAttempt } from '../../activities/attempt/claim.js';
-import { secondsByStore } from '../../activities/attempt/figures.js';
+import { spanByStore } from '../../activities/attempt/figures.js';
 import type { RunAttemptInput } from '../../activities/attempt/types.js';
 import { saveResult, shareResult } from '../../activities/attempt/result.js';
 import {
@@ -12,7 +12,7 @@ import {
   pinSchema,
   trainSpecSchema,
 } from '../../src/contracts/index.js';
-import type { Digest, HeadCommit } from '../../src/contracts/index.js';
+import type { Digest, Epoch, HeadCommit } from '../../src/contracts/index.js';
 import type { EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
 import {
@@ -25,6 +25,7 @@ import {
   openAttempt,
   parseJson,
   readHead,
+  renewLease,
   rootLayout,
   sha256,
   stageLayout,
@@ -136,17 +137,45 @@ describe('an attempt is claimed before anything is launched, and once', () => {
 });
 
 describe('how long an attempt took by the store’s own clock', () => {
-  it('is from its file to its outcome, and not known before that', async () => {
-    const { stageUrl } = input.spec;
+  /** Sets back when an object was written. */
+  async function writtenAgo(url: string, seconds: number): Promise<void> {
+    const then = Date.now() / 1000 - seconds;
+    await utimes(server.current.fileOf(url), then, then);
+  }
+  const span = async (epoch: Epoch): Promise<readonly [number, number]> => {
+    const found = await spanByStore(store, input.spec.stageUrl, epoch);
+    if (found === null) throw new Error('the store tells');
+    return [found.leastSeconds, found.mostSeconds];
+  };
+  /** The store tells whole seconds, and the test takes some. */
+  const near = (seconds: number) => expect.closeTo(seconds, -2.5) as number;
+
+  it('is from its file to its outcome', async () => {
     const { epoch } = await claimed();
-    expect(await secondsByStore(store, stageUrl, epoch)).toBeNull();
-    const { attemptFile, outcome } = stageLayout(stageUrl);
+    const { attemptFile, outcome } = stageLayout(input.spec.stageUrl);
     await store.put(outcome(epoch), Buffer.from('{}'));
-    const written = await stat(server.current.fileOf(outcome(epoch)));
-    const before = written.mtimeMs / 1000 - 100;
-    await utimes(server.current.fileOf(attemptFile(epoch)), before, before);
-    const seconds = await secondsByStore(store, stageUrl, epoch);
-    expect(Math.abs((seconds ?? 0) - 100)).toBeLessThanOrEqual(3);
+    await writtenAgo(attemptFile(epoch), 5000);
+    await writtenAgo(outcome(epoch), 2000);
+    expect(await span(epoch)).toEqual([near(3000), near(3000)]);
+  });
+
+  it('is, without an outcome, from its file to its last sign of life at least, and to now at most', async () => {
+    const { epoch } = await claimed();
+    const { attemptFile, eventFile, lease } = stageLayout(input.spec.stageUrl);
+    await writtenAgo(attemptFile(epoch), 5000);
+    expect(await span(epoch)).toEqual([0, near(5000)]);
+    for (const index of [1, 2]) {
+      await store.put(eventFile(epoch, index), Buffer.from('{}'));
+      await writtenAgo(eventFile(epoch, index), 4000 - 1000 * index);
+    }
+    expect(await span(epoch)).toEqual([near(3000), near(5000)]);
+    await renewLease(store, input.spec.stageUrl, epoch, 60);
+    await writtenAgo(lease, 1000);
+    expect(await span(epoch)).toEqual([near(4000), near(5000)]);
+    await renewLease(store, input.spec.stageUrl, (await claimed({ owner: 'owner/2' })).epoch, 60);
+    expect(await span(epoch)).toEqual([near(3000), near(5000)]);
+    await store.put(lease, Buffer.from('{'));
+    expect(await span(epoch)).toEqual([near(3000), near(5000)]);
   });
 });
 

@@ -1,5 +1,6 @@
 import { CancelledFailure } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -16,11 +17,13 @@ import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
 import { parseRecipe } from '../../src/domain/recipe/parse.js';
 import { ropeBump } from '../../src/domain/walk/rope.js';
-import { digestSchema } from '../../src/contracts/index.js';
+import { digestSchema, epochSchema } from '../../src/contracts/index.js';
 import { readChain, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
+import { HOUR_MS, withClockAhead } from '../support/clock.js';
 import { startFaultyProxy } from '../support/faulty-proxy.js';
 import type { Fault, FaultyProxy } from '../support/faulty-proxy.js';
+import { PATIENCE_MS } from '../support/patience.js';
 import { runStatus } from '../support/run-status.js';
 import { attemptInput } from './attempt-support.js';
 import { freshPrefix, useS3Server } from './support.js';
@@ -39,6 +42,8 @@ class FakeJob implements Backend {
   observation: JobObservation = { state: 'absent' };
   kept: Readonly<Record<string, string>> = {};
   startedAt = '';
+  /** How far its machine's clock is ahead of this one's. */
+  aheadMs = 0;
   /** Submissions for which there is no place. */
   full = 0;
 
@@ -53,7 +58,7 @@ class FakeJob implements Backend {
       return Promise.resolve('full');
     }
     if (this.observation.state === 'absent') {
-      this.startedAt = new Date().toISOString();
+      this.startedAt = this.#now();
       this.observation = { state: 'running', startedAt: this.startedAt };
     }
     return Promise.resolve('started');
@@ -61,8 +66,12 @@ class FakeJob implements Backend {
 
   terminate(): Promise<void> {
     const { startedAt } = this;
-    this.observation = { state: 'ended', exitCode: 143, startedAt, endedAt: new Date().toISOString() };
+    this.observation = { state: 'ended', exitCode: 143, startedAt, endedAt: this.#now() };
     return Promise.resolve();
+  }
+
+  #now(): string {
+    return new Date(Date.now() + this.aheadMs).toISOString();
   }
 }
 
@@ -223,6 +232,35 @@ describe('an attempt that is cancelled while the store is down stops its job, an
       ['attempt-opened', 2],
       ['attempt-ended', 2],
     ]);
+  });
+});
+
+describe('an attempt that leaves no outcome, on machines whose clocks disagree', () => {
+  const [BACK, RIGHT, AHEAD] = [-HOUR_MS, 0, HOUR_MS];
+
+  it.each([
+    ['its worker’s is set back', BACK, RIGHT],
+    ['its job’s is ahead', RIGHT, AHEAD],
+    ['its worker’s is set back and its job’s is ahead', BACK, AHEAD],
+    ['its worker’s is ahead', AHEAD, RIGHT],
+    ['its job’s is set back', RIGHT, BACK],
+    ['its worker’s is ahead and its job’s is set back', AHEAD, BACK],
+  ])('took as long as the store saw: by an hour, %s', async (_, workerMs, jobMs) => {
+    const CLAIMED_AGO = 1000;
+    job.aheadMs = jobMs - workerMs;
+    await withClockAhead(workerMs, async () => {
+      const { attempted } = await running('pass');
+      const { attemptFile } = stageLayout(input.spec.stageUrl);
+      const then = (Date.now() - workerMs) / 1000 - CLAIMED_AGO;
+      await utimes(server.current.fileOf(attemptFile(epochSchema.parse(1))), then, then);
+      environment.cancel();
+      await attempted;
+    });
+    const ended = (await ledger()).at(-1);
+    if (ended?.type !== 'attempt-ended') throw new Error('its end is recorded');
+    expect(ended.wallSeconds).toBeGreaterThan(CLAIMED_AGO - 60);
+    expect(ended.wallSeconds).toBeLessThan(CLAIMED_AGO + PATIENCE_MS / 1000);
+    expect(ended.seconds.queued).toBeLessThanOrEqual(ended.wallSeconds);
   });
 });
 

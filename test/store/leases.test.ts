@@ -1,11 +1,13 @@
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { epochSchema } from '../../src/contracts/index.js';
 import { encodeJson, readLease, renewLease, stageLayout } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
-import { startStage, useS3Server } from './support.js';
+import { HOUR_MS, withClockAhead } from '../support/clock.js';
+import { freshPrefix, startStage, useS3Server } from './support.js';
 
-/** Less than S3's stores allow a clock to be off, and more than the leases here hold. */
+/** What S3's stores allow a clock to be off, and more than the leases here hold. */
 const OFF_MS = 600_000;
+const ALL_OFF_MS = [-HOUR_MS, -OFF_MS, OFF_MS, HOUR_MS];
 const EPOCH = epochSchema.parse(3);
 
 const server = useS3Server();
@@ -17,17 +19,6 @@ beforeEach(async () => {
   stageUrl = await startStage(store);
 });
 
-/** Does something with this process's clock ahead (behind) by so much. The store's own clock stays right. */
-async function withClock<T>(aheadMs: number, work: () => Promise<T>): Promise<T> {
-  const now = Date.now.bind(Date);
-  const clock = vi.spyOn(Date, 'now').mockImplementation(() => now() + aheadMs);
-  try {
-    return await work();
-  } finally {
-    clock.mockRestore();
-  }
-}
-
 describe('a lease holds by the clock of the store alone', () => {
   it('while it is renewed, and no longer', async () => {
     expect(await readLease(store, stageUrl)).toBeNull();
@@ -37,19 +28,14 @@ describe('a lease holds by the clock of the store alone', () => {
     await expect.poll(() => readLease(store, stageUrl), { timeout: 10_000 }).toMatchObject({ isLive: false });
   });
 
-  it.each([-OFF_MS, OFF_MS])('whatever the clock of who renews it says (%i ms off)', async (aheadMs) => {
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + aheadMs });
-    try {
-      await renewLease(store, stageUrl, EPOCH, 60);
-    } finally {
-      vi.useRealTimers();
-    }
+  it.each(ALL_OFF_MS)('whatever the clock of who renews it says (%i ms off)', async (aheadMs) => {
+    await withClockAhead(aheadMs, () => renewLease(store, stageUrl, EPOCH, 60));
     expect(await readLease(store, stageUrl)).toMatchObject({ isLive: true });
   });
 
-  it.each([-OFF_MS, OFF_MS])('whatever the clock of who reads it says (%i ms off)', async (aheadMs) => {
+  it.each(ALL_OFF_MS)('whatever the clock of who reads it says (%i ms off)', async (aheadMs) => {
     await renewLease(store, stageUrl, EPOCH, 60);
-    expect(await withClock(aheadMs, () => readLease(store, stageUrl))).toMatchObject({ isLive: true });
+    expect(await withClockAhead(aheadMs, () => readLease(store, stageUrl))).toMatchObject({ isLive: true });
   });
 
   it('of a worker of an earlier version counts as long as the longest that such a one promised', async () => {
@@ -60,9 +46,26 @@ describe('a lease holds by the clock of the store alone', () => {
   });
 });
 
+describe('a machine whose clock is set while it works', () => {
+  it.each([-HOUR_MS, HOUR_MS])(
+    'goes on writing and reading: wrong by %i ms, and right again',
+    async (aheadMs) => {
+      const url = `${freshPrefix()}/object.json`;
+      await store.put(url, encodeJson({ clock: 'right' }));
+      await withClockAhead(aheadMs, () => store.put(url, encodeJson({ clock: 'wrong' })));
+      await store.put(url, encodeJson({ clock: 'right again' }));
+      expect(JSON.parse(Buffer.from((await store.get(url)).data).toString())).toEqual({
+        clock: 'right again',
+      });
+      await withClockAhead(-aheadMs, () => store.create(`${url}.2`, encodeJson({ clock: 'wrong' })));
+      expect(await store.exists(`${url}.2`)).toBe(true);
+    },
+  );
+});
+
 describe('the store tells what time it is', () => {
-  it('whatever this machine thinks', async () => {
-    const now = await withClock(OFF_MS, () => store.now(stageUrl));
+  it.each(ALL_OFF_MS)('whatever this machine thinks (%i ms off)', async (aheadMs) => {
+    const now = await withClockAhead(aheadMs, () => store.now(stageUrl));
     expect(Math.abs(Number(now) - Date.now())).toBeLessThan(60_000);
   });
 });

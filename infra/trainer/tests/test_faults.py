@@ -479,3 +479,86 @@ class TestALeaseThatRanOut:
         assert (outcome.class_, process.returncode) == ("cancelled", EXIT_CODES["cancelled"])
         assert run.commit().step == outcome.step
         assert run.run_inside().weights_digest == undisturbed
+
+
+class WrongClock:
+    """The clock of a job's machine, which a test sets while the job runs."""
+
+    def __init__(self, folder: Path, ahead_seconds: float) -> None:
+        self._said = folder / "ahead"
+        self.set(ahead_seconds)
+
+    def set(self, ahead_seconds: float) -> None:
+        """Whole at any moment: the job reads it whenever it asks what time it is."""
+        new = self._said.with_suffix(".new")
+        new.write_text(str(ahead_seconds))
+        new.replace(self._said)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        tests = Path(__file__).resolve().parent
+        return {"TEST_CLOCK_AHEAD": str(self._said), "PYTHONPATH": f"{tests.parent}{os.pathsep}{tests / 'wrong_clock'}"}
+
+
+HOUR = 3600.0
+
+
+class TestAClockThatIsWrong:
+    """S3's stores allow a quarter of an hour. Beyond that they refuse the machine, which then is at fault, not its work."""
+
+    @pytest.mark.parametrize("ahead", [-600.0, 600.0])
+    def test_by_as_much_as_stores_allow_changes_nothing(
+        self, run: StageRun, undisturbed: str, tmp_path: Path, ahead: float
+    ) -> None:
+        outcome = run.finish(run.start(**WrongClock(tmp_path, ahead).environment))
+        assert (outcome.result, outcome.weights_digest) == ("trained", undisturbed)
+        told = datetime.fromisoformat(outcome.ended_at).timestamp()
+        assert abs(told - time.time() - ahead) < 500
+
+    @pytest.mark.parametrize("ahead", [-HOUR, HOUR])
+    def test_by_an_hour_ends_it_before_it_begins_and_the_next_attempt_has_all_to_do(
+        self, run: StageRun, undisturbed: str, tmp_path: Path, ahead: float
+    ) -> None:
+        wrong = WrongClock(tmp_path, ahead).environment
+        process = run.start(LONGHAUL_STORE_REFUSAL_SECONDS="1", **wrong)
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == EXIT_CODES["infrastructure"]
+        assert b"RequestTimeTooSkewed" in output
+        assert run.head().commit is None
+        assert run.store.find(run.urls.outcome(1)) is None
+        assert run.run_inside().weights_digest == undisturbed
+
+    @pytest.mark.parametrize("ahead", [-HOUR, HOUR])
+    def test_that_is_set_wrong_while_it_runs_costs_no_commit(
+        self, run: StageRun, proxy: Proxy, undisturbed: str, tmp_path: Path, ahead: float
+    ) -> None:
+        clock = WrongClock(tmp_path, 0.0)
+        second = nth(2, lambda request: request.moves_head)
+        proxy.afterwards = lambda request: clock.set(ahead) if second(request) else None
+        process = through(proxy, run, LONGHAUL_STORE_REFUSAL_SECONDS="1", **clock.environment)
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == EXIT_CODES["infrastructure"]
+        assert b"RequestTimeTooSkewed" in output
+        assert run.commit().step == 2 * EVERY
+        assert run.run_inside().weights_digest == undisturbed
+        assert run.steps()[0].step == 2 * EVERY + 1
+
+    @pytest.mark.parametrize("ahead", [-HOUR, HOUR])
+    def test_that_is_set_right_again_in_time_is_ridden_out(
+        self, run: StageRun, proxy: Proxy, undisturbed: str, tmp_path: Path, ahead: float
+    ) -> None:
+        clock = WrongClock(tmp_path, 0.0)
+        second, refused = nth(2, lambda request: request.moves_head), threading.Event()
+        enough = nth(5, lambda request: refused.is_set())
+
+        def answered(request: Request) -> None:
+            if second(request):
+                clock.set(ahead)
+                refused.set()
+            elif enough(request):
+                clock.set(0.0)
+
+        proxy.afterwards = answered
+        outcome = run.finish(through(proxy, run, **clock.environment))
+        assert refused.is_set()
+        assert (outcome.result, outcome.weights_digest) == ("trained", undisturbed)

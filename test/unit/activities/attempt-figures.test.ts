@@ -9,7 +9,7 @@ const CLAIMED_MS = Date.parse('2026-06-15T12:00:00.000Z');
 const [QUEUED, AT_WORK] = [4, 60];
 
 /** What is told of that attempt when the clock of the job's machine is so many seconds ahead of the worker's. */
-function figures(aheadSeconds: number, byStore: number | null) {
+function figures(aheadSeconds: number, bySecondsOfStore: number | null) {
   const at = (seconds: number) => new Date(CLAIMED_MS + (seconds + aheadSeconds) * 1000).toISOString();
   const [startedAt, endedAt] = [at(QUEUED), at(QUEUED + AT_WORK)];
   const outcome = outcomeSchema.parse({ ...endedJson, startedAt, endedAt });
@@ -19,6 +19,8 @@ function figures(aheadSeconds: number, byStore: number | null) {
     stoppingSeconds: 0,
     hungSeconds: 0,
   } as const;
+  const byStore =
+    bySecondsOfStore === null ? null : { leastSeconds: bySecondsOfStore, mostSeconds: bySecondsOfStore };
   return figuresOf({ claimedAt: new Date(CLAIMED_MS).toISOString() }, outcome, NO_FACTS, end, byStore);
 }
 
@@ -31,6 +33,29 @@ describe('how long an attempt took, and waited, is no difference of two machines
   it('is told to the millisecond where they agree with the store, which tells seconds', () => {
     const { wallSeconds, seconds } = figures(0.25, QUEUED + AT_WORK - 1);
     expect([wallSeconds, seconds.queued]).toEqual([QUEUED + AT_WORK + 0.25, QUEUED + 0.25]);
+  });
+
+  describe('where the job left no outcome', () => {
+    /** Its last event came two seconds before its end, which was seen a second after it. */
+    const span = { leastSeconds: QUEUED + AT_WORK - 2, mostSeconds: QUEUED + AT_WORK + 1 };
+    const killed = (aheadSeconds: number) => {
+      const at = (seconds: number) => new Date(CLAIMED_MS + (seconds + aheadSeconds) * 1000).toISOString();
+      const [startedAt, endedAt] = [at(QUEUED), at(QUEUED + AT_WORK)];
+      const ended = { state: 'ended', exitCode: 137, startedAt, endedAt } as const;
+      const end = { ended, stop: null, stoppingSeconds: 0, hungSeconds: 0 };
+      return figuresOf({ claimedAt: new Date(CLAIMED_MS).toISOString() }, null, NO_FACTS, end, span);
+    };
+
+    it.each([-3600, -600, 600, 3600])('it is no more off than the span is long (%i s)', (ahead) => {
+      const figuresThen = killed(ahead);
+      expect(figuresThen.wallSeconds).toBe(ahead < 0 ? span.leastSeconds : span.mostSeconds);
+      expect(figuresThen.seconds.queued).toBe(figuresThen.wallSeconds - AT_WORK);
+      expect(heldSecondsOf(figuresThen)).toBe(AT_WORK);
+    });
+
+    it('it is told to the millisecond where the clocks agree with the span', () => {
+      expect(killed(0.25).wallSeconds).toBe(QUEUED + AT_WORK + 0.25);
+    });
   });
 
   it('is never less than nothing', () => {
