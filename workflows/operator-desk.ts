@@ -307,7 +307,9 @@ export class OperatorDesk {
     const attempts = { ...execution.attempts, [input.class]: input.relaunches };
     this.#recipe = { ...this.#recipe, execution: { ...execution, attempts } };
     await this.#running?.setBudgets(attempts);
-    return `Relaunches after ${input.class} without progress in between: ${input.relaunches}.`;
+    const { parked } = this.board.status;
+    const stays = parked === null ? '' : ` ${parked.folder} stays parked until it is retried or skipped.`;
+    return `Relaunches after ${input.class} without progress in between: ${input.relaunches}.${stays}`;
   }
 
   #stage(folder: string | undefined) {

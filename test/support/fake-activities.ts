@@ -76,10 +76,16 @@ export function fakeOutcome(spec: JobSpec, epoch: number): FinishedOutcome {
 
 /**
  * What may be said about a failed attempt; the rest is of no account. Or: it is refused; it runs until it is told to stop, and then
- * has saved, saves until it is told that it has, or fails as a store that is down makes it fail.
+ * has saved, saves until it is told that it has, or fails as a store that is down makes it fail; it runs until a promise says how it
+ * failed.
  */
 export type FakeEnd =
-  Partial<EndedAttempt> | ApplicationFailure | 'until-stopped' | 'until-told' | 'fails-when-stopped';
+  | Partial<EndedAttempt>
+  | Promise<Partial<EndedAttempt>>
+  | ApplicationFailure
+  | 'until-stopped'
+  | 'until-told'
+  | 'fails-when-stopped';
 
 function fakeEnd(end: Partial<EndedAttempt>): EndedAttempt {
   return {
@@ -101,19 +107,22 @@ function fakeEnd(end: Partial<EndedAttempt>): EndedAttempt {
   };
 }
 
-/** Heartbeats until the activity is cancelled, as a job would train on; then it has saved and stopped. */
-async function stopOf(saved: () => Promise<unknown>): Promise<Partial<EndedAttempt>> {
+/** Heartbeats until a promise is kept. */
+async function heartbeatingUntil<T>(kept: Promise<T>): Promise<T> {
   const context = Context.current();
   const beat = setInterval(() => context.heartbeat(), 50);
   try {
-    await context.cancelled;
-  } catch {
-    await saved();
-    return { class: 'cancelled', message: 'the job was stopped as asked', progressed: true };
+    return await kept;
   } finally {
     clearInterval(beat);
   }
-  return {};
+}
+
+/** Heartbeats until the activity is cancelled, as a job would train on; then it has saved and stopped. */
+async function stopOf(saved: () => Promise<unknown>): Promise<Partial<EndedAttempt>> {
+  const { cancelled } = Context.current();
+  await heartbeatingUntil(cancelled.catch(saved));
+  return { class: 'cancelled', message: 'the job was stopped as asked', progressed: true };
 }
 
 /** Fake activities with a record of their calls. */
@@ -208,6 +217,7 @@ export class FakeActivities {
       return told(stopped);
     }
     if (end instanceof ApplicationFailure) throw end;
+    if (end instanceof Promise) return told(await heartbeatingUntil(end));
     if (end !== undefined) return told(end);
     return {
       state: 'done',

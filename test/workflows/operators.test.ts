@@ -373,6 +373,77 @@ describe('budgets can be changed while a run goes on', () => {
       expect(fakes.attempts.filter(({ folder }) => folder === STAGE)).toHaveLength(5);
     });
   });
+
+  const hang = (signature: string) => ({ class: 'hang' as const, signature, progressed: false });
+  const hangs = (count: number, name: string) =>
+    Array.from({ length: count }, (_, n) => hang(`${name}-${n}`));
+  const attempts = (fakes: FakeActivities) => fakes.attempts.filter(({ folder }) => folder === STAGE).length;
+  const hangBudget = (handle: Run, relaunches: number) =>
+    handle.executeUpdate(setBudgetUpdate, { args: [{ ...who, class: 'hang', relaunches }] });
+
+  /** A stage that has hung so often, and runs again until it is told to hang; then it hangs so often more. */
+  function hangingStage(before: number, after: number) {
+    const fakes = new FakeActivities();
+    const told = new EventEmitter();
+    const held = once(told, 'hang').then(() => hang('held'));
+    fakes.ends.set(STAGE, [...hangs(before, 'before'), held, ...hangs(after, 'after')]);
+    const running = (handle: Run) => until(handle, () => attempts(fakes) === before + 1);
+    return { fakes, running, hangs: () => void told.emit('hang') };
+  }
+
+  it('a running stage whose budget is spent goes on when it is raised', async () => {
+    const stage = hangingStage(5, 2);
+    await withRun(stage.fakes, TINY_SMOKE, async (handle) => {
+      await stage.running(handle);
+      expect(await hangBudget(handle, 8)).toBe('Relaunches after hang without progress in between: 8.');
+      stage.hangs();
+      await handle.result();
+      expect(attempts(stage.fakes)).toBe(9);
+      expect(stage.fakes.ledger).not.toContainEqual(expect.objectContaining({ result: 'parked' }));
+    });
+  });
+
+  it('a running stage parks at its next failure when it is lowered below what is spent', async () => {
+    const stage = hangingStage(2, 0);
+    await withRun(stage.fakes, TINY_SMOKE, async (handle) => {
+      await stage.running(handle);
+      await hangBudget(handle, 1);
+      expect((await handle.query(statusQuery)).state).toBe('running');
+      stage.hangs();
+      const { parked } = await inState(handle, 'parked');
+      expect(parked?.why).toBe('hang: the allowance of relaunches without progress (1) is used up');
+      expect(attempts(stage.fakes)).toBe(3);
+    });
+  });
+
+  it('a stage that has parked on its budget goes on with a raised one, once it is retried', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, [...hangs(6, 'before'), ...hangs(8, 'after')]);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      const { parked } = await inState(handle, 'parked');
+      expect(parked?.why).toBe('hang: the allowance of relaunches without progress (5) is used up');
+      expect(await hangBudget(handle, 8)).toBe(
+        `Relaunches after hang without progress in between: 8. ${STAGE} stays parked until it is retried or skipped.`,
+      );
+      expect((await handle.query(statusQuery)).state).toBe('parked');
+      await handle.executeUpdate(retryStageUpdate, { args: [who] });
+      await handle.result();
+      expect(attempts(fakes)).toBe(15);
+    });
+  });
+
+  it('and parks again where that does not suffice either', async () => {
+    const fakes = new FakeActivities();
+    fakes.ends.set(STAGE, [...hangs(6, 'before'), ...hangs(9, 'after')]);
+    await withRun(fakes, TINY_SMOKE, async (handle) => {
+      await inState(handle, 'parked');
+      await hangBudget(handle, 8);
+      await handle.executeUpdate(retryStageUpdate, { args: [who] });
+      await until(handle, () => attempts(fakes) === 15);
+      const { parked } = await inState(handle, 'parked');
+      expect(parked?.why).toContain('progress (8) is used up');
+    });
+  });
 });
 
 describe('data that breaks the loss is left out, bounded and recorded', () => {
