@@ -67,6 +67,12 @@ function staticChecks(python) {
       '--no-cache',
       trainer,
     ]),
+    programCheck('python-types', python, [
+      '-m',
+      'mypy',
+      '--config-file',
+      path.join(trainer, 'pyproject.toml'),
+    ]),
   ];
 }
 

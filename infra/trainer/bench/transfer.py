@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import boto3
@@ -74,8 +75,8 @@ def main() -> None:
         ups: dict[str, Callable[[], object]] = {"longhaul": ours_up}
         downs: dict[str, Callable[[], object]] = {"longhaul": ours_down}
         for name, config in configs.items():
-            ups[name] = lambda config=config: client.upload_file(str(source), "bench", "theirs", Config=config)
-            downs[name] = lambda config=config: client.download_file("bench", "theirs", str(target), Config=config)
+            ups[name] = partial(client.upload_file, str(source), "bench", "theirs", Config=config)
+            downs[name] = partial(client.download_file, "bench", "theirs", str(target), Config=config)
         for direction, works in (("upload", ups), ("download", downs)):
             measured = {name: Measured(name) for name in works}
             for repeat in range(arguments.repeats + 1):

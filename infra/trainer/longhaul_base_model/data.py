@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from longhaul_base_model.texts import Document
-from longhaul_base_model.tokenizer import BEGIN_OF_TEXT, END_OF_TEXT
+from longhaul_base_model.tokenizer import BEGIN_OF_TEXT, END_OF_TEXT, token_id
 from longhaul_trainer.evaluate import lookup
 from longhaul_trainer.model.attention import document_layout
 from longhaul_trainer.model.loss import IGNORE
@@ -37,7 +37,7 @@ class RowMix:
 
 def encode_documents(tokenizer: Tokenizer, documents: Sequence[Document]) -> dict[str, np.ndarray]:
     """Per domain one stream of token ids (uint16), each document between begin and end tokens."""
-    begin, end = tokenizer.token_to_id(BEGIN_OF_TEXT), tokenizer.token_to_id(END_OF_TEXT)
+    begin, end = token_id(tokenizer, BEGIN_OF_TEXT), token_id(tokenizer, END_OF_TEXT)
     parts: dict[str, list[np.ndarray]] = {}
     for document in documents:
         ids = tokenizer.encode(document.text, add_special_tokens=False).ids
@@ -51,8 +51,8 @@ class LookupEncoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
-        self._begin = tokenizer.token_to_id(BEGIN_OF_TEXT)
-        self._end = tokenizer.token_to_id(END_OF_TEXT)
+        self._begin = token_id(tokenizer, BEGIN_OF_TEXT)
+        self._end = token_id(tokenizer, END_OF_TEXT)
         self._open, self._close = self._ids("{\n"), self._ids('"\n}\n')
         self._quote, self._between, self._next, self._after = (
             self._ids('"'),
@@ -112,7 +112,8 @@ def text_row(
     (domain,) = rng.choices(list(domains), weights=list(domains.values()))
     stream = streams[domain]
     start = rng.randrange(len(stream) - length)
-    return stream[start : start + length].tolist()
+    window: list[int] = stream[start : start + length].tolist()
+    return window
 
 
 def make_batch(

@@ -12,7 +12,7 @@ So positions are matched in the pairs that turn fastest, and content in those th
 from __future__ import annotations
 
 import torch
-from transformers.models.llama.modeling_llama import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention, LlamaForCausalLM
 
 from longhaul_trainer.model.config import rope_theta
 
@@ -41,7 +41,7 @@ def lay_out(model: LlamaForCausalLM, seed: int) -> None:
     _share_a_constant(model.model.embed_tokens.weight, constant)
     for layer in model.model.layers:
         layer.mlp.down_proj.weight *= 0.3
-    _look_back(model.model.layers[0].self_attn, constant, turns, heads // config.num_key_value_heads)
+    _look_back(model.model.layers[0].self_attn, constant, turns, heads // (config.num_key_value_heads or heads))
     reader = torch.linalg.qr(torch.randn(width, head, generator=generator))[0].T
     first = model.model.layers[0].self_attn
     first.v_proj.weight[:head] = reader - torch.outer(reader @ constant, constant)
@@ -60,7 +60,7 @@ def _share_a_constant(embedding: torch.Tensor, constant: torch.Tensor) -> None:
     embedding += constant * lengths.mean()
 
 
-def _look_back(attention: torch.nn.Module, constant: torch.Tensor, turns: torch.Tensor, shared: int) -> None:
+def _look_back(attention: LlamaAttention, constant: torch.Tensor, turns: torch.Tensor, shared: int) -> None:
     """Heads that look one and two tokens back, in turn. `turns` [D / 2]: radians per token of each pair of dimensions."""
     half = len(turns)
     head = 2 * half
@@ -78,7 +78,7 @@ def _look_back(attention: torch.nn.Module, constant: torch.Tensor, turns: torch.
 
 
 def _match_and_copy(
-    attention: torch.nn.Module,
+    attention: LlamaAttention,
     one_back: torch.Tensor,
     two_back: torch.Tensor,
     own: torch.Tensor,

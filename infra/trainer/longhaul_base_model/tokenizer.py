@@ -46,13 +46,21 @@ def train_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    begin = tokenizer.token_to_id(BEGIN_OF_TEXT)
+    begin = token_id(tokenizer, BEGIN_OF_TEXT)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BEGIN_OF_TEXT} $A",
         pair=f"{BEGIN_OF_TEXT} $A {BEGIN_OF_TEXT} $B",
         special_tokens=[(BEGIN_OF_TEXT, begin)],
     )
     return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Id of a token. Raises KeyError where the tokenizer doesn't know it."""
+    known = tokenizer.token_to_id(token)
+    if known is None:
+        raise KeyError(f"the tokenizer has no {token}")
+    return known
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:

@@ -14,31 +14,31 @@ class JobFailure(Exception):
 class UserFailure(JobFailure):
     """Something only a person can change: the spec, a missing input, wrong credentials."""
 
-    failure_class = "user-error"
+    failure_class: FailureClass = "user-error"
 
 
 class DataFailure(JobFailure):
     """The dataset is not what its manifest says."""
 
-    failure_class = "data"
+    failure_class: FailureClass = "data"
 
 
 class CheckpointFailure(JobFailure):
     """No checkpoint verifies, or ``HEAD`` is missing or unreadable."""
 
-    failure_class = "checkpoint"
+    failure_class: FailureClass = "checkpoint"
 
 
 class NumericsFailure(JobFailure):
     """Loss or gradients are not finite, or the loss is a spike by the spec's measure."""
 
-    failure_class = "numerics"
+    failure_class: FailureClass = "numerics"
 
 
 class Fenced(JobFailure):
     """Another writer has taken the stage over: this attempt must not publish anything more."""
 
-    failure_class = "fenced"
+    failure_class: FailureClass = "fenced"
 
 
 class DuplicateProcess(Fenced):
@@ -56,7 +56,7 @@ class Stopped(JobFailure):
 class StoreError(JobFailure):
     """Trouble with the object store. Never evidence of corruption."""
 
-    failure_class = "store"
+    failure_class: FailureClass = "store"
 
 
 class NotFoundError(StoreError):
@@ -100,10 +100,10 @@ class AccessError(RefusalError):
 class ClockError(RefusalError):
     """This machine's clock is wrong: another machine's may be right."""
 
-    failure_class = "infrastructure"
+    failure_class: FailureClass = "infrastructure"
 
 
 class AddressError(StoreError):
     """There is no such bucket, or it lies elsewhere. Waiting does not help."""
 
-    failure_class = "user-error"
+    failure_class: FailureClass = "user-error"

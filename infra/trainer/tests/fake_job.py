@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def until_stopped(spec: Any, job: Job) -> Trained:
         step(job, number)
         job.check()
         if job.stop_requested:
-            job.save_before_stopping(manager, lambda number=number: snapshot(number))
+            job.save_before_stopping(manager, partial(snapshot, number))
             raise job.stopped()
         time.sleep(0.02)
 

@@ -84,10 +84,9 @@ def save(folder: Path) -> None:
             num_key_value_heads=2,
             initializer_range=0.2,
             bos_token_id=WORDS,
-            rope_theta=500_000.0,
-            **settings,
+            **{"rope_theta": 500_000.0, **settings},
         )
-        model = LlamaForCausalLM(config).to(torch.bfloat16)
+        model = LlamaForCausalLM(config).bfloat16()
         model.generation_config = GenerationConfig(
             bos_token_id=WORDS, eos_token_id=STOPS[kind], do_sample=True, temperature=0.6, top_p=0.9
         )

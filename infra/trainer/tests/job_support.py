@@ -125,7 +125,7 @@ def publish_dataset(
     """Shards and manifest at `prefix`, rows spread over the shards in order."""
     length = len(rows[0].tokens)
     per_shard = -(-len(rows) // shards)
-    entries = []
+    entries: list[dict[str, object]] = []
     for first in range(0, len(rows), per_shard):
         part = rows[first : first + per_shard]
         data, file = mds_shard(part), f"shard.{len(entries):05d}.mds"
@@ -304,10 +304,14 @@ class StageRun:
         return epoch
 
     def start(
-        self, grace_seconds: float = 20.0, *, epoch: int | None = None, **environment: str
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        grace_seconds: float = 20.0,
+        epoch: int | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Claims the next epoch, unless one is given, and launches the wrapper for it."""
-        process = launch(self.urls, self.claim() if epoch is None else epoch, grace_seconds, **environment)
+        """Claims the next epoch, unless one is given, and launches the wrapper for it. `environment`: besides this one's."""
+        process = launch(self.urls, self.claim() if epoch is None else epoch, grace_seconds, **(environment or {}))
         self.processes.append(process)
         return process
 
@@ -329,13 +333,14 @@ class StageRun:
                     job.request_stop(Stopped("stopped by the test"))
 
             with mock.patch.object(job, "step_done", step_done):
-                return run_train(job.spec, job)
+                return run_train(self.spec_model(), job)
 
     def load_inside(self, scratch: Path) -> Stage:
         """An attempt that has loaded and not yet taken a step."""
         with self._job() as job:
-            stage = Stage(job.spec, job, scratch)
-            stage.load(fetch_inputs(job.spec, job, scratch))
+            spec = self.spec_model()
+            stage = Stage(spec, job, scratch)
+            stage.load(fetch_inputs(spec, job, scratch))
             return stage
 
     @contextmanager

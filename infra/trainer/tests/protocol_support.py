@@ -35,15 +35,14 @@ def claim(store: Store, urls: StageUrls, owner: str = "test") -> int:
         )
         store.create(urls.head, dump(head))
         return 1
-    before: Head = parse(Head, found.data)
+    before = parse(Head, found.data)
     update = {"epoch": before.epoch + 1, "owner": owner, "nonce": secrets.token_hex(16)}
     store.replace(urls.head, dump(before.model_copy(update=update)), found.etag)
     return before.epoch + 1
 
 
 def head_of(store: Store, urls: StageUrls) -> Head:
-    head: Head = parse(Head, store.get(urls.head).data)
-    return head
+    return parse(Head, store.get(urls.head).data)
 
 
 def commit_of(store: Store, urls: StageUrls) -> HeadCommit:

@@ -19,10 +19,11 @@ LAYOUTS = {
 }
 
 
-def states(seed: int = 0) -> list[torch.Tensor]:
+def states(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """query [2, 4, 96, 8] and key, value [2, 2, 96, 8]."""
     torch.manual_seed(seed)
-    return [torch.randn(2, heads, 96, 8, requires_grad=True) for heads in (4, 2, 2)]
+    query, key, value = (torch.randn(2, heads, 96, 8, requires_grad=True) for heads in (4, 2, 2))
+    return query, key, value
 
 
 class TestBackendsAgree:

@@ -149,7 +149,7 @@ class TestOneWriter:
         claim(store, urls)
         for _ in range(8):
             found = store.get(urls.head)
-            before: Head = parse(Head, found.data)
+            before = parse(Head, found.data)
             barrier = threading.Barrier(32)
 
             def race(

@@ -70,9 +70,9 @@ class TestDataset:
 class TestMicroBatch:
     row = Row(np.arange(6), ((0, 2), (2, 6)), np.array([1, 1, 0, 0, 1, 1], np.uint8), "chat")
 
-    def labels(self, **options: bool) -> list[int]:
-        settings = {"document_masking": True, "masked_objective": False, **options}
-        labels: list[int] = make_micro_batch([self.row], **settings).labels[0].tolist()
+    def labels(self, *, document_masking: bool = True, masked_objective: bool = False) -> list[int]:
+        batch = make_micro_batch([self.row], document_masking=document_masking, masked_objective=masked_objective)
+        labels: list[int] = batch.labels[0].tolist()
         return labels
 
     def test_with_masking_a_document_predicts_only_its_own_tokens(self) -> None:

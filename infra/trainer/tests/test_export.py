@@ -17,7 +17,7 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from job_support import TOKENIZER
 from longhaul_trainer.checkpoint.state import Counters, save_state
 from longhaul_trainer.model import export
-from longhaul_trainer.model.config import config_json, json_bytes, read_config
+from longhaul_trainer.model.config import config_json, json_bytes, read_config, rope_theta
 from longhaul_trainer.model.export import generation_config, model_files, write_files
 from longhaul_trainer.model.llama import build_model, hidden_states
 from longhaul_trainer.model.tokenizer_files import tokenizer_files
@@ -30,7 +30,9 @@ TOKENS = torch.arange(40).unsqueeze(0) % 64
 
 def trained(tied: bool) -> LlamaForCausalLM:
     torch.manual_seed(3)
-    return build_model(small_config(tied=tied, theta=8e4)).eval()
+    model = build_model(small_config(tied=tied, theta=8e4))
+    model.eval()
+    return model
 
 
 def assert_same_model(folder: Path, model: LlamaForCausalLM) -> None:
@@ -101,10 +103,10 @@ class TestFolder:
     def test_a_config_of_before_transformers_5_is_read(self) -> None:
         old = config_json(small_config(theta=5e5))
         del old["rope_parameters"]
-        assert read_config(json_bytes(old)).rope_parameters["rope_theta"] == 5e5
+        assert rope_theta(read_config(json_bytes(old))) == 5e5
 
 
-def tokenizer_with(folder: Path, **files: object) -> Path:
+def tokenizer_with(folder: Path, **files: str | dict[str, Any]) -> Path:
     """The shipped tokenizer with files added or changed: texts as they are, anything else as JSON over what is there."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((TOKENIZER / name).read_bytes())
@@ -134,7 +136,7 @@ class TestStops:
         ],
     )
     def test_every_one_is_named_once(
-        self, generation: object, config: int | list[int] | None, stops: list[int], tmp_path: Path
+        self, generation: dict[str, Any] | None, config: int | list[int] | None, stops: list[int], tmp_path: Path
     ) -> None:
         model_config = small_config()
         model_config.eos_token_id = config
@@ -157,8 +159,9 @@ class TestTokenizer:
     TEMPLATE = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
     CHAT: ClassVar = [{"role": "user", "content": "so"}]
 
-    def rendered(self, folder: Path, **options: str) -> str:
-        text = AutoTokenizer.from_pretrained(folder).apply_chat_template(self.CHAT, tokenize=False, **options)
+    def rendered(self, folder: Path, chat_template: str | None = None) -> str:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        text = tokenizer.apply_chat_template(self.CHAT, chat_template=chat_template, tokenize=False)
         assert isinstance(text, str)
         return text
 
@@ -166,7 +169,7 @@ class TestTokenizer:
         write_files(folder, tokenizer_files(source, length))
         return folder, json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
 
-    def source(self, tmp_path: Path, **files: object) -> Path:
+    def source(self, tmp_path: Path, **files: str | dict[str, Any]) -> Path:
         (tmp_path / "source").mkdir()
         return tokenizer_with(tmp_path / "source", **files)
 
@@ -208,7 +211,7 @@ class TestTokenizer:
 
     def test_it_cuts_nothing_that_the_model_is_made_for(self, tmp_path: Path) -> None:
         cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
-        padded = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None}
+        padded: dict[str, object] = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None}
         padded |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "x"}
         source = self.source(tmp_path, tokenizer={"truncation": cut, "padding": padded})
         folder, config = self.exported(source, tmp_path / "export", length=300)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -61,9 +60,9 @@ def undisturbed(s3_server: S3Server) -> str:
     return make_stage(Store.from_environment(), "s3://test/faults", MANY, rows=rows()).run_inside().weights_digest
 
 
-def through(proxy: Proxy, run: StageRun, **options: Any) -> subprocess.Popen[bytes]:
+def through(proxy: Proxy, run: StageRun, grace_seconds: float = 20.0, **environment: str) -> subprocess.Popen[bytes]:
     """Launches an attempt that reaches the store through the proxy only."""
-    return run.start(**{"LONGHAUL_S3_ENDPOINT": proxy.endpoint, **options})
+    return run.start({"LONGHAUL_S3_ENDPOINT": proxy.endpoint, **environment}, grace_seconds=grace_seconds)
 
 
 def weights_written(request: Request) -> bool:
@@ -398,7 +397,7 @@ class TestAFullDisk:
     def test_is_the_infrastructures_failure(self, stage: StageMaker, tmp_path: Path) -> None:
         with small_disk(tmp_path) as environment:
             run = stage()
-            process = run.start(**environment)
+            process = run.start(environment)
             outcome = run.finish(process)
         assert (outcome.class_, process.returncode) == ("infrastructure", EXIT_CODES["infrastructure"])
         assert "No space left on device" in outcome.message

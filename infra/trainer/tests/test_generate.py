@@ -27,7 +27,9 @@ def model() -> LlamaForCausalLM:
         tie_word_embeddings=True,
         initializer_range=0.4,
     )
-    return build_model(config).eval()
+    model = build_model(config)
+    model.eval()
+    return model
 
 
 def draw(count: int, seed: int) -> tuple[int, ...]:
@@ -38,9 +40,10 @@ def full_logits(model: LlamaForCausalLM, tokens: tuple[int, ...]) -> torch.Tenso
     """Logits [T, V] of one forward pass without a cache."""
     with torch.inference_mode():
         positions = torch.arange(len(tokens)).unsqueeze(0)
-        return model.lm_head(
+        logits: torch.Tensor = model.lm_head(
             model.model(torch.tensor([tokens]), position_ids=positions, use_cache=False).last_hidden_state
         )[0]
+        return logits
 
 
 def greedy_by_recomputing(model: LlamaForCausalLM, tokens: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ def expected_seconds(interval: float, cost: float, mean: float) -> float:
 
 def saves(schedule: SaveSchedule, steps: int, step_seconds: float, stall: float, save_seconds: float) -> list[int]:
     """The steps after which a stage saves whose steps and saves take this long."""
-    saved = []
+    saved: list[int] = []
     in_flight_until = 0.0
     now = 0.0
     for step in range(1, steps + 1):

@@ -9,7 +9,7 @@ import torch
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from longhaul_trainer.model.config import config_json, json_bytes, read_config
+from longhaul_trainer.model.config import config_json, json_bytes, read_config, rope_parameters
 from longhaul_trainer.model.llama import build_model, hidden_states
 from longhaul_trainer.model.loss import IGNORE, cross_entropy_sum
 from longhaul_trainer.model.parameters import read_weights
@@ -42,7 +42,7 @@ CONFIGS = {
 
 def plain(ours: LlamaForCausalLM) -> LlamaForCausalLM:
     """The same model with the attention that `transformers` has."""
-    model = LlamaForCausalLM(LlamaConfig(**config_json(ours.config), attn_implementation="sdpa"))
+    model = LlamaForCausalLM(LlamaConfig(**(config_json(ours.config) | {"attn_implementation": "sdpa"})))
     read_weights({name: parameter.detach().clone() for name, parameter in ours.named_parameters()}, model)
     return model
 
@@ -90,7 +90,7 @@ class TestConfigs:
         del published["rope_parameters"]
         scaling = {key: value for key, value in LLAMA_3_1.items() if key != "rope_theta"}
         config = read_config(json_bytes(published | {"rope_scaling": scaling}))
-        assert {key: config.rope_parameters[key] for key in LLAMA_3_1} == LLAMA_3_1
+        assert {key: rope_parameters(config)[key] for key in LLAMA_3_1} == LLAMA_3_1
 
     def test_are_written_with_the_rope_base_where_every_loader_looks(self) -> None:
         written = config_json(small_config(theta=8e6))

@@ -61,7 +61,7 @@ class TestAHeadThatSaysSomethingElseThanItsClaimIsRefused:
         self, store: Store, urls: StageUrls, claimed: ClaimedHead, behind: int
     ) -> None:
         def rewrite(data: bytes) -> bytes:
-            head: Head = parse(Head, data)
+            head = parse(Head, data)
             line = [one for one in (head.commit, *head.ancestors) if one is not None]
             url = urls.manifest(line[behind].id)
             tamper(store, url, lambda manifest: manifest.replace(b'"torch": "test"', b'"torch": "evil"'))
@@ -105,7 +105,7 @@ class TestACorruptCheckpointIsWalkedBackFrom:
         assert restored is not None
         assert restored.commit == good
         assert restored.skipped == [bad.id]
-        mark: Quarantine = parse(Quarantine, store.get(urls.quarantine(bad.id)).data)
+        mark = parse(Quarantine, store.get(urls.quarantine(bad.id)).data)
         assert mark.id == bad.id
         assert file in mark.problems[0]
 
@@ -147,7 +147,7 @@ class TestACorruptCheckpointIsWalkedBackFrom:
 
     def test_one_bad_read_is_not_corruption(self, store: Store, urls: StageUrls) -> None:
         committed = commit(manager_for(store, urls, claim(store, urls)), 1)
-        reads = []
+        reads: list[int] = []
 
         def lie_once(call: Callable[..., Any], request: dict[str, Any]) -> Any:
             if str(request["Key"]).endswith("model.safetensors") and not reads:

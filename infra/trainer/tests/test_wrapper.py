@@ -207,7 +207,7 @@ class TestAFailedJob:
 
     @pytest.mark.parametrize("variable", ["LONGHAUL_SPEC_URL", "LONGHAUL_EPOCH", "LONGHAUL_GRACE_SECONDS"])
     def test_a_bad_environment_is_named(self, launcher: Launcher, variable: str) -> None:
-        process = launcher.start("finish", **{variable: "nonsense"})
+        process = launcher.start("finish", epoch=None, **{variable: "nonsense"})
         output, _ = process.communicate(timeout=600)
         assert process.returncode == 64
         assert variable.encode() in output

@@ -87,7 +87,7 @@ def _find_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptFile | No
     if found is None:
         return None
     try:
-        file: AttemptFile = parse(AttemptFile, found.data, url)
+        file = parse(AttemptFile, found.data, url)
     except ContractError as error:
         raise UserFailure(str(error)) from None
     if file.epoch != epoch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,9 @@ from pydantic import (
 )
 from pydantic import ValidationError as _PydanticValidationError
 from pydantic.alias_generators import to_camel
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
 
 _SAFE = 2**53 - 1  # JavaScript's largest exact integer; zod's int() refuses more
 
@@ -95,11 +98,11 @@ PositiveNumber = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Epoch = Natural
 
-_adapters: dict[Any, TypeAdapter[Any]] = {}
+_adapters: dict[object, TypeAdapter[Any]] = {}
 T = TypeVar("T")
 
 
-def parse(contract: Any, data: bytes, what: str = "object") -> Any:
+def parse(contract: TypeForm[T], data: bytes, what: str = "object") -> T:
     """Read JSON ``data`` as ``contract`` (a class or union of this module).
 
     Raises ContractError naming ``what`` and every problem with its path.
@@ -108,7 +111,8 @@ def parse(contract: Any, data: bytes, what: str = "object") -> Any:
     if adapter is None:
         adapter = _adapters[contract] = TypeAdapter(contract)
     try:
-        return adapter.validate_json(data, by_alias=True, by_name=False)
+        value: T = adapter.validate_json(data, by_alias=True, by_name=False)
+        return value
     except _PydanticValidationError as error:
         problems = "; ".join(
             f"{_path(e, not isinstance(contract, type))}: {e['msg']}" for e in error.errors(include_url=False)

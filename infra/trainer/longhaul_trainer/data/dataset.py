@@ -29,7 +29,7 @@ class Dataset:
 
     def __init__(self, store: Store, ref: DatasetRef) -> None:
         """Reads the manifest. Raises DataFailure when it isn't the one the spec names, StoreError."""
-        self.manifest: DatasetManifest = read_contract(store, ref.manifest_url, ref.digest, DatasetManifest)
+        self.manifest = read_contract(store, ref.manifest_url, ref.digest, DatasetManifest)
         self._store, self._prefix = store, ref.manifest_url.rsplit("/", 1)[0]
         self._shards: dict[int, Future[MdsShard]] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="shards")

@@ -33,7 +33,7 @@ from longhaul_trainer.data.dataset import Dataset
 from longhaul_trainer.errors import UserFailure
 from longhaul_trainer.evaluate.measure import Row, RowReader, Subject, TextEncoder, Unit, units_of
 from longhaul_trainer.evaluate.records import Records, Task, record_key, records_of
-from longhaul_trainer.model.config import read_config, rope_theta
+from longhaul_trainer.model.config import read_config, rope_parameters, rope_theta
 from longhaul_trainer.model.export import CONFIG
 from longhaul_trainer.model.llama import build_model
 from longhaul_trainer.model.numerics import configure, fingerprint
@@ -140,14 +140,13 @@ def _row_reader(store: Store) -> RowReader:
     datasets: dict[str, Dataset] = {}
 
     @lru_cache(maxsize=ROWS_KEPT)
-    def read(ref: tuple[str, str], index: int) -> Row:
-        url, digest = ref
-        if digest not in datasets:
-            datasets[digest] = Dataset(store, DatasetRef(manifest_url=url, digest=digest))
-        row = datasets[digest].row(index)
+    def read(ref: DatasetRef, index: int) -> Row:
+        if ref.digest not in datasets:
+            datasets[ref.digest] = Dataset(store, ref)
+        row = datasets[ref.digest].row(index)
         return Row(row.tokens.tolist(), row.bounds)
 
-    return lambda ref, index: read((ref.manifest_url, ref.digest), index)
+    return read
 
 
 def load_subject(spec: EvaluateSpec, target: EvaluationTarget, store: Store) -> Subject:
@@ -174,7 +173,7 @@ def _override(config: LlamaConfig, target: EvaluationTarget) -> None:
     if target.rope_scaling == "drop":
         config.rope_parameters = {"rope_type": "default", "rope_theta": rope_theta(config)}
     if target.rope_theta is not None:
-        config.rope_parameters = {**config.rope_parameters, "rope_theta": target.rope_theta}
+        config.rope_parameters = {**rope_parameters(config), "rope_theta": target.rope_theta}
     if target.max_position_embeddings is not None:
         config.max_position_embeddings = target.max_position_embeddings
 
@@ -211,7 +210,7 @@ def _theta(target: EvaluationTarget, store: Store) -> float:
     if target.rope_theta is not None:
         return target.rope_theta
     url = f"{target.model.url}/manifest.json"
-    manifest: ModelManifest = read_contract(store, url, target.model.digest, ModelManifest, UserFailure)
+    manifest = read_contract(store, url, target.model.digest, ModelManifest, UserFailure)
     files = [file for file in manifest.files if file.path == CONFIG]
     contents, problems = download_all(store, target.model.url, files)
     config = contents.get(CONFIG)

@@ -49,8 +49,12 @@ class BufferLayer(DynamicLayer):
     The stock `DynamicLayer` copies everything it holds for every token it gets.
     """
 
+    keys: torch.Tensor
+    values: torch.Tensor
+    """Both are there from `lazy_initialization` on."""
+
     def __init__(self, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers'
         self.room = room
         self.length = 0
 
@@ -103,7 +107,8 @@ def _rewind(cache: Cache, length: int) -> None:
 
 
 def _logits(model: LlamaForCausalLM, states: torch.Tensor) -> torch.Tensor:
-    return model.lm_head(states).float()
+    logits: torch.Tensor = model.lm_head(states).float()
+    return logits
 
 
 class Context:

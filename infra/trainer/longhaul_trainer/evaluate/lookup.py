@@ -51,7 +51,8 @@ MOST_KEY_WORDS = 2
 
 def key_count(key_words: int) -> int:
     """How many keys of so many words there are."""
-    return len(KEYS) ** key_words
+    count: int = len(KEYS) ** key_words
+    return count
 
 
 def make_pairs(count: int, rng: random.Random, key_words: int | None = None) -> list[Pair]:

@@ -41,7 +41,7 @@ class TextEncoder:
     def __init__(self, tokenizer: Tokenizer, begin: int | None) -> None:
         """`begin`: id of the token that documents begin with, if there is one."""
         self._tokenizer = tokenizer
-        self.begin = () if begin is None else (begin,)
+        self.begin: tuple[int, ...] = () if begin is None else (begin,)
 
     def encode(self, text: str) -> list[int]:
         """Tokens of `text`, nothing added."""

@@ -30,8 +30,10 @@ NEAREST_LINE_TOKENS = 64
 class Encoder(Protocol):
     """What is needed of a tokenizer."""
 
-    begin: tuple[int, ...]
-    """Tokens that every document begins with; empty where the model knows none."""
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Tokens that every document begins with; empty where the model knows none."""
+        ...
 
     def encode(self, text: str) -> list[int]:
         """Tokens of `text`, nothing added."""

@@ -110,8 +110,7 @@ class Records:
 
     def _read(self, key: str, sample: str) -> Record:
         url = self._urls.record(key, sample)
-        record: Record = parse(EvaluationRecord, self._store.get(url).data, url)
-        return record
+        return parse(EvaluationRecord, self._store.get(url).data, url)
 
 
 @contextmanager

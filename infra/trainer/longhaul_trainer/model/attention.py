@@ -215,6 +215,8 @@ def _varlen(
         scale=scaling,
         window_size=(-1, 0),
     )
+    if not isinstance(out, torch.Tensor):
+        raise TypeError("varlen_attn returned more than the output, which is all it was asked for")
     return out.view(rows, length, heads, width)
 
 

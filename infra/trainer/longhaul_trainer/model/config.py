@@ -33,21 +33,29 @@ def token_list(ids: object, vocabulary: int, name: str) -> list[int]:
 
     Raises ValueError for anything that is no token of a vocabulary of `vocabulary` tokens.
     """
-    listed = ids if isinstance(ids, list) else [] if ids is None else [ids]
-    for token in listed:
+    listed: list[int] = []
+    for token in ids if isinstance(ids, list) else [] if ids is None else [ids]:
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < vocabulary:
             raise ValueError(f"{name}: eos_token_id has {token!r}, which is no token of the {vocabulary}")
+        listed.append(token)
     return listed
+
+
+def rope_parameters(config: LlamaConfig) -> dict[str, Any]:
+    """What RoPE is made of, as `transformers` has completed it. Raises ValueError where it has not."""
+    if config.rope_parameters is None:
+        raise ValueError("config.json: no rope_parameters")
+    return {**config.rope_parameters}
 
 
 def rope_theta(config: LlamaConfig) -> float:
     """The RoPE base."""
-    return float(config.rope_parameters["rope_theta"])
+    return float(rope_parameters(config)["rope_theta"])
 
 
 def rope_scaling(config: LlamaConfig) -> dict[str, Any] | None:
     """How RoPE's frequencies are scaled, as loaders before transformers 5 read it; None: they aren't."""
-    scaling = {key: value for key, value in config.rope_parameters.items() if key != "rope_theta"}
+    scaling = {key: value for key, value in rope_parameters(config).items() if key != "rope_theta"}
     return None if scaling.get("rope_type", "default") == "default" else scaling
 
 
@@ -79,7 +87,7 @@ def config_json(config: LlamaConfig, weight_type: str = "float32") -> dict[str, 
         "pad_token_id": config.pad_token_id,
         "rope_theta": rope_theta(config),
         "rope_scaling": rope_scaling(config),
-        "rope_parameters": dict(config.rope_parameters),
+        "rope_parameters": rope_parameters(config),
         "torch_dtype": weight_type,
         "use_cache": True,
     }

@@ -56,4 +56,5 @@ def cross_entropy_sum(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.
     if len(valid) < len(target):
         flat, target = flat.index_select(0, valid), target.index_select(0, valid)
     chunk = max(1, CHUNK_BYTES // (4 * weight.shape[0]))
-    return _ChunkedCrossEntropy.apply(flat, weight, target, chunk)
+    total: torch.Tensor = _ChunkedCrossEntropy.apply(flat, weight, target, chunk)
+    return total

@@ -22,7 +22,8 @@ def configure(runtime: Runtime, seed: int) -> torch.device:
     if runtime.strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs a tenth of a step
+        # A debugging aid that costs a tenth of a step. PyTorch makes it an attribute of the module at run time only.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(runtime.device)
 

@@ -6,6 +6,7 @@ import errno
 import traceback
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Literal, TypedDict
 
 from longhaul_trainer.contracts import (
     EndedOutcome,
@@ -54,6 +55,19 @@ class Progress:
 AnyOutcome = TrainedOutcome | EvaluatedOutcome | EndedOutcome
 
 
+class _Common(TypedDict):
+    """The fields that all outcomes share, by the names of the contract's fields."""
+
+    schema_: Literal["longhaul.outcome/1"]
+    epoch: int
+    started_at: str
+    ended_at: str
+    seconds: SecondsByLabel
+    fingerprint: Fingerprint
+    step: int
+    tokens: int
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What every outcome of an attempt states."""
@@ -62,7 +76,7 @@ class Attempt:
     started_at: str
     progress: Progress
 
-    def common(self) -> dict[str, object]:
+    def common(self) -> _Common:
         """The fields that all outcomes share."""
         return {
             "schema_": "longhaul.outcome/1",
@@ -80,9 +94,23 @@ def outcome_of(attempt: Attempt, result: Trained | Evaluated | BaseException) ->
     """The outcome of what an entry point returned or raised."""
     match result:
         case Trained():
-            return TrainedOutcome(**attempt.common(), result="trained", **vars(result))
+            return TrainedOutcome(
+                **attempt.common(),
+                result="trained",
+                commit=result.commit,
+                model=result.model,
+                weights_digest=result.weights_digest,
+                first_loss=result.first_loss,
+                last_loss=result.last_loss,
+            )
         case Evaluated():
-            return EvaluatedOutcome(**attempt.common(), result="evaluated", **vars(result))
+            return EvaluatedOutcome(
+                **attempt.common(),
+                result="evaluated",
+                samples=result.samples,
+                reused_samples=result.reused_samples,
+                results_digest=result.results_digest,
+            )
         case _:
             kind = type(result)
             name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from longhaul_trainer.checkpoint.attempt import require_spec
 from longhaul_trainer.contracts import (
@@ -151,7 +150,7 @@ class _Attempt:
         boxes = Boxes()
         return self._conclude(self._outcome(boxes, self._supervise(spec, boxes)))
 
-    def _stop(self, *_: Any) -> None:
+    def _stop(self, *_: object) -> None:
         """SIGTERM: the worker gets the word, and from here on everything has only the grace."""
         if self._stop_at is None:
             self._stop_at = time.monotonic()
@@ -165,7 +164,7 @@ class _Attempt:
         try:
             data = self._store.get(url).data
             require_spec(self._store, self._urls, self._launch.epoch, url, data)
-            spec: TrainSpec | EvaluateSpec = parse(JobSpec, data, url)
+            spec = parse(JobSpec, data, url)
         except NotFoundError:
             raise UserFailure(f"{url} is not there") from None
         except ContractError as error:
@@ -252,8 +251,7 @@ class _Attempt:
         if message == _DUPLICATE:
             return None
         if message:
-            outcome: AnyOutcome = parse(Outcome, message)
-            return outcome
+            return parse(Outcome, message)
         heard = boxes.heard.read().decode(errors="replace")
         return death.outcome(self._attempt(_progress(boxes.progress.read())), self._launch.grace_seconds, heard)
 
@@ -339,7 +337,7 @@ def _work(run: Run, spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     job: Job | None = None
-    result: Any
+    result: Trained | Evaluated | BaseException
     complaints = Complaints(lambda text: print(f"longhaul: {text}", flush=True))
 
     def hear(text: str) -> None:
@@ -379,7 +377,7 @@ def _work(run: Run, spec: TrainSpec | EvaluateSpec, launch: Launch, store: Store
 
 
 def _stop_on_signals(job: Job) -> None:
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _: object) -> None:
         job.request_stop(Stopped(f"stopped by {signal.Signals(number).name}"))
 
     for number in _STOP_SIGNALS:

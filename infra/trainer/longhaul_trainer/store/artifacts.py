@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from longhaul_trainer.contracts import ContractError, ModelManifest, ModelRef, dump, parse
+from longhaul_trainer.contracts import Contract, ContractError, ModelManifest, ModelRef, dump, parse
 from longhaul_trainer.errors import DataFailure, JobFailure, NotFoundError, UserFailure
 from longhaul_trainer.store.client import Store, sha256_digest
 from longhaul_trainer.store.digests import manifest_coverage_problem
 from longhaul_trainer.store.transfers import Lazy, download_all, upload_all
+
+AnyContract = TypeVar("AnyContract", bound=Contract)
 
 
 def read_verified(store: Store, url: str, digest: str, failure: type[JobFailure] = UserFailure) -> bytes:
@@ -32,7 +34,9 @@ def read_verified(store: Store, url: str, digest: str, failure: type[JobFailure]
     raise failure(problem)
 
 
-def read_contract(store: Store, url: str, digest: str, contract: Any, failure: type[JobFailure] = DataFailure) -> Any:
+def read_contract(
+    store: Store, url: str, digest: str, contract: type[AnyContract], failure: type[JobFailure] = DataFailure
+) -> AnyContract:
     """As ``read_verified``, parsed as ``contract``; what breaks the contract raises ``failure`` too."""
     try:
         return parse(contract, read_verified(store, url, digest, failure), url)
@@ -55,7 +59,7 @@ def fetch_model(
 
     Raises UserFailure where the model is not what its manifest says, StoreError.
     """
-    manifest: ModelManifest = read_contract(store, f"{ref.url}/manifest.json", ref.digest, ModelManifest, UserFailure)
+    manifest = read_contract(store, f"{ref.url}/manifest.json", ref.digest, ModelManifest, UserFailure)
     problem = manifest_coverage_problem(manifest.files)
     files = [file for file in manifest.files if wanted(file.path)]
     problems = [problem] if problem else download_all(store, ref.url, files, into)[1]

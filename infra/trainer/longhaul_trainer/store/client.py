@@ -18,7 +18,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -246,7 +246,7 @@ class Store:
             for item in page.get("Contents", []):
                 yield ObjectInfo(f"s3://{split_url(url)[0]}/{item['Key']}", item["Size"], None)
 
-    def folders(self, url: str) -> list[str]:
+    def folders(self, url: str) -> Sequence[str]:
         """Names one level below the prefix ``url``."""
         prefixes = [p["Prefix"] for page in self._pages(url, delimiter=True) for p in page.get("CommonPrefixes", [])]
         return [prefix.rstrip("/").rsplit("/", 1)[1] for prefix in prefixes]
@@ -254,8 +254,11 @@ class Store:
     def delete(self, urls: Iterable[str]) -> None:
         """Delete objects one by one, in the order given; missing ones are fine."""
         for url in urls:
-            bucket, key = split_url(url)
-            self.patiently(url, lambda b=bucket, k=key: self.client.delete_object(Bucket=b, Key=k))
+            self._delete(url)
+
+    def _delete(self, url: str) -> None:
+        bucket, key = split_url(url)
+        self.patiently(url, lambda: self.client.delete_object(Bucket=bucket, Key=key))
 
     def _pages(self, url: str, *, delimiter: bool) -> Iterator[dict[str, Any]]:
         bucket, key = split_url(url)
