@@ -19,9 +19,10 @@ from longhaul_trainer.model.attention import document_layout
 from longhaul_trainer.model.config import read_config
 from longhaul_trainer.model.llama import Precision, build_model
 from longhaul_trainer.model.numerics import configure
-from longhaul_trainer.train.optim import OptimizerSettings, adamw
+from longhaul_trainer.train.optim import adamw
 from longhaul_trainer.train.stage import MICRO_BATCH_TOKENS
 from longhaul_trainer.train.step import MicroBatch, next_token_labels, train_step
+from trainer_support import OPTIMIZER
 
 CONFIG = ROOT.parents[1] / "models" / "base-tiny" / "config.json"
 SHORT = (37, 150, 64, 211, 90, 12, 300, 160)
@@ -50,7 +51,7 @@ def micro_batch(length: int, documents: list[int], vocabulary: int) -> MicroBatc
 def seconds(length: int, documents: list[int], precision: Precision, repeats: int) -> Iterator[tuple[float, float]]:
     """Wall and processor seconds of `repeats` steps of one micro-batch, after one to warm up."""
     model = build_model(read_config(CONFIG.read_bytes())).train()
-    optimizer = adamw(model.named_parameters(), OptimizerSettings())
+    optimizer = adamw(model.named_parameters(), OPTIMIZER)
     batch = micro_batch(length, documents, model.config.vocab_size)
     for repeat in range(repeats + 1):
         started, processor = time.perf_counter(), time.process_time()

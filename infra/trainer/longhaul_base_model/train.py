@@ -25,10 +25,11 @@ from longhaul_base_model.data import LookupEncoder, RowMix, answers_exact, encod
 from longhaul_base_model.texts import Document, books, digest, packages
 from longhaul_base_model.tokenizer import save_tokenizer, train_tokenizer
 from longhaul_trainer.checkpoint.state import Counters, load_counters, load_moments, load_weights, save_state
+from longhaul_trainer.contracts import Optimizer, Schedule
 from longhaul_trainer.model.attention import document_layout
 from longhaul_trainer.model.llama import build_model, hidden_states
 from longhaul_trainer.model.loss import cross_entropy_sum
-from longhaul_trainer.train.optim import OptimizerSettings, Schedule, adamw, learning_rate
+from longhaul_trainer.train.optim import adamw, learning_rate
 from longhaul_trainer.train.step import train_step
 
 LENGTH = 256
@@ -37,6 +38,7 @@ VOCABULARY = 2048
 THETA = 1e4
 SEED = 17
 CLIP = 1.0
+OPTIMIZER = Optimizer(beta1=0.9, beta2=0.95, epsilon=1e-8, weight_decay=0.1, clip_norm=CLIP)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(SEED)
     model = build_model(config())
     retrieval.lay_out(model, SEED)
-    optimizer = adamw(model.named_parameters(), OptimizerSettings(clip_norm=CLIP))
+    optimizer = adamw(model.named_parameters(), OPTIMIZER)
     state = arguments.output / "state"
     step = tokens = 0
     if state.exists():
@@ -166,7 +168,9 @@ def train(arguments: argparse.Namespace) -> None:
         batch = make_batch(streams, encoder, phase.mix, ROWS, LENGTH, f"{SEED}/{step}")
         tokens += ROWS * LENGTH
         step += 1
-        schedule = Schedule(phase.peak, phase.floor, phase.warmup_tokens, phase.tokens)
+        schedule = Schedule(
+            peak=phase.peak, floor=phase.floor, warmup_tokens=phase.warmup_tokens, total_tokens=phase.tokens
+        )
         result = train_step(
             model, optimizer, [batch], learning_rate(schedule, tokens - before), CLIP, arguments.precision
         )

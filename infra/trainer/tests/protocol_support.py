@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from longhaul_trainer.checkpoint.head import HeadGuard
 from longhaul_trainer.checkpoint.manager import CheckpointManager, Snapshot, Terms
 from longhaul_trainer.checkpoint.resume import Restored, Resumption
-from longhaul_trainer.contracts import Head, HeadCommit, dump, now, parse
+from longhaul_trainer.contracts import CheckpointPolicy, Head, HeadCommit, Topology, dump, now, parse
 from longhaul_trainer.contracts.layout import StageUrls, split_url
 from longhaul_trainer.store.client import Store, sha256_digest
 
@@ -54,7 +54,8 @@ def commit_of(store: Store, urls: StageUrls) -> HeadCommit:
 def manager_for(
     store: Store, urls: StageUrls, epoch: int, *, keep_last: int = 3, keep_every: int = 0, **hooks: Any
 ) -> CheckpointManager:
-    terms = Terms(RECIPE, DATASET, {"torch": "test", "threads": 1}, keep_last, keep_every)
+    policy = CheckpointPolicy(every_steps="auto", keep_last=keep_last, keep_every=keep_every)
+    terms = Terms(RECIPE, DATASET, {"torch": "test", "threads": 1}, policy, Topology(world_size=1, ranks_per_node=1))
     return CheckpointManager(store, urls, HeadGuard(store, urls, epoch), terms, **hooks)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from job_support import LENGTH, ROWS, STEPS, Sample, StageMaker, StageRun, samples
-from longhaul_trainer.checkpoint.attempt import AttemptTerms, ClaimedHead, read_attempt
+from longhaul_trainer.checkpoint.attempt import AttemptTerms, read_attempt
 from longhaul_trainer.checkpoint.resume import load_commit
 from longhaul_trainer.contracts import CheckpointManifest, Numerics, StepWindow
 from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import NumericsFailure, Stopped, UserFailure
 from longhaul_trainer.store.client import Store
-from longhaul_trainer.train.optim import Schedule, learning_rate
+from longhaul_trainer.train.optim import learning_rate
 from longhaul_trainer.train.step import loss_limit
 from protocol_support import tamper
 
@@ -66,8 +66,7 @@ class TestALeftOutStep:
         run = longer(stage)
         run.terms = SKIP
         run.run_inside()
-        spec = run.spec_model().schedule
-        schedule = Schedule(spec.peak, spec.floor, spec.warmup_tokens, spec.total_tokens)
+        schedule = run.spec_model().schedule
         assert [(event.step, event.tokens) for event in run.steps()] == [
             (step, step * ROWS * LENGTH) for step in range(1, MORE_STEPS + 1)
         ]
@@ -117,13 +116,15 @@ class TestALeftOutStep:
 
 class TestTermsOfAnAttempt:
     def test_are_the_defaults_without_an_attempt_file(self, store: Store, prefix: str) -> None:
-        assert read_attempt(store, StageUrls(f"{prefix}/stage"), 1) == AttemptTerms((), None)
+        assert read_attempt(store, StageUrls(f"{prefix}/stage"), 1) == AttemptTerms()
 
     def test_are_read_from_it(self, stage: StageMaker) -> None:
         run = stage()
         run.terms = SKIP | {"meanSecondsBetweenInterruptions": 90.5}
         terms = read_attempt(run.store, run.urls, run.claim())
-        assert terms == AttemptTerms((StepWindow(first=5, last=6),), 90.5, ClaimedHead(None, None))
+        assert (terms.skip_steps, terms.mean_seconds_between_interruptions) == ([StepWindow(first=5, last=6)], 90.5)
+        assert terms.file is not None
+        assert (terms.file.started_from, terms.file.ancestors) == (None, None)
 
     def test_those_of_another_attempt_are_refused(self, stage: StageMaker) -> None:
         run = stage()

@@ -26,7 +26,9 @@ from longhaul_trainer.contracts import (
     EvaluatedOutcome,
     EvaluateSpec,
     EvaluationResults,
+    KvRecallTask,
     ModelRef,
+    NeedleTask,
     Outcome,
     RecallRecord,
     dump,
@@ -239,8 +241,9 @@ class TestResults:
     ) -> None:
         original = getattr(measure, task)
 
-        def shorter(encoder: Any, length: int, *arguments: Any) -> list[Prompt]:
-            return [replace(prompt, shortfall=None) for prompt in original(encoder, length * 3 // 4, *arguments)]
+        def shorter(encoder: Any, task: KvRecallTask | NeedleTask, *arguments: Any) -> list[Prompt]:
+            less = task.model_copy(update={"length_tokens": task.length_tokens * 3 // 4})
+            return [replace(prompt, shortfall=None) for prompt in original(encoder, less, *arguments)]
 
         monkeypatch.setattr(measure, task, shorter)
         spec = world.spec()

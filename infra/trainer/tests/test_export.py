@@ -22,8 +22,8 @@ from longhaul_trainer.model.export import generation_config, model_files, write_
 from longhaul_trainer.model.llama import build_model, hidden_states
 from longhaul_trainer.model.tokenizer_files import tokenizer_files
 from longhaul_trainer.model.weights import INDEX, load_model_weights, weight_file_names, weight_files
-from longhaul_trainer.train.optim import OptimizerSettings, adamw
-from trainer_support import small_config
+from longhaul_trainer.train.optim import adamw
+from trainer_support import OPTIMIZER, small_config
 
 TOKENS = torch.arange(40).unsqueeze(0) % 64
 
@@ -282,7 +282,7 @@ class TestModelFolder:
 class TestCommandLine:
     def test_any_checkpoints_files_become_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = trained(True)
-        save_state(tmp_path / "state", model, adamw(model.named_parameters(), OptimizerSettings()), Counters(0, 0, 0))
+        save_state(tmp_path / "state", model, adamw(model.named_parameters(), OPTIMIZER), Counters(0, 0, 0))
         (tmp_path / "config.json").write_bytes(json_bytes(config_json(model.config)))
         options = {"state": tmp_path / "state", "config": tmp_path / "config.json", "tokenizer": TOKENIZER}
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from longhaul_trainer.checkpoint.attempt import ClaimedHead
+from longhaul_trainer.checkpoint.attempt import AttemptTerms
 from longhaul_trainer.checkpoint.head import HeadGuard
 from longhaul_trainer.checkpoint.resume import Restored, Resumption, load_checkpoint, stored_problems
-from longhaul_trainer.contracts import CheckpointRef, Head, Quarantine, dump, now, parse
+from longhaul_trainer.contracts import AttemptFile, CheckpointRef, Head, Quarantine, dump, now, parse
 from longhaul_trainer.contracts.layout import StageUrls
 from longhaul_trainer.errors import (
     CheckpointFailure,
@@ -40,25 +40,34 @@ class TestAHeadThatSaysSomethingElseThanItsClaimIsRefused:
     """Somebody who may write to the store changes weights, their manifest and ``HEAD`` alike, while nobody trains."""
 
     @pytest.fixture
-    def claimed(self, store: Store, urls: StageUrls) -> ClaimedHead:
+    def claimed(self, store: Store, urls: StageUrls) -> AttemptFile:
         manager = manager_for(store, urls, claim(store, urls))
         for step in (1, 2, 3):
             commit(manager, step)
         head = head_of(store, urls)
-        return ClaimedHead(head.commit, head.ancestors)
+        return AttemptFile(
+            schema_="longhaul.attempt/1",
+            epoch=head.epoch + 1,
+            owner="test",
+            started_from=head.commit,
+            ancestors=head.ancestors,
+            skip_steps=[],
+            mean_seconds_between_interruptions=None,
+            created_at=now(),
+        )
 
-    def resume(self, store: Store, urls: StageUrls, claimed: ClaimedHead) -> Restored | None:
+    def resume(self, store: Store, urls: StageUrls, claimed: AttemptFile) -> Restored | None:
         guard = HeadGuard(store, urls, claim(store, urls))
-        return Resumption(store, urls, guard, RECIPE, DATASET, claimed=claimed).newest(None)
+        return Resumption(store, urls, guard, RECIPE, DATASET, terms=AttemptTerms(claimed)).newest(None)
 
-    def test_what_was_claimed_is_gone_on_from(self, store: Store, urls: StageUrls, claimed: ClaimedHead) -> None:
+    def test_what_was_claimed_is_gone_on_from(self, store: Store, urls: StageUrls, claimed: AttemptFile) -> None:
         restored = self.resume(store, urls, claimed)
         assert restored is not None
-        assert restored.commit == claimed.commit
+        assert restored.commit == claimed.started_from
 
     @pytest.mark.parametrize("behind", [0, 1, 2])
     def test_another_manifest_under_the_same_name(
-        self, store: Store, urls: StageUrls, claimed: ClaimedHead, behind: int
+        self, store: Store, urls: StageUrls, claimed: AttemptFile, behind: int
     ) -> None:
         def rewrite(data: bytes) -> bytes:
             head = parse(Head, data)
@@ -73,7 +82,7 @@ class TestAHeadThatSaysSomethingElseThanItsClaimIsRefused:
         with pytest.raises(CheckpointFailure, match=r"^HEAD names .* (begins at|when it was claimed)"):
             self.resume(store, urls, claimed)
 
-    def test_no_commit_any_more(self, store: Store, urls: StageUrls, claimed: ClaimedHead) -> None:
+    def test_no_commit_any_more(self, store: Store, urls: StageUrls, claimed: AttemptFile) -> None:
         tamper(
             store,
             urls.head,

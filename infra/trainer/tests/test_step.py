@@ -12,15 +12,15 @@ import torch
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from longhaul_trainer.contracts import Numerics
+from longhaul_trainer.contracts import Numerics, Schedule
 from longhaul_trainer.errors import DataFailure, NumericsFailure
 from longhaul_trainer.model import loss as loss_module
 from longhaul_trainer.model.llama import build_model, hidden_states
 from longhaul_trainer.model.loss import IGNORE, cross_entropy_sum
 from longhaul_trainer.model.parameters import weights_digest
-from longhaul_trainer.train.optim import OptimizerSettings, Schedule, adamw, learning_rate
+from longhaul_trainer.train.optim import adamw, learning_rate
 from longhaul_trainer.train.step import LossMean, StepInterrupted, StepResult, loss_limit, train_step
-from trainer_support import batch, small_config, small_model
+from trainer_support import OPTIMIZER, batch, small_config, small_model
 
 FIXTURE = Path(__file__).with_name("fixtures") / "schedule.json"
 
@@ -62,7 +62,7 @@ class TestLoss:
         results = []
         for cut in ([4], [1, 3], [1, 1, 1, 1]):
             model = small_model()
-            optimizer = adamw(model.named_parameters(), OptimizerSettings())
+            optimizer = adamw(model.named_parameters(), OPTIMIZER)
             starts = [sum(cut[:index]) for index in range(len(cut))]
             batches = [
                 batch(tokens[start : start + size], bounds[start : start + size])
@@ -106,7 +106,7 @@ class TestLossMean:
             batch(tokens[at : at + size], bounds[at : at + size], mask[at : at + size])
             for at, size in zip(starts, cut, strict=True)
         ]
-        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        optimizer = adamw(model.named_parameters(), OPTIMIZER)
         return train_step(model, optimizer, batches, 1e-3, 1e9, mean=mean), model
 
     def row_sums(self) -> tuple[list[float], list[int]]:
@@ -168,13 +168,12 @@ class TestSchedule:
     @pytest.mark.parametrize("case", json.loads(FIXTURE.read_text(encoding="utf-8")), ids=lambda case: case["name"])
     def test_it_is_the_schedule_that_plans_show(self, case: dict[str, Any]) -> None:
         """`test/unit/domain/schedule.test.ts` holds `src/domain/walk/schedule.ts` to the same fixture."""
-        values = case["schedule"]
-        schedule = Schedule(values["peak"], values["floor"], values["warmupTokens"], values["totalTokens"])
+        schedule = Schedule.model_validate(case["schedule"])
         for point in case["points"]:
             assert learning_rate(schedule, point["tokens"]) == pytest.approx(point["learningRate"], rel=1e-12)
 
     def test_without_warm_up_it_starts_at_the_peak(self) -> None:
-        assert learning_rate(Schedule(1e-3, 1e-4, 0, 1000), 0) == 1e-3
+        assert learning_rate(self.schedule.model_copy(update={"warmup_tokens": 0}), 0) == 1e-3
 
 
 class TestSpikes:
@@ -200,7 +199,7 @@ class TestSpikes:
 
 class TestOptimizer:
     def test_norms_are_not_decayed(self) -> None:
-        optimizer = adamw(small_model().named_parameters(), OptimizerSettings(weight_decay=0.1))
+        optimizer = adamw(small_model().named_parameters(), OPTIMIZER)
         decay = {group["weight_decay"]: {p.ndim for p in group["params"]} for group in optimizer.param_groups}
         assert decay == {0.1: {2}, 0.0: {1}}
 
@@ -209,7 +208,7 @@ class TestOptimizer:
         config.attention_bias = True
         named = dict(build_model(config).named_parameters())
         names = {id(parameter): name for name, parameter in named.items()}
-        optimizer = adamw(named.items(), OptimizerSettings(weight_decay=0.1, decay_norms=True))
+        optimizer = adamw(named.items(), OPTIMIZER.model_copy(update={"decay_norms": True}))
         left_out = [group for group in optimizer.param_groups if group["weight_decay"] == 0.0]
         assert {names[id(p)] for group in left_out for p in group["params"]} == {
             n for n in named if n.endswith(".bias")
@@ -217,7 +216,7 @@ class TestOptimizer:
 
     def test_numbers_that_are_not_finite_change_nothing(self) -> None:
         model = small_model()
-        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        optimizer = adamw(model.named_parameters(), OPTIMIZER)
         with torch.no_grad():
             model.model.layers[0].mlp.up_proj.weight[0, 0] = math.inf
         before = weights_digest(dict(model.named_parameters()))
@@ -229,7 +228,7 @@ class TestOptimizer:
     def test_a_step_without_a_token_to_train_on_changes_nothing(self) -> None:
         """Of an AdamW step with gradients of zero, decay and the moments' momentum would be left."""
         model = small_model()
-        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        optimizer = adamw(model.named_parameters(), OPTIMIZER)
         tokens, bounds = rows(2)
         train_step(model, optimizer, [batch(tokens, bounds)], 1e-3, 1.0)
         before = weights_digest(dict(model.named_parameters()))
@@ -248,13 +247,13 @@ class TestOptimizer:
             [batch(tokens, bounds), batch(tokens, bounds, torch.zeros_like(tokens))],
         ):
             model = small_model()
-            optimizer = adamw(model.named_parameters(), OptimizerSettings())
+            optimizer = adamw(model.named_parameters(), OPTIMIZER)
             results.append(train_step(model, optimizer, batches, 1e-3, 1.0))
         assert results[0] == results[1]
 
     def test_a_stop_between_micro_batches_discards_the_accumulation(self) -> None:
         model = small_model()
-        optimizer = adamw(model.named_parameters(), OptimizerSettings())
+        optimizer = adamw(model.named_parameters(), OPTIMIZER)
         before = weights_digest(dict(model.named_parameters()))
         answers = iter([False, True])
         with pytest.raises(StepInterrupted):

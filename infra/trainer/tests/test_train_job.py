@@ -39,7 +39,7 @@ from longhaul_trainer.model.llama import build_model, hidden_states
 from longhaul_trainer.model.parameters import WEIGHTS, read_weights, weights_digest
 from longhaul_trainer.store.artifacts import fetch_model, publish_model
 from longhaul_trainer.store.client import Store
-from longhaul_trainer.train.optim import Schedule, learning_rate
+from longhaul_trainer.train.optim import learning_rate
 from protocol_support import tamper
 from trainer_support import small_config
 
@@ -190,8 +190,7 @@ class TestObjective:
     def test_the_rate_of_every_step_follows_the_schedule_by_tokens(self, stage: StageMaker) -> None:
         run = stage()
         run.run_inside()
-        spec = run.spec_model().schedule
-        schedule = Schedule(spec.peak, spec.floor, spec.warmup_tokens, spec.total_tokens)
+        schedule = run.spec_model().schedule
         assert [step.learning_rate for step in run.steps()] == [
             learning_rate(schedule, number * ROWS * LENGTH) for number in range(1, STEPS + 1)
         ]
@@ -199,8 +198,7 @@ class TestObjective:
     def test_the_rate_of_every_step_goes_by_the_tokens_before_it_when_asked_for(self, stage: StageMaker) -> None:
         run = stage({"schedule.rateAt": "step-start"})
         run.run_inside()
-        spec = run.spec_model().schedule
-        schedule = Schedule(spec.peak, spec.floor, spec.warmup_tokens, spec.total_tokens)
+        schedule = run.spec_model().schedule
         rates = [step.learning_rate for step in run.steps()]
         assert rates == [learning_rate(schedule, number * ROWS * LENGTH) for number in range(STEPS)]
         assert rates[0] == 0

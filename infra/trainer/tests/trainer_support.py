@@ -8,9 +8,12 @@ import torch
 from transformers.models.llama.configuration_llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from longhaul_trainer.contracts import Optimizer
 from longhaul_trainer.model.attention import document_layout
 from longhaul_trainer.model.llama import build_model
 from longhaul_trainer.train.step import MicroBatch, next_token_labels
+
+OPTIMIZER = Optimizer(beta1=0.9, beta2=0.95, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0)
 
 
 def small_config(vocabulary: int = 64, length: int = 128, theta: float = 1e4, tied: bool = True) -> LlamaConfig:

@@ -11,35 +11,37 @@ from longhaul_trainer.errors import CheckpointFailure, UserFailure
 from longhaul_trainer.store.client import Store, sha256_digest
 
 
-@dataclass(frozen=True)
-class ClaimedHead:
-    """What ``HEAD`` named when the attempt's epoch was claimed. ``ancestors``: None where the claim doesn't tell."""
-
-    commit: HeadCommit | None
-    ancestors: Sequence[HeadCommit] | None
-
-    def require(self, head: Head) -> None:
-        """Raises CheckpointFailure when ``HEAD`` names something else by now: nobody but this attempt may move it."""
-        if head.commit != self.commit:
-            raise CheckpointFailure(
-                f"HEAD names {_named(head.commit)}, but this attempt begins at {_named(self.commit)}"
-            )
-        if self.ancestors is not None and list(head.ancestors) != list(self.ancestors):
-            raise CheckpointFailure(f"HEAD names other commits behind {_named(head.commit)} than when it was claimed")
-
-
 def _named(commit: HeadCommit | None) -> str:
     return "no commit" if commit is None else f"{commit.id} with the manifest {commit.manifest_digest}"
 
 
 @dataclass(frozen=True)
 class AttemptTerms:
-    """Steps whose update is left out, how often the run is interrupted (seconds; None: not known), and what the attempt
-    begins at (None: not known)."""
+    """What `attempt.json` says; without one nothing is left out and nothing is known."""
 
-    skip_steps: tuple[StepWindow, ...] = ()
-    mean_seconds_between_interruptions: float | None = None
-    claimed: ClaimedHead | None = None
+    file: AttemptFile | None = None
+
+    @property
+    def skip_steps(self) -> Sequence[StepWindow]:
+        """Steps whose update is left out."""
+        return () if self.file is None else self.file.skip_steps
+
+    @property
+    def mean_seconds_between_interruptions(self) -> float | None:
+        """How often the run is interrupted; None: not known."""
+        return None if self.file is None else self.file.mean_seconds_between_interruptions
+
+    def require(self, head: Head) -> None:
+        """Raises CheckpointFailure when ``HEAD`` names something else than when the attempt's epoch was claimed: nobody but
+        this attempt may move it."""
+        if self.file is None:
+            return
+        if head.commit != self.file.started_from:
+            raise CheckpointFailure(
+                f"HEAD names {_named(head.commit)}, but this attempt begins at {_named(self.file.started_from)}"
+            )
+        if self.file.ancestors is not None and head.ancestors != self.file.ancestors:
+            raise CheckpointFailure(f"HEAD names other commits behind {_named(head.commit)} than when it was claimed")
 
     def window_of(self, step: int) -> StepWindow | None:
         """The window that leaves out optimizer step `step`; None: it is taken."""
@@ -56,15 +58,11 @@ class AttemptTerms:
 
 
 def read_attempt(store: Store, urls: StageUrls, epoch: int) -> AttemptTerms:
-    """The terms of attempt `epoch`; without an `attempt.json` nothing is left out and nothing is known.
+    """The terms of attempt `epoch`.
 
     Raises UserFailure when the object breaks its contract or is another attempt's, StoreError.
     """
-    file = _find_attempt(store, urls, epoch)
-    if file is None:
-        return AttemptTerms()
-    claimed = ClaimedHead(file.started_from, file.ancestors)
-    return AttemptTerms(tuple(file.skip_steps), file.mean_seconds_between_interruptions, claimed)
+    return AttemptTerms(_find_attempt(store, urls, epoch))
 
 
 def require_spec(store: Store, urls: StageUrls, epoch: int, spec_url: str, spec: bytes) -> None:

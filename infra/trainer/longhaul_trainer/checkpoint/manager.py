@@ -27,6 +27,7 @@ from longhaul_trainer.checkpoint.resume import Restored, stored_problems
 from longhaul_trainer.contracts import (
     HEAD_ANCESTORS,
     CheckpointManifest,
+    CheckpointPolicy,
     CommitEvent,
     DataPosition,
     Fingerprint,
@@ -72,10 +73,8 @@ class Terms:
     recipe_digest: str
     dataset_digest: str
     fingerprint: Fingerprint
-    keep_last: int
-    keep_every: int
-    world_size: int = 1
-    ranks_per_node: int = 1
+    checkpoints: CheckpointPolicy
+    topology: Topology
 
 
 class CheckpointManager:
@@ -220,7 +219,7 @@ class CheckpointManager:
 
     def _retain(self) -> None:
         try:
-            retain(self._store, self._urls, self._guard, self._terms.keep_every)
+            retain(self._store, self._urls, self._guard, self._terms.checkpoints.keep_every)
         except StoreError as error:
             self._on_warning(f"retention was put off: {error}")
 
@@ -240,7 +239,7 @@ class CheckpointManager:
             tokens=snapshot.tokens,
             data_position=DataPosition(dataset_digest=self._terms.dataset_digest, next_sample=snapshot.next_sample),
             recipe_digest=self._terms.recipe_digest,
-            topology=Topology(world_size=self._terms.world_size, ranks_per_node=self._terms.ranks_per_node),
+            topology=self._terms.topology,
             fingerprint=self._terms.fingerprint,
             files=files,
             root_digest=root_digest(files),
@@ -277,11 +276,11 @@ class CheckpointManager:
 
     def _kept(self, line: list[HeadCommit]) -> list[HeadCommit]:
         """Those of the earlier commits that retention keeps, so that ``HEAD`` names nothing that will be gone."""
-        every = self._terms.keep_every
+        policy = self._terms.checkpoints
         kept = [
             commit
             for index, commit in enumerate(line)
-            if index < self._terms.keep_last - 1 or (every > 0 and commit.step % every == 0)
+            if index < policy.keep_last - 1 or (policy.keep_every > 0 and commit.step % policy.keep_every == 0)
         ]
         return kept[:HEAD_ANCESTORS]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from longhaul_trainer.checkpoint.attempt import ClaimedHead
+from longhaul_trainer.checkpoint.attempt import AttemptTerms
 from longhaul_trainer.checkpoint.head import HeadGuard
 from longhaul_trainer.contracts import (
     CheckpointManifest,
@@ -48,8 +48,8 @@ class Restored:
 class Resumption:
     """Looks for the checkpoint that an attempt goes on from.
 
-    ``recipe_digest`` and ``dataset_digest``: what a checkpoint must have been made of. ``claimed``: what ``HEAD`` must
-    still name; None: not known.
+    ``recipe_digest`` and ``dataset_digest``: what a checkpoint must have been made of. ``terms``: what ``HEAD`` must still
+    name, if the attempt knows.
     """
 
     store: Store
@@ -58,7 +58,7 @@ class Resumption:
     recipe_digest: str
     dataset_digest: str
     on_warning: Callable[[str], None] = lambda message: None
-    claimed: ClaimedHead | None = None
+    terms: AttemptTerms = field(default_factory=AttemptTerms)
 
     def newest(self, into: Path | None) -> Restored | None:
         """The newest checkpoint that verifies, following ``HEAD``'s own account of its line, never a listing.
@@ -69,8 +69,7 @@ class Resumption:
         to another recipe or dataset, Fenced, StoreError.
         """
         head, _ = self.guard.read()
-        if self.claimed is not None:
-            self.claimed.require(head)
+        self.terms.require(head)
         if head.commit is None:
             return None
         line = [head.commit, *head.ancestors]

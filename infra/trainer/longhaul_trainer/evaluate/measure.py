@@ -144,9 +144,9 @@ class RecallUnit:
     def _prompts(self, encoder: TextEncoder, rows: RowReader) -> list[Prompt]:
         task = self._task
         if isinstance(task, KvRecallTask):
-            return kv_recall_prompts(encoder, task.length_tokens, task.depths, task.seed, self._context)
+            return kv_recall_prompts(encoder, task, self._context)
         haystack = rows(task.haystack, self._context).tokens
-        return needle_prompts(encoder, task.length_tokens, task.depths, task.seed, self._context, haystack)
+        return needle_prompts(encoder, task, self._context, haystack)
 
 
 class LossUnit:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from longhaul_trainer.contracts import Shortfall
+from longhaul_trainer.contracts import KvRecallTask, NeedleTask, Shortfall
 from longhaul_trainer.errors import DataFailure, UserFailure
 from longhaul_trainer.evaluate import lookup
 
@@ -96,17 +96,17 @@ def require_filled(prompts: Sequence[Prompt], length_tokens: int) -> None:
 # --- key-value recall -------------------------------------------------------------------------------------------------
 
 
-def kv_recall_prompts(
-    encoder: Encoder, length_tokens: int, depths: Sequence[float], seed: int, context: int
-) -> list[Prompt]:
-    """One prompt per depth about one table, as large as fits `length_tokens` with question and answer.
+def kv_recall_prompts(encoder: Encoder, task: KvRecallTask, context: int) -> list[Prompt]:
+    """One prompt per depth about one table, as large as fits the task's length with question and answer.
 
-    Its keys have as few words as give enough of them. Raises UserFailure when not even two pairs fit.
+    `context`: which of the task's tables. Its keys have as few words as give enough of them. Raises UserFailure when not
+    even two pairs fit.
     """
-    name = f"kv-recall {length_tokens} {seed} {context}"
+    length_tokens = task.length_tokens
+    name = f"kv-recall {length_tokens} {task.seed} {context}"
     for key_words in range(1, lookup.MOST_KEY_WORDS + 1):
         most = min(lookup.key_count(key_words), length_tokens)
-        tables = _Tables(encoder, depths, lookup.make_pairs(most, random.Random(name), key_words))
+        tables = _Tables(encoder, task.depths, lookup.make_pairs(most, random.Random(name), key_words))
         count = tables.largest(length_tokens)
         if count == 0:
             raise UserFailure(f"kv-recall: no table fits {length_tokens} tokens")
@@ -184,14 +184,15 @@ def _table_prompt(encoder: Encoder, pairs: Sequence[lookup.Pair], depth: float) 
 # --- needle -----------------------------------------------------------------------------------------------------------
 
 
-def needle_prompts(
-    encoder: Encoder, length_tokens: int, depths: Sequence[float], seed: int, context: int, haystack: Sequence[int]
-) -> list[Prompt]:
-    """One prompt per depth about one text with a needle at every depth. `haystack`: tokens of held-out text.
+def needle_prompts(encoder: Encoder, task: NeedleTask, context: int, haystack: Sequence[int]) -> list[Prompt]:
+    """One prompt per depth about one text with a needle at every depth.
+
+    `context`: which of the task's texts; `haystack`: its tokens, held-out ones.
 
     Raises DataFailure when the text is shorter than the task, UserFailure when the needles leave no room for it.
     """
-    rng = random.Random(f"needle {length_tokens} {seed} {context}")
+    length_tokens, depths = task.length_tokens, task.depths
+    rng = random.Random(f"needle {length_tokens} {task.seed} {context}")
     pairs = lookup.make_pairs(len(depths), rng)
     needles = [encoder.encode(f'\n"{key}":"{value}"\n') for key, value in pairs]
     questions = [_needle_question(encoder, pair) for pair in pairs]

@@ -41,6 +41,7 @@ from longhaul_trainer.contracts import (
     JobPhase,
     SecondsByLabel,
     StepEvent,
+    Topology,
     TrainSpec,
     now,
 )
@@ -213,19 +214,15 @@ class Job:
 
     # --- checkpoints ---
 
-    def checkpoint_manager(
-        self, spec: TrainSpec, *, fingerprint: Fingerprint, world_size: int = 1, ranks_per_node: int = 1
-    ) -> CheckpointManager:
+    def checkpoint_manager(self, spec: TrainSpec, *, fingerprint: Fingerprint) -> CheckpointManager:
         """The stage's checkpoints; commits become events."""
         self.set_fingerprint(fingerprint)
         terms = Terms(
             recipe_digest=spec.recipe_digest,
             dataset_digest=spec.data.dataset.digest,
             fingerprint=fingerprint,
-            keep_last=spec.checkpoints.keep_last,
-            keep_every=spec.checkpoints.keep_every,
-            world_size=world_size,
-            ranks_per_node=ranks_per_node,
+            checkpoints=spec.checkpoints,
+            topology=Topology(world_size=1, ranks_per_node=1),
         )
         self._manager = CheckpointManager(
             self.store,

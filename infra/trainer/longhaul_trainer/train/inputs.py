@@ -71,9 +71,7 @@ def fetch_inputs(spec: TrainSpec, job: Job, folder: Path) -> Inputs:
     terms = read_attempt(store, job.urls, job.epoch)
     config = read_verified(store, spec.config.url, spec.config.digest)
     dataset = Dataset(store, spec.data.dataset)
-    search = Resumption(
-        store, job.urls, job.guard, spec.recipe_digest, spec.data.dataset.digest, job.warn, terms.claimed
-    )
+    search = Resumption(store, job.urls, job.guard, spec.recipe_digest, spec.data.dataset.digest, job.warn, terms)
     restored = search.newest(folder / "resume")
     dataset.fetch_ahead(restored.manifest.data_position.next_sample if restored is not None else 0)
     tokenizer = fetch_tokenizer(store, spec.tokenizer, folder / "tokenizer")

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """AdamW's settings as a recipe states them."""
-
-    beta1: float = 0.9
-    beta2: float = 0.95
-    epsilon: float = 1e-8
-    weight_decay: float = 0.1
-    clip_norm: float = 1.0
-    decay_norms: bool = False
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Linear warm-up from 0 to `peak`, then a cosine down to `floor` at `total_tokens`."""
-
-    peak: float
-    floor: float
-    warmup_tokens: int
-    total_tokens: int
+from longhaul_trainer.contracts import Optimizer, Schedule
 
 
 def learning_rate(schedule: Schedule, tokens: int) -> float:
-    """Learning rate when `tokens` tokens are consumed. Stays at the floor after the end."""
+    """Learning rate when `tokens` tokens are consumed: up from 0 in a line, then down to the floor, where it stays after the
+    end. Which tokens count as consumed (`rate_at`) is for the caller to say."""
     if tokens < schedule.warmup_tokens:
         return schedule.peak * tokens / schedule.warmup_tokens
     span = schedule.total_tokens - schedule.warmup_tokens
@@ -41,11 +21,11 @@ def learning_rate(schedule: Schedule, tokens: int) -> float:
     return schedule.floor + (schedule.peak - schedule.floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def adamw(named_parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimizerSettings) -> torch.optim.AdamW:
+def adamw(named_parameters: Iterable[tuple[str, nn.Parameter]], settings: Optimizer) -> torch.optim.AdamW:
     """AdamW that decays matrices only: vectors (norms) are scales, not directions to shrink. `decay_norms`: norms too."""
 
     def decays(name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim > 1 or (settings.decay_norms and not name.endswith("bias"))
+        return parameter.ndim > 1 or (settings.decay_norms is True and not name.endswith("bias"))
 
     trainable = [(name, p) for name, p in named_parameters if p.requires_grad]
     groups = [

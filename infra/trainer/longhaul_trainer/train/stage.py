@@ -48,7 +48,7 @@ from longhaul_trainer.process.outcome import Trained
 from longhaul_trainer.store.artifacts import ModelFolder, publish_model
 from longhaul_trainer.train.batches import make_micro_batch
 from longhaul_trainer.train.inputs import Inputs, rows_per_step
-from longhaul_trainer.train.optim import OptimizerSettings, Schedule, adamw, learning_rate
+from longhaul_trainer.train.optim import adamw, learning_rate
 from longhaul_trainer.train.step import LossMean, MicroBatch, StepInterrupted, StepResult, loss_limit, train_step
 
 MICRO_BATCH_TOKENS = 16_384
@@ -79,15 +79,7 @@ class Stage:
         self.model = build_model(_fitting_config(spec, inputs), self.device, initialize=False)
         self.model.train()
         self.companions = _companions(spec, self.model.config, inputs)
-        settings = OptimizerSettings(
-            beta1=spec.optimizer.beta1,
-            beta2=spec.optimizer.beta2,
-            epsilon=spec.optimizer.epsilon,
-            weight_decay=spec.optimizer.weight_decay,
-            clip_norm=spec.optimizer.clip_norm,
-            decay_norms=spec.optimizer.decay_norms or False,
-        )
-        self.optimizer = adamw(self.model.named_parameters(), settings)
+        self.optimizer = adamw(self.model.named_parameters(), spec.optimizer)
         match inputs:
             case Inputs(restored=Restored() as restored):
                 self._resume(restored)
@@ -171,15 +163,7 @@ class Stage:
             raise StepInterrupted
         tokens = before.tokens + spec.data.global_batch_tokens
         counted = before.tokens if spec.schedule.rate_at == "step-start" else tokens
-        rate = learning_rate(
-            Schedule(
-                peak=spec.schedule.peak,
-                floor=spec.schedule.floor,
-                warmup_tokens=spec.schedule.warmup_tokens,
-                total_tokens=spec.schedule.total_tokens,
-            ),
-            counted,
-        )
+        rate = learning_rate(spec.schedule, counted)
         taken = self._step(rate)
         self.counters = Counters(
             step=before.step + 1,
