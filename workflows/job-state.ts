@@ -3,8 +3,7 @@ import { z } from 'zod';
 import { stepWindowSchema } from '../src/contracts/attempt.js';
 import { allowanceProblem, reactTo, relevantAttempts } from '../src/domain/attempt/policy.js';
 import type { AttemptBudgets, CommitAllowance, Reaction } from '../src/domain/attempt/policy.js';
-import { FAILURE_CLASSES } from '../src/domain/attempt/failure-class.js';
-import type { FailureClass } from '../src/domain/attempt/failure-class.js';
+import { FAILURES, FAILURE_CLASSES } from '../src/domain/attempt/failure-class.js';
 import { EMPTY_CHAIN } from '../src/domain/ledger/chain.js';
 import { retryFromSchema } from '../src/domain/run/operator-actions.js';
 import { ledgerTipSchema } from '../src/domain/run/status.js';
@@ -61,9 +60,6 @@ export interface TakingSettings {
   readonly skipSteps: number;
 }
 
-/** Failures that are the world's: they tell how often this job is interrupted. */
-const INTERRUPTIONS: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity', 'infrastructure']);
-
 /** The state after an attempt that has ended without a result. */
 export function afterAttempt(state: JobState, end: TakenEnd, settings: TakingSettings): JobState {
   const { epoch, class: failureClass, signature, progressed, step, node } = end;
@@ -80,7 +76,7 @@ export function afterAttempt(state: JobState, end: TakenEnd, settings: TakingSet
           attempts: state.sinceCommit.attempts + 1,
           wallSeconds: state.sinceCommit.wallSeconds + heldSeconds,
         },
-    interruptions: state.interruptions + (INTERRUPTIONS.has(failureClass) ? 1 : 0),
+    interruptions: state.interruptions + (FAILURES[failureClass].isInterruption ? 1 : 0),
     skipSteps: [...state.skipSteps, ...newSkips(end, settings)],
     why: `after ${failureClass}: ${firstLine(end.message)}`,
     from: 'head',

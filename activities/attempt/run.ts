@@ -2,12 +2,7 @@
 import { ApplicationFailure, CancelledFailure, Context } from '@temporalio/activity';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  EXIT_CODES,
-  checkpointManifestSchema,
-  commitIdSchema,
-  outcomeSchema,
-} from '../../src/contracts/index.js';
+import { checkpointManifestSchema, commitIdSchema, outcomeSchema } from '../../src/contracts/index.js';
 import type { Digest, Epoch, Outcome } from '../../src/contracts/index.js';
 import { hasProgressed } from '../../src/domain/attempt/facts.js';
 import { DONE, STOPPED_AS_ASKED, stopNote, verdictOf } from '../../src/domain/attempt/verdict.js';
@@ -245,7 +240,7 @@ export class AttemptRun {
     const logTail = await this.deps.backend.logs(job.name, LOG_LINES);
     const own = outcome?.result === 'ended' ? outcome : null;
     const { ended, stop } = end;
-    const verdict = verdictOf({ ...ended, stop, outcome: own, logTail, exitCodes: EXIT_CODES });
+    const verdict = verdictOf({ ...ended, stop, outcome: own, logTail });
     const byStore = await spanByStore(this.deps.store, this.input.spec.stageUrl, epoch);
     const figures = figuresOf(claim, outcome, job.facts, end, byStore);
     await this.#record('ended', {

@@ -1,5 +1,5 @@
 /** What the ledger is told of an attempt whose workflow could not tell it: terminated, or gone. */
-import { EXIT_CODES, attemptSchema, epochSchema } from '../../src/contracts/index.js';
+import { attemptSchema, epochSchema } from '../../src/contracts/index.js';
 import { factsOf } from '../../src/domain/attempt/facts.js';
 import { DONE, verdictOf } from '../../src/domain/attempt/verdict.js';
 import type { Backend } from '../../src/backends/backend.js';
@@ -66,7 +66,7 @@ export async function recordEnd(
       epoch,
       ...(outcome !== null && outcome.result !== 'ended'
         ? DONE
-        : verdictOf({ ...ended, stop, outcome, logTail, exitCodes: EXIT_CODES })),
+        : verdictOf({ ...ended, stop, outcome, logTail })),
       ...figuresOf({ claimedAt: createdAt }, outcome, facts, end, byStore),
       commits: commitsMade(epoch, commitsOf(head.value), facts.commits),
       left,

@@ -1,4 +1,5 @@
 /** The timeline of an audit as rows: one per attempt, operator action, and stage that began or ended. */
+import { FAILURES } from '../domain/attempt/failure-class.js';
 import { commitIdSchema } from '../contracts/index.js';
 import type { EntryOf } from '../domain/ledger/records.js';
 import { durationText } from '../domain/run/status-markdown.js';
@@ -119,9 +120,7 @@ function rowOfGroup(group: Group): TimelineRow {
 /** A preemption is no failure: the fleet's doing or an operator's, not the job's. */
 function attemptMark(failureClass: EntryOf<'attempt-ended'>['class']): string {
   if (failureClass === 'done') return STATE_MARKS.done;
-  return failureClass === 'preempted' || failureClass === 'capacity' || failureClass === 'cancelled'
-    ? '↺'
-    : '✗';
+  return FAILURES[failureClass].isFailure ? STATE_MARKS.failed : '↺';
 }
 
 function attemptText({ opened, ended, unit, commits }: AttemptItem): string {

@@ -1,4 +1,5 @@
 /** What a run waits for, as text for a terminal: a parked stage with all an operator needs to decide. Pure. */
+import { FAILURES } from '../domain/attempt/failure-class.js';
 import type { Parked, RunStatus } from '../domain/run/status.js';
 import { STATE_MARKS } from '../domain/run/words.js';
 
@@ -19,6 +20,7 @@ function parkedLines(run: string, parked: Parked): string[] {
       ? []
       : ['    Last lines of its log:', ...logTail.map((line) => `      ${line}`)]),
     ...checkpointLines(checkpoints),
+    `    What mends ${failureClass} as a rule: ${FAILURES[failureClass].remedy}`,
     '    What can be done:',
     ...choices.map((choice) => `      ${choice}`),
     `    As commands: longhaul retry|skip|abort ${run} --reason "…" (longhaul retry --help tells the options)`,

@@ -1,7 +1,8 @@
 /** `attempts/<epoch>/outcome.json`, create-only: how an attempt ended, in the trainer's own words. Authoritative. */
 import { z } from 'zod';
-import { FAILURE_CLASSES } from '../domain/attempt/failure-class.js';
+import { FAILURES, FAILURE_CLASSES } from '../domain/attempt/failure-class.js';
 import type { FailureClass } from '../domain/attempt/failure-class.js';
+import { recordOf } from '../domain/lib/record.js';
 import { secondsByLabelSchema } from '../domain/lib/time.js';
 import { digestSchema, epochSchema, instantSchema, modelRefSchema } from './common.js';
 import { fingerprintSchema, headCommitSchema } from './checkpoint.js';
@@ -51,18 +52,5 @@ export type Outcome = z.infer<typeof outcomeSchema>;
 /** Exit code of the job's wrapper for each way to end. 137 and anything not listed is `unknown`. */
 export const EXIT_CODES: Readonly<Record<FailureClass | 'done', number>> = {
   done: 0,
-  'user-error': 64,
-  data: 65,
-  checkpoint: 66,
-  numerics: 67,
-  'out-of-memory': 68,
-  store: 69,
-  infrastructure: 70,
-  hang: 71,
-  walltime: 72,
-  capacity: 73,
-  preempted: 75,
-  fenced: 76,
-  cancelled: 77,
-  unknown: 1,
+  ...recordOf(FAILURE_CLASSES, (one) => FAILURES[one].exitCode),
 };

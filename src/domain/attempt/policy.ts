@@ -3,7 +3,7 @@
  * and tested without a workflow.
  */
 import { z } from 'zod';
-import { FAILURE_CLASSES } from './failure-class.js';
+import { FAILURES, FAILURE_CLASSES } from './failure-class.js';
 import { isCertainlyOfNode } from './verdict.js';
 import type { FailureClass } from './failure-class.js';
 
@@ -38,15 +38,7 @@ export type Reaction =
   | { readonly kind: 'relaunch'; readonly waitSeconds: number }
   | { readonly kind: 'park'; readonly why: string };
 
-/** Classes that may recur with the same signature and without a commit: the world's doing, not the job's. */
-const RECURRENCE_EXEMPT: ReadonlySet<FailureClass> = new Set(['preempted', 'capacity', 'store']);
-
-/** First wait before a relaunch, seconds; doubles with each consecutive attempt of the class, up to the limit. */
-const FIRST_WAIT_SECONDS: Readonly<Partial<Record<FailureClass, number>>> = {
-  capacity: 5,
-  store: 2,
-  infrastructure: 1,
-};
+/** Longest wait before a relaunch: waits of attempts that follow one another in a class double. */
 const LONGEST_WAIT_SECONDS = 600;
 
 /**
@@ -66,7 +58,7 @@ export function reactTo(attempts: readonly AttemptRecord[], budgets: AttemptBudg
     };
   }
   const same = sinceProgress.filter((attempt) => attempt.signature === last.signature).length;
-  if (same > 1 && !RECURRENCE_EXEMPT.has(last.class)) {
+  if (same > 1 && !FAILURES[last.class].mayRecur) {
     return {
       kind: 'park',
       why: `${last.class}: the same failure came again without a new commit in between`,
@@ -99,16 +91,14 @@ export function allowanceProblem(used: CommitAllowance, allowed: CommitAllowance
   );
 }
 
-/** Failures that may be a node's fault. */
-const OF_THE_NODE: ReadonlySet<FailureClass> = new Set(['infrastructure', 'hang', 'unknown']);
-/** So many of them, and a node is avoided; one is enough that can be nothing else's fault. */
+/** So many failures that may be its fault, and a node is avoided; one is enough that can be nothing else's fault. */
 const FAILURES_OF_A_BAD_NODE = 2;
 
 /** Nodes on which attempts have failed too often to try them again. */
 export function nodesToAvoid(attempts: readonly AttemptRecord[]): string[] {
   const failures = new Map<string, number>();
   for (const { node, class: failureClass, signature } of attempts) {
-    if (node === null || !OF_THE_NODE.has(failureClass)) continue;
+    if (node === null || !FAILURES[failureClass].mayBeNodes) continue;
     const weight = isCertainlyOfNode(signature) ? FAILURES_OF_A_BAD_NODE : 1;
     failures.set(node, (failures.get(node) ?? 0) + weight);
   }
@@ -120,11 +110,11 @@ export function relevantAttempts(attempts: readonly AttemptRecord[]): AttemptRec
   const newestProgress = attempts.findLastIndex(isProgress);
   return attempts.filter(
     ({ node, class: failureClass }, index) =>
-      index >= newestProgress || (node !== null && OF_THE_NODE.has(failureClass)),
+      index >= newestProgress || (node !== null && FAILURES[failureClass].mayBeNodes),
   );
 }
 
 function waitSeconds(failureClass: FailureClass, consecutive: number): number {
-  const first = FIRST_WAIT_SECONDS[failureClass] ?? 0;
-  return Math.min(LONGEST_WAIT_SECONDS, first * 2 ** Math.max(0, consecutive - 1));
+  const { firstWaitSeconds } = FAILURES[failureClass];
+  return Math.min(LONGEST_WAIT_SECONDS, firstWaitSeconds * 2 ** Math.max(0, consecutive - 1));
 }

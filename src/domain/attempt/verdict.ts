@@ -2,7 +2,7 @@
  * Why a job ended, from the evidence there is, in the order in which it is to be believed. Whoever saw the end, the attempt's own
  * watcher, the attempt after it or the janitor: the same evidence gives the same verdict.
  */
-import { FAILURE_CLASSES } from './failure-class.js';
+import { FAILURES, FAILURE_CLASSES } from './failure-class.js';
 import type { FailureClass } from './failure-class.js';
 import { FAILURE_CHARACTERS, withinLimit } from '../lib/text.js';
 
@@ -41,8 +41,6 @@ export interface EndEvidence {
   readonly exitCode: number | null;
   /** Lines of the job's log, newest last: what a trainer that could write no outcome said in the end stands there. */
   readonly logTail?: readonly string[] | undefined;
-  /** Exit code of each class that the trainer's wrapper maps its outcome to. */
-  readonly exitCodes: Readonly<Record<FailureClass, number>>;
 }
 
 /** The verdict. */
@@ -156,7 +154,7 @@ function classifyEnd(evidence: EndEvidence): EndVerdict {
     const message = 'the job is gone and left neither an outcome nor an exit code';
     return { class: 'infrastructure', message, signature: 'gone' };
   }
-  const known = FAILURE_CLASSES.find((one) => evidence.exitCodes[one] === exitCode);
+  const known = FAILURE_CLASSES.find((one) => FAILURES[one].exitCode === exitCode);
   const words = lastWords(evidence.logTail ?? []);
   const message = `the job ended with exit code ${exitCode} and left no outcome${words === null ? '' : `: ${words}`}`;
   return {

@@ -1,4 +1,5 @@
 /** A run's status, and a stage's progress, as markdown: the current details that the Temporal UI shows on a workflow's page. */
+import { FAILURES } from '../attempt/failure-class.js';
 import { markdownText, printable } from '../lib/text.js';
 import { instantText } from '../lib/time.js';
 import type { AttemptProgress, Warning } from './progress.js';
@@ -73,6 +74,7 @@ function parkedMarkdown(parked: Parked): string {
     quoted(message),
     `Why it was not tried again: ${markdownText(why)}. Attempts: ${attempts}. Newest checkpoint: ${newestText(checkpoints)}.`,
     ...(log === '' ? [] : [`Last lines of its log:\n\n\`\`\`\n${log}\n\`\`\``]),
+    `What mends ${parked.class} as a rule: ${FAILURES[parked.class].remedy}.`,
     'What can be done (Send an Update, or `longhaul --help`):',
     choices.map((choice) => `- ${choice}`).join('\n'),
   ].join('\n\n');

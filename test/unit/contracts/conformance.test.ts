@@ -1,9 +1,11 @@
 /** One suite, two languages: whatever crosses the border is read and refused alike on both sides. */
 import { describe, expect, it } from 'vitest';
 import type { z } from 'zod';
+import { EXIT_CODES } from '../../../src/contracts/index.js';
 import { CONTRACTS } from '../../../src/contracts/json-schemas.js';
+import { FAILURE_CLASSES } from '../../../src/domain/attempt/failure-class.js';
 import { isStoreError, parseJson } from '../../../src/store/index.js';
-import { fixtures, judgeInPython, pathsIn } from './support.js';
+import { contractsInPython, fixtures, judgeInPython, pathsIn } from './support.js';
 import type { Verdict } from './support.js';
 
 const VALID = fixtures('valid');
@@ -79,6 +81,17 @@ function* mutations(value: unknown): Generator {
 }
 
 describe('in both', () => {
+  it('each failure class has the same exit code', async () => {
+    expect(await contractsInPython('contracts.EXIT_CODES')).toEqual(EXIT_CODES);
+  });
+
+  it('a job may end as each failure class, and as no other', async () => {
+    const classes = await contractsInPython(
+      "contracts.EndedOutcome.model_json_schema()['properties']['class']['enum']",
+    );
+    expect(classes).toEqual(FAILURE_CLASSES);
+  });
+
   it('accepts and refuses the same of every valid fixture with one thing changed', async () => {
     const questions = VALID.flatMap(({ contract, value }) =>
       [...mutations(value)].map((changed) => ({ contract, text: JSON.stringify(changed) })),

@@ -35,12 +35,20 @@ const verdictSchema = z.strictObject({ problems: z.array(z.string()), written: z
 /** What a reader says: its problems, `path: message`; and what it writes for what it has read. */
 export type Verdict = z.infer<typeof verdictSchema>;
 
+const PYTHON = process.env['LONGHAUL_TRAINER_PYTHON'] ?? path.join(ROOT, '.longhaul/venv/bin/python');
+
+/** What a Python expression comes to that is made of the trainer's contracts. */
+export async function contractsInPython(expression: string): Promise<unknown> {
+  const program = `import json; from longhaul_trainer import contracts; print(json.dumps(${expression}))`;
+  const { stdout } = await execa(PYTHON, ['-c', program], { cwd: path.join(ROOT, 'infra/trainer') });
+  return JSON.parse(stdout);
+}
+
 /** What the trainer says about texts that claim to be of a contract. */
 export async function judgeInPython(
   questions: readonly { readonly contract: string; readonly text: string }[],
 ): Promise<Verdict[]> {
-  const python = process.env['LONGHAUL_TRAINER_PYTHON'] ?? path.join(ROOT, '.longhaul/venv/bin/python');
-  const { stdout } = await execa(python, ['infra/trainer/tests/contract_judge.py'], {
+  const { stdout } = await execa(PYTHON, ['infra/trainer/tests/contract_judge.py'], {
     cwd: ROOT,
     input: questions.map((question) => `${JSON.stringify(question)}\n`).join(''),
   });

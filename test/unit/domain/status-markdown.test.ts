@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { FAILURES } from '../../../src/domain/attempt/failure-class.js';
 import type { Parked, RunStatus } from '../../../src/domain/run/status.js';
 import { statusMarkdown } from '../../../src/domain/run/status-markdown.js';
 import { runStatus } from '../../support/run-status.js';
@@ -25,6 +26,7 @@ describe('a parked run says on one screen what happened and what to do', () => {
       'used up',
       '`00000010-0001-0123abcd`',
       'OutOfMemoryError',
+      `What mends out-of-memory as a rule: ${FAILURES['out-of-memory'].remedy}.`,
       '- retryStage',
     ])
       expect(text).toContain(part);

@@ -6,7 +6,7 @@ import { STOPPED_AS_ASKED, stopNote, verdictOf } from '../../../src/domain/attem
 import type { EndEvidence, EndVerdict, StopReason } from '../../../src/domain/attempt/verdict.js';
 
 const verdict = (one: Partial<EndEvidence>): EndVerdict =>
-  verdictOf({ stop: null, outcome: null, exitCode: 1, exitCodes: EXIT_CODES, ...one });
+  verdictOf({ stop: null, outcome: null, exitCode: 1, ...one });
 const numerics = {
   class: 'numerics',
   message: 'loss is NaN',

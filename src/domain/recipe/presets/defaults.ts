@@ -1,27 +1,14 @@
 /** What presets share. */
+import { FAILURES, FAILURE_CLASSES } from '../../attempt/failure-class.js';
 import type { FailureClass } from '../../attempt/failure-class.js';
+import { recordOf } from '../../lib/record.js';
 import type { RecipeSource } from '../schema.js';
 
-/**
- * Relaunches per failure class before a stage parks. Whoever lends the machine may take it away as often as it likes
- * (`preempted`, `capacity`, `walltime`); a bug gets few tries; what a person asked for or wrote gets none.
- */
-export const DEFAULT_ATTEMPTS: Readonly<Record<FailureClass, number>> = {
-  preempted: 1000,
-  capacity: 1000,
-  walltime: 1000,
-  infrastructure: 10,
-  store: 20,
-  hang: 5,
-  checkpoint: 3,
-  numerics: 3,
-  unknown: 3,
-  fenced: 0,
-  'out-of-memory': 1,
-  data: 0,
-  cancelled: 0,
-  'user-error': 0,
-};
+/** Relaunches per failure class before a stage parks. */
+export const DEFAULT_ATTEMPTS: Readonly<Record<FailureClass, number>> = recordOf(
+  FAILURE_CLASSES,
+  (one) => FAILURES[one].relaunches,
+);
 
 /** How jobs are run and rerun, where a preset says nothing else. */
 export const DEFAULT_EXECUTION = {
