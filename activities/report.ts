@@ -17,7 +17,7 @@ import { reportDataSchema } from '../src/report/data/report-data.js';
 import type { ReportRequest } from '../src/report/data/request.js';
 import { sha256 } from '../src/store/digest.js';
 import { isStoreError } from '../src/store/errors.js';
-import { runLayout, stageLayout } from '../src/store/layout.js';
+import { runLayout, stageLayout } from '../src/contracts/layout.js';
 import { parseJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { findSpecUrl } from '../src/store/stage-spec.js';

@@ -5,7 +5,7 @@ import { ScaledRopeError, bumpedConfig } from '../src/domain/walk/model-config.j
 import { ropeBumpSchema } from '../src/domain/walk/rope.js';
 import type { RopeBump } from '../src/domain/walk/rope.js';
 import { sha256 } from '../src/store/digest.js';
-import { stageLayout } from '../src/store/layout.js';
+import { stageLayout } from '../src/contracts/layout.js';
 import { encodeJson } from '../src/store/object-store.js';
 import type { ObjectStore } from '../src/store/object-store.js';
 import { heartbeating } from './lib/heartbeating.js';

@@ -6,7 +6,7 @@ import { hasProgressed, recordedSamples } from '../../src/domain/attempt/facts.j
 import { FAILURE_CLASSES } from '../../src/domain/attempt/failure-class.js';
 import { boundedVerdict } from '../../src/domain/attempt/verdict.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
-import { stageLayout } from '../../src/store/layout.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import { readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { describeWorkflow } from '../../src/temporal/workflow-state.js';

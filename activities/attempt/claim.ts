@@ -20,7 +20,7 @@ import { sha256 } from '../../src/store/digest.js';
 import { isStoreError } from '../../src/store/errors.js';
 import { commitsOf, createEmptyHead, openAttempt } from '../../src/store/head.js';
 import type { StartingPoint } from '../../src/store/head.js';
-import { stageLayout } from '../../src/store/layout.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import { encodeJson, parseJson } from '../../src/store/object-store.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { contradictionOf } from '../../src/store/recorded-commits.js';

@@ -4,7 +4,7 @@ import type { Epoch, HeadCommit, Outcome } from '../../src/contracts/index.js';
 import { stepReached } from '../../src/domain/attempt/facts.js';
 import type { AttemptFacts, ToldCommit } from '../../src/domain/attempt/facts.js';
 import type { AttemptSeconds } from '../../src/domain/ledger/records.js';
-import { partsOfCommitId, stageLayout } from '../../src/store/layout.js';
+import { partsOfCommitId, stageLayout } from '../../src/contracts/layout.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import type { JobEnd } from './job.js';
 

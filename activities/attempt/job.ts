@@ -14,7 +14,7 @@ import type { StopReason } from '../../src/domain/attempt/verdict.js';
 import { StepWatchdog, hangText } from '../../src/domain/attempt/watchdog.js';
 import { sha256 } from '../../src/store/digest.js';
 import { isStoreError } from '../../src/store/errors.js';
-import { stageLayout } from '../../src/store/layout.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import { readLease, renewLease } from '../../src/store/lease.js';
 import { parseJson } from '../../src/store/object-store.js';
 import type { AttemptDependencies, RunAttemptInput } from './types.js';

@@ -15,7 +15,7 @@ import { readOutcome } from '../../src/store/attempt-files.js';
 import { checkpointRef, pinCheckpoint } from '../../src/store/checkpoints.js';
 import { isStoreError } from '../../src/store/errors.js';
 import { commitsOf, readHead } from '../../src/store/head.js';
-import { partsOfCommitId, stageLayout } from '../../src/store/layout.js';
+import { partsOfCommitId, stageLayout } from '../../src/contracts/layout.js';
 import { appendRecord } from '../../src/store/ledger.js';
 import { stageKey } from '../../src/store/stage-key.js';
 import { abortUploads } from '../../src/store/stale-uploads.js';

@@ -7,7 +7,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { checkChain } from '../../src/domain/ledger/chain.js';
 import type { ChainLink } from '../../src/domain/ledger/chain.js';
 import { FAILURE_CHARACTERS, withinLimit } from '../../src/domain/lib/text.js';
-import { rootLayout, runLayout } from '../../src/store/layout.js';
+import { rootLayout, runLayout } from '../../src/contracts/layout.js';
 import { appendRecord, readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { withSeal } from '../ledger/index.js';

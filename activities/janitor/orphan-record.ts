@@ -8,7 +8,7 @@ import { checkChain } from '../../src/domain/ledger/chain.js';
 import { attemptLeft } from '../../src/store/anchors.js';
 import { readEventFiles, readOutcome } from '../../src/store/attempt-files.js';
 import { commitsOf, readHead } from '../../src/store/head.js';
-import { stageLayout } from '../../src/store/layout.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import { appendRecord, readChain } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { commitsMade, figuresOf, spanByStore } from '../attempt/figures.js';

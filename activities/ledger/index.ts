@@ -4,7 +4,7 @@ import { runIdOf } from '../../src/domain/ledger/records.js';
 import type { EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
 import { openedObjects, sealedObjects } from '../../src/store/anchors.js';
-import { runLayout, stageLayout } from '../../src/store/layout.js';
+import { runLayout, stageLayout } from '../../src/contracts/layout.js';
 import { appendRecord, readChain, readTip } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import { refusing } from '../lib/failures.js';

@@ -3,7 +3,7 @@ import { Context } from '@temporalio/activity';
 import { decodeRecord } from '../../src/domain/ledger/chain.js';
 import { runIdOf } from '../../src/domain/ledger/records.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
-import { ledgerRecordUrl } from '../../src/store/layout.js';
+import { ledgerRecordUrl } from '../../src/contracts/layout.js';
 import { appendRecord } from '../../src/store/ledger.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 

@@ -8,7 +8,7 @@ import { modelConfigSchema, ropeScalingOf, ropeThetaOf } from '../../src/domain/
 import type { ModelConfig } from '../../src/domain/walk/model-config.js';
 import { walk } from '../../src/domain/walk/walk.js';
 import { isStoreError, translateError } from '../../src/store/errors.js';
-import { parseUrl } from '../../src/store/layout.js';
+import { parseUrl } from '../../src/contracts/layout.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 
 /** Every URL that a recipe names must lie in a bucket that the worker lets recipes name. */

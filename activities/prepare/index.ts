@@ -10,7 +10,7 @@ import type { Problem } from '../../src/domain/recipe/problem.js';
 import type { Recipe } from '../../src/domain/recipe/schema.js';
 import { sha256 } from '../../src/store/digest.js';
 import { isStoreError } from '../../src/store/errors.js';
-import { rootLayout, runLayout } from '../../src/store/layout.js';
+import { rootLayout, runLayout } from '../../src/contracts/layout.js';
 import {
   modelFiles,
   publishModel,

@@ -11,7 +11,7 @@
  */
 import type { AttemptSeconds, EntryOf } from '../domain/ledger/records.js';
 import type { Recipe } from '../domain/recipe/schema.js';
-import { partsOfCommitId } from '../store/layout.js';
+import { partsOfCommitId } from '../contracts/layout.js';
 import { commitIdSchema } from '../contracts/index.js';
 import { SECOND_LABELS } from './audit-data.js';
 import type { Accounting, CostByLabel, LabelledSeconds, SecondLabel, StageTime } from './audit-data.js';

@@ -3,7 +3,7 @@ import type { CheckedChain } from '../domain/ledger/chain.js';
 import { recordName } from '../domain/ledger/chain.js';
 import type { EntryOf, LedgerRecord, ObjectTree } from '../domain/ledger/records.js';
 import { commitIdSchema, epochSchema } from '../contracts/index.js';
-import { partsOfCommitId, stageLayout } from '../store/layout.js';
+import { partsOfCommitId, stageLayout } from '../contracts/layout.js';
 import { recordsOf } from './gathered.js';
 import type { GatheredRun, GatheredStage, RecordOf } from './gathered.js';
 

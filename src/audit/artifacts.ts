@@ -13,7 +13,7 @@ import { readManifest, verifyCheckpoint } from '../store/checkpoints.js';
 import { sha256, toBase64 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf, readHead } from '../store/head.js';
-import { runObjectOf, stageLayout } from '../store/layout.js';
+import { runObjectOf, stageLayout } from '../contracts/layout.js';
 import { readModelManifest, verifyModel } from '../store/models.js';
 import { parseJson } from '../store/object-store.js';
 import type { ObjectStore } from '../store/object-store.js';

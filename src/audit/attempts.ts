@@ -1,5 +1,5 @@
 /** What the ledger says of attempts against the objects that the attempts left. */
-import { partsOfCommitId, stageLayout } from '../store/layout.js';
+import { partsOfCommitId, stageLayout } from '../contracts/layout.js';
 import { commitIdSchema, epochSchema } from '../contracts/index.js';
 import type { Outcome } from '../contracts/index.js';
 import type { EntryOf } from '../domain/ledger/records.js';

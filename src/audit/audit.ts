@@ -2,7 +2,7 @@
 import { checkChain } from '../domain/ledger/chain.js';
 import { runIdOf } from '../domain/ledger/records.js';
 import type { LedgerRecord } from '../domain/ledger/records.js';
-import { runLayout } from '../store/layout.js';
+import { runLayout } from '../contracts/layout.js';
 import { readChain } from '../store/ledger.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { accountFor } from './accounting.js';

@@ -2,7 +2,7 @@
 import { recordName, tipProblem } from '../domain/ledger/chain.js';
 import type { ChainLink, ChainProblem, CheckedChain } from '../domain/ledger/chain.js';
 import type { EntryOf } from '../domain/ledger/records.js';
-import { runLayout, stageLayout } from '../store/layout.js';
+import { runLayout, stageLayout } from '../contracts/layout.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { recordsOf, startedFolders } from './gathered.js';

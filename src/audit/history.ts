@@ -1,7 +1,7 @@
 /** A run's ledger against the Temporal history, as long as that is kept. */
 import { recordName, tipProblem } from '../domain/ledger/chain.js';
 import type { CheckedChain } from '../domain/ledger/chain.js';
-import { runLayout, stageLayout } from '../store/layout.js';
+import { runLayout, stageLayout } from '../contracts/layout.js';
 import { runIdOf } from '../domain/ledger/records.js';
 import type { LedgerRecord } from '../domain/ledger/records.js';
 import type { LedgerTip } from '../domain/run/status.js';

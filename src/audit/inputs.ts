@@ -1,7 +1,7 @@
 /** What a run was made of: the inputs in its jobs' specs, against what the ledger says was made before. */
 import type { JobSpec } from '../contracts/index.js';
 import type { Artifact } from '../domain/ledger/records.js';
-import { runLayout, stageLayout } from '../store/layout.js';
+import { runLayout, stageLayout } from '../contracts/layout.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { count } from './chains.js';

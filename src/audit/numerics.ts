@@ -1,7 +1,7 @@
 /** Whether the attempts of a stage can have made the same bits: they share one numerics fingerprint, or who differed. */
 import type { Outcome } from '../contracts/index.js';
 import type { StageNumerics } from './audit-data.js';
-import { partsOfCommitId } from '../store/layout.js';
+import { partsOfCommitId } from '../contracts/layout.js';
 import type { GatheredRun, GatheredStage } from './gathered.js';
 
 type Fingerprint = Outcome['fingerprint'];

@@ -1,8 +1,8 @@
 /** Everything below a run's prefix: under a digest that the ledger has, or named as what nothing vouches for. */
 import { treeDigest } from '../store/digest.js';
 import { SEALED } from '../store/anchors.js';
-import { runObjectOf, stageLayout } from '../store/layout.js';
-import type { RunObject } from '../store/layout.js';
+import { runObjectOf, stageLayout } from '../contracts/layout.js';
+import type { RunObject } from '../contracts/layout.js';
 import { anchorsOf, isToldOf, recordedManifests, restOf, toldEnds } from './anchors.js';
 import type { Anchors } from './anchors.js';
 import type { Check, Difference } from './audit-data.js';

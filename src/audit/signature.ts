@@ -7,7 +7,7 @@ import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { DIGEST } from '../domain/lib/digest.js';
 import { tipProblem } from '../domain/ledger/chain.js';
-import { runLayout } from '../store/layout.js';
+import { runLayout } from '../contracts/layout.js';
 import { encodeJson } from '../store/object-store.js';
 import { checkOf } from './audit-data.js';
 import type { Audit, Check } from './audit-data.js';

@@ -4,8 +4,9 @@ import { commitIdSchema } from '../contracts/index.js';
 import type { EntryOf } from '../domain/ledger/records.js';
 import { durationText } from '../domain/run/status-markdown.js';
 import { STATE_MARKS, progressUnit } from '../domain/run/words.js';
+import { shortDigest } from '../domain/lib/digest.js';
 import { firstLine } from '../domain/lib/text.js';
-import { partsOfCommitId } from '../store/layout.js';
+import { partsOfCommitId } from '../contracts/layout.js';
 import type { TimelineEntry } from './audit-data.js';
 
 /** A row of the timeline. */
@@ -166,7 +167,7 @@ function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
   switch (entry.type) {
     case 'run-opened': {
       const { runId, namespace, recipeDigest } = entry;
-      const text = `opened by workflow run ${runId} in ${namespace}, recipe ${short(recipeDigest)}`;
+      const text = `opened by workflow run ${runId} in ${namespace}, recipe ${shortDigest(recipeDigest)}`;
       return { mark: STATE_MARKS.running, ...instant, subject: 'run', text };
     }
     case 'run-ended':
@@ -183,7 +184,7 @@ function rowOf({ at, folder, entry }: TimelineEntry): TimelineRow {
     case 'stage-ended':
       return { mark: STATE_MARKS[entry.result], ...instant, subject: entry.folder, text: resultText(entry) };
     case 'stage-adopted': {
-      const text = `adopted ${short(entry.digest)}: ${entry.why}`;
+      const text = `adopted ${shortDigest(entry.digest)}: ${entry.why}`;
       return { mark: STATE_MARKS.adopted, ...instant, subject: folder ?? 'run', text };
     }
     case 'action':
@@ -214,7 +215,7 @@ function resultText({ result, why, artifacts }: EntryOf<'stage-ended'>): string 
   for (const { kind, digest } of artifacts) kinds.set(kind, [...(kinds.get(kind) ?? []), digest]);
   const made = [...kinds].map(([kind, digests]) =>
     digests.length === 1
-      ? `${kind} ${short(digests[0] ?? '')}`
+      ? `${kind} ${shortDigest(digests[0] ?? '')}`
       : `${digests.length} ${kind === 'results' ? kind : `${kind}s`}`,
   );
   return [withWhy(result, why), ...made].join(' · ');
@@ -222,11 +223,6 @@ function resultText({ result, why, artifacts }: EntryOf<'stage-ended'>): string 
 
 function withWhy(what: string, why: string): string {
   return why === '' ? what : `${what}: ${firstLine(why)}`;
-}
-
-/** A digest as far as people compare it; the whole is in the records. */
-function short(digest: string): string {
-  return digest.slice('sha256:'.length, 'sha256:'.length + 12);
 }
 
 function instantOf(at: string): { readonly day: string; readonly time: string } {

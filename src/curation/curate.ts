@@ -14,7 +14,7 @@ import type { DatasetRef } from '../contracts/common.js';
 import type { DatasetPlan } from '../domain/walk/datasets.js';
 import { digestOf } from '../domain/lib/digest.js';
 import type { Recipe } from '../domain/recipe/schema.js';
-import { contentFolder } from '../store/layout.js';
+import { contentFolder } from '../contracts/layout.js';
 import type { DatasetSink } from './write/dataset-sink.js';
 import { pruneCache } from './tokens/cache.js';
 import { openDomains } from './read/domains.js';

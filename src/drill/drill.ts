@@ -8,7 +8,7 @@ import { digestSchema } from '../contracts/common.js';
 import { digestOf } from '../domain/lib/digest.js';
 import { jobName } from '../domain/run/names.js';
 import { durationText } from '../domain/run/status-markdown.js';
-import { runLayout, rootLayout } from '../store/layout.js';
+import { runLayout, rootLayout } from '../contracts/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { encodeJson } from '../store/object-store.js';
 import { pendingUploads } from '../store/stale-uploads.js';

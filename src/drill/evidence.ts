@@ -8,7 +8,7 @@ import {
 import type { CheckpointManifest, CommitId, Outcome, TrainSpec } from '../contracts/index.js';
 import { digestOf } from '../domain/lib/digest.js';
 import { readOutcome } from '../store/attempt-files.js';
-import { partsOfCommitId, runLayout, stageLayout } from '../store/layout.js';
+import { partsOfCommitId, runLayout, stageLayout } from '../contracts/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { findSpecUrl } from '../store/stage-spec.js';
 import { mapConcurrently } from '../store/transfer.js';

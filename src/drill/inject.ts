@@ -5,7 +5,7 @@ import { headSchema, jobSpecSchema } from '../contracts/index.js';
 import type { CommitId } from '../contracts/index.js';
 import { jobName } from '../domain/run/names.js';
 import { isStoreError } from '../store/errors.js';
-import { runLayout, stageLayout } from '../store/layout.js';
+import { runLayout, stageLayout } from '../contracts/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
 import type { FaultKind, PlannedFault } from './schedule.js';
 

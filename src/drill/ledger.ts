@@ -2,7 +2,7 @@
 import { checkChain, tipProblem } from '../domain/ledger/chain.js';
 import type { CheckedChain } from '../domain/ledger/chain.js';
 import { readChain } from '../store/ledger.js';
-import { runLayout, stageLayout } from '../store/layout.js';
+import { runLayout, stageLayout } from '../contracts/layout.js';
 import type { ObjectStore } from '../store/object-store.js';
 import type { StageEvidence } from './evidence.js';
 

@@ -3,8 +3,8 @@ import type { CommitId, Digest, Epoch } from '../contracts/index.js';
 import { commitIdSchema } from '../contracts/index.js';
 import type { AttemptLeft, ObjectTree } from '../domain/ledger/records.js';
 import { sha256, treeDigest } from './digest.js';
-import { runLayout, runObjectOf, stageLayout } from './layout.js';
-import type { RunObject } from './layout.js';
+import { runLayout, runObjectOf, stageLayout } from '../contracts/layout.js';
+import type { RunObject } from '../contracts/layout.js';
 import type { ObjectStore } from './object-store.js';
 import { mapConcurrently } from './transfer.js';
 

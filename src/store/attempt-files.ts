@@ -1,7 +1,7 @@
 /** What attempts leave behind: event files and the outcome. */
 import { eventFileSchema, outcomeSchema } from '../contracts/index.js';
 import type { Epoch, EventFile, Outcome } from '../contracts/index.js';
-import { stageLayout } from './layout.js';
+import { stageLayout } from '../contracts/layout.js';
 import type { ObjectStore } from './object-store.js';
 
 /** Event files from `fromIndex` on, as far as they are there without a gap. One failed read more than there are files. */

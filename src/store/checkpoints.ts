@@ -12,7 +12,7 @@ import type {
 import { coverageProblem, rootDigest, sha256 } from './digest.js';
 import { StoreError, isStoreError } from './errors.js';
 import { commitsOf, readHead } from './head.js';
-import { stageLayout } from './layout.js';
+import { stageLayout } from '../contracts/layout.js';
 import { encodeJson, parseJson } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 import { downloadFiles, verifyBytes, verifyStored } from './transfer.js';

@@ -13,11 +13,6 @@ export function toDigest(hex: string): Digest {
   return digestSchema.parse(`sha256:${hex}`);
 }
 
-/** The first 12 hex digits of a digest, for readable prefixes. */
-export function shortDigest(digest: string): string {
-  return digest.slice('sha256:'.length, 'sha256:'.length + 12);
-}
-
 /** A digest as the base64 that S3's checksum headers carry. */
 export function toBase64(digest: Digest): string {
   return Buffer.from(digest.slice('sha256:'.length), 'hex').toString('base64');

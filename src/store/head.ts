@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { epochSchema, headSchema } from '../contracts/index.js';
 import type { CommitId, Epoch, Head, HeadCommit } from '../contracts/index.js';
 import { StoreError, isStoreError } from './errors.js';
-import { stageLayout } from './layout.js';
+import { stageLayout } from '../contracts/layout.js';
 import { encodeJson } from './object-store.js';
 import type { ObjectStore, Parsed } from './object-store.js';
 

@@ -1,4 +1,4 @@
-/** The object store: objects, the layout of keys, and the commit protocol. */
+/** The object store: objects, and the commit protocol. */
 export * from './anchors.js';
 export * from './answers.js';
 export * from './attempt-files.js';
@@ -6,7 +6,6 @@ export * from './checkpoints.js';
 export * from './digest.js';
 export * from './errors.js';
 export * from './head.js';
-export * from './layout.js';
 export * from './lease.js';
 export * from './ledger.js';
 export * from './models.js';

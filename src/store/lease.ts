@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { leaseSchema } from '../contracts/index.js';
 import type { Epoch, Lease } from '../contracts/index.js';
-import { stageLayout } from './layout.js';
+import { stageLayout } from '../contracts/layout.js';
 import { parseJson } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 

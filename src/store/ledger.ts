@@ -4,7 +4,7 @@ import type { ChainObject } from '../domain/ledger/chain.js';
 import type { LedgerEntry, LedgerRecord } from '../domain/ledger/records.js';
 import type { LedgerTip } from '../domain/run/status.js';
 import { isStoreError } from './errors.js';
-import { ledgerRecordUrl } from './layout.js';
+import { ledgerRecordUrl } from '../contracts/layout.js';
 import type { ObjectStore } from './object-store.js';
 import { mapConcurrently } from './transfer.js';
 

@@ -6,7 +6,7 @@ import { modelManifestSchema } from '../contracts/index.js';
 import type { ModelManifest, ModelRef } from '../contracts/index.js';
 import { coverageProblem, describeBytes, sha256 } from './digest.js';
 import { StoreError } from './errors.js';
-import { rootLayout } from './layout.js';
+import { rootLayout } from '../contracts/layout.js';
 import { encodeJson, parseJson } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 import { describeFile, downloadFiles, uploadFile, verifyBytes, verifyStored } from './transfer.js';

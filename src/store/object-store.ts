@@ -15,7 +15,7 @@ import type { Digest } from '../contracts/index.js';
 import { askAgainByTheStoresClock } from './clock-skew.js';
 import { sha256, toBase64 } from './digest.js';
 import { StoreError, answerIn, isStoreError, translateError } from './errors.js';
-import { formatUrl, parseUrl } from './layout.js';
+import { formatUrl, parseUrl } from '../contracts/layout.js';
 import { readCredentials, renewRefusedCredentials } from './renewed-credentials.js';
 
 /** How to reach a store. Credentials come from the environment (`AWS_*`), a profile or the instance, and are read anew when refused. */

@@ -4,7 +4,7 @@ import type { Digest, HeadCommit } from '../contracts/index.js';
 import { decodeRecord, recordDigest, recordName } from '../domain/ledger/chain.js';
 import type { EntryOf, LedgerRecord } from '../domain/ledger/records.js';
 import type { LedgerTip } from '../domain/run/status.js';
-import { ledgerRecordUrl, partsOfCommitId } from './layout.js';
+import { ledgerRecordUrl, partsOfCommitId } from '../contracts/layout.js';
 import { readTip } from './ledger.js';
 import type { ObjectStore } from './object-store.js';
 import { mapConcurrently } from './transfer.js';

@@ -2,7 +2,7 @@
 import { runOwnerSchema } from '../contracts/index.js';
 import type { RunOwner } from '../contracts/index.js';
 import { isStoreError } from './errors.js';
-import { runLayout } from './layout.js';
+import { runLayout } from '../contracts/layout.js';
 import { encodeJson } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 

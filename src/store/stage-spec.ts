@@ -1,7 +1,7 @@
 /** Which of a stage's specs a result was made by: a retry with other settings writes a further one. */
 import { decodeRecord } from '../domain/ledger/chain.js';
 import type { LedgerEntry } from '../domain/ledger/records.js';
-import { stageLayout } from './layout.js';
+import { stageLayout } from '../contracts/layout.js';
 import { readChain } from './ledger.js';
 import type { ObjectStore } from './object-store.js';
 

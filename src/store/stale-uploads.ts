@@ -1,7 +1,7 @@
 /** Multipart uploads that nobody will finish: they cost storage and show in no listing. */
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand } from '@aws-sdk/client-s3';
 import type { ListMultipartUploadsCommandInput, ListMultipartUploadsCommandOutput } from '@aws-sdk/client-s3';
-import { formatUrl, parseUrl } from './layout.js';
+import { formatUrl, parseUrl } from '../contracts/layout.js';
 import { isStoreError } from './errors.js';
 import { translating } from './object-store.js';
 import type { ObjectStore } from './object-store.js';

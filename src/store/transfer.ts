@@ -11,7 +11,7 @@ import { PART_BYTES } from '../contracts/index.js';
 import type { Digest, StoredFile } from '../contracts/index.js';
 import { PartDigester, describeBytes, storedChecksum, toDigest } from './digest.js';
 import { StoreError, isStoreError } from './errors.js';
-import { parseUrl } from './layout.js';
+import { parseUrl } from '../contracts/layout.js';
 import { translating } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 

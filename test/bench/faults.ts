@@ -19,7 +19,7 @@ import { drill } from '../../src/drill/drill.js';
 import type { ExecutedRun } from '../../src/drill/drill.js';
 import { drillText } from '../../src/drill/report.js';
 import { FAULT_KINDS } from '../../src/drill/schedule.js';
-import { rootLayout } from '../../src/store/layout.js';
+import { rootLayout } from '../../src/contracts/layout.js';
 import { processesOfRun } from '../chaos/support/processes.js';
 import { CHAOS_RECIPE } from '../chaos/support/recipe.js';
 import { LiveStack } from '../support/live-stack.js';

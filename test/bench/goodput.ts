@@ -20,7 +20,7 @@ import type { Epoch, JobEvent, TrainSpec } from '../../src/contracts/index.js';
 import { meanBetweenInterruptions } from '../../src/domain/plan/interval.js';
 import { TINY } from '../../src/domain/recipe/presets/tiny.js';
 import { createEmptyHead, openAttempt } from '../../src/store/head.js';
-import { stageLayout } from '../../src/store/layout.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import { readEventFiles, readOutcome } from '../../src/store/attempt-files.js';
 import { renewLease } from '../../src/store/lease.js';
 import { dependencies } from '../../src/worker.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { drillReportSchema, drillUrls } from '../../src/drill/report.js';
-import { rootLayout } from '../../src/store/layout.js';
+import { rootLayout } from '../../src/contracts/layout.js';
 import { TEST_MS } from '../support/patience.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { CHAOS_RECIPE } from './support/recipe.js';

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import { checkChain } from '../../src/domain/ledger/chain.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
-import { rootLayout, runLayout, stageLayout } from '../../src/store/layout.js';
+import { rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import { readChain } from '../../src/store/ledger.js';
 import { pendingUploads } from '../../src/store/stale-uploads.js';
 import { processesOfRun } from '../chaos/support/processes.js';

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { stageLayout } from '../../src/contracts/layout.js';
 import {
   STORE_ANSWERS,
   checkpointRef,
@@ -7,7 +8,6 @@ import {
   meaningOf,
   pinCheckpoint,
   readHead,
-  stageLayout,
   verifyCheckpoint,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';

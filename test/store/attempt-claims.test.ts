@@ -15,6 +15,7 @@ import {
 import type { Digest, Epoch, HeadCommit } from '../../src/contracts/index.js';
 import type { EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
+import { rootLayout, stageLayout } from '../../src/contracts/layout.js';
 import {
   appendRecord,
   attemptLeft,
@@ -26,9 +27,7 @@ import {
   parseJson,
   readHead,
   renewLease,
-  rootLayout,
   sha256,
-  stageLayout,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { stageKey } from '../../src/store/stage-key.js';

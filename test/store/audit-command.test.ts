@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { parseUrl } from '../../src/store/index.js';
+import { parseUrl } from '../../src/contracts/layout.js';
 import { useRunUnderAudit } from './audit-support.js';
 import { flipBit } from './support.js';
 

@@ -6,7 +6,7 @@ import type { HistoryFacts } from '../../src/audit/history.js';
 import type { SignedTip } from '../../src/audit/signature.js';
 import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledger/chain.js';
 import type { LedgerRecord } from '../../src/domain/ledger/records.js';
-import { ledgerRecordUrl } from '../../src/store/index.js';
+import { ledgerRecordUrl } from '../../src/contracts/layout.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import type { TestS3 } from '../support/s3-server.js';
 import { writeRun } from './audited-run.js';

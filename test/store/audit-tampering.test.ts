@@ -1,8 +1,9 @@
 /** Whoever may write to the store changes one object of a finished run: of whichever kind it is, the audit names it. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { RUN_OBJECT_NAMES, runObjectOf } from '../../src/store/index.js';
-import type { ObjectStore, RunObject } from '../../src/store/index.js';
+import { RUN_OBJECT_NAMES, runObjectOf } from '../../src/contracts/layout.js';
+import type { RunObject } from '../../src/contracts/layout.js';
+import type { ObjectStore } from '../../src/store/index.js';
 import { checkNamed, useRunUnderAudit } from './audit-support.js';
 
 const under = useRunUnderAudit();

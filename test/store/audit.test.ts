@@ -4,14 +4,8 @@ import type { Audit } from '../../src/audit/audit-data.js';
 import { epochSchema, headSchema } from '../../src/contracts/index.js';
 import type { CommitId } from '../../src/contracts/index.js';
 import type { LedgerRecord } from '../../src/domain/ledger/records.js';
-import {
-  ledgerRecordUrl,
-  moveHead,
-  openAttempt,
-  quarantineCheckpoint,
-  runLayout,
-  stageLayout,
-} from '../../src/store/index.js';
+import { ledgerRecordUrl, runLayout, stageLayout } from '../../src/contracts/layout.js';
+import { moveHead, openAttempt, quarantineCheckpoint } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import type { TestS3 } from '../support/s3-server.js';
 import { checkNamed, useRunUnderAudit } from './audit-support.js';

@@ -18,24 +18,21 @@ import { encodeRecord, recordDigest } from '../../src/domain/ledger/chain.js';
 import type { Artifact, AttemptSeconds, EntryOf, LedgerEntry } from '../../src/domain/ledger/records.js';
 import { parseRecipe } from '../../src/domain/recipe/parse.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
+import { ledgerRecordUrl, rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import {
   attemptLeft,
   checkpointRef,
   createEmptyHead,
   describeBytes,
   encodeJson,
-  ledgerRecordUrl,
   openAttempt,
   openedObjects,
   ownRun,
   pinCheckpoint,
   quarantineCheckpoint,
   renewLease,
-  rootLayout,
-  runLayout,
   sealedObjects,
   sha256,
-  stageLayout,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { commitCheckpoint, freshPrefix } from './support.js';

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Epoch, HeadCommit } from '../../src/contracts/index.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import {
   checkpointRef,
   loadCheckpoint,
@@ -13,7 +14,6 @@ import {
   readLine,
   readManifest,
   readQuarantine,
-  stageLayout,
   verifyCheckpoint,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';

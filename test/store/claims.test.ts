@@ -1,12 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import {
-  createEmptyHead,
-  encodeJson,
-  openAttempt,
-  readHead,
-  readLine,
-  stageLayout,
-} from '../../src/store/index.js';
+import { stageLayout } from '../../src/contracts/layout.js';
+import { createEmptyHead, encodeJson, openAttempt, readHead, readLine } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import {
   claim,

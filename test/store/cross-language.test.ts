@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES, jobSpecSchema, trainSpecSchema } from '../../src/contracts/index.js';
 import type { Epoch } from '../../src/contracts/index.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import {
   newestVerified,
   openAttempt,
@@ -14,7 +15,6 @@ import {
   readOutcome,
   checkpointRef,
   sha256,
-  stageLayout,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { claim, commitCheckpoint, flipBit, startStage, useS3Server } from './support.js';

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { epochSchema } from '../../src/contracts/index.js';
-import { encodeJson, readLease, renewLease, stageLayout } from '../../src/store/index.js';
+import { stageLayout } from '../../src/contracts/layout.js';
+import { encodeJson, readLease, renewLease } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { HOUR_MS, withClockAhead } from '../support/clock.js';
 import { freshPrefix, startStage, useS3Server } from './support.js';

@@ -8,7 +8,8 @@ import {
 } from '../../src/domain/ledger/chain.js';
 import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
-import { appendRecord, ledgerRecordUrl, readChain, runLayout, stageLayout } from '../../src/store/index.js';
+import { ledgerRecordUrl, runLayout, stageLayout } from '../../src/contracts/layout.js';
+import { appendRecord, readChain } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { faultOnce, startFaultyProxy } from '../support/faulty-proxy.js';
 import type { Fault, FaultyProxy, SeenRequest } from '../support/faulty-proxy.js';

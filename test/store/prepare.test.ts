@@ -12,7 +12,7 @@ import { parseRecipe, recipeDigest } from '../../src/domain/recipe/parse.js';
 import { describeBytes, publishModel } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import type { Recipe } from '../../src/domain/recipe/schema.js';
-import { parseUrl } from '../../src/store/layout.js';
+import { parseUrl } from '../../src/contracts/layout.js';
 import { HungDisk } from '../support/hung-disk.js';
 import { freshPrefix, useS3Server } from './support.js';
 

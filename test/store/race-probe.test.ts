@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { UnsafeStoreError, probeConditionalWrites, rootLayout } from '../../src/store/index.js';
+import { rootLayout } from '../../src/contracts/layout.js';
+import { UnsafeStoreError, probeConditionalWrites } from '../../src/store/index.js';
 import { startLyingS3 } from '../support/lying-s3.js';
 import type { Lie, LyingS3 } from '../support/lying-s3.js';
 import { NOBODY } from '../support/s3-server.js';

@@ -9,6 +9,7 @@ import { epochSchema } from '../../src/contracts/index.js';
 import type { HeadCommit } from '../../src/contracts/index.js';
 import { checkChain } from '../../src/domain/ledger/chain.js';
 import { ropeBump } from '../../src/domain/walk/rope.js';
+import { stageLayout } from '../../src/contracts/layout.js';
 import {
   createEmptyHead,
   digestTree,
@@ -18,7 +19,6 @@ import {
   readLease,
   renewLease,
   sha256,
-  stageLayout,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { startFaultyProxy } from '../support/faulty-proxy.js';

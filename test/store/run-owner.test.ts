@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { RunOwnedByOtherError, ownRun, runLayout, sha256 } from '../../src/store/index.js';
+import { runLayout } from '../../src/contracts/layout.js';
+import { RunOwnedByOtherError, ownRun, sha256 } from '../../src/store/index.js';
 import type { ObjectStore, OwnRunInput } from '../../src/store/index.js';
 import { freshPrefix, useS3Server } from './support.js';
 

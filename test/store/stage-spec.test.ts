@@ -7,15 +7,8 @@ import type { TrainSpec } from '../../src/contracts/index.js';
 import { parseRecipe, recipeDigest } from '../../src/domain/recipe/parse.js';
 import { readEvidence } from '../../src/drill/evidence.js';
 import { reportDataSchema } from '../../src/report/data/report-data.js';
-import {
-  appendRecord,
-  createEmptyHead,
-  encodeJson,
-  findSpecUrl,
-  runLayout,
-  sha256,
-  stageLayout,
-} from '../../src/store/index.js';
+import { runLayout, stageLayout } from '../../src/contracts/layout.js';
+import { appendRecord, createEmptyHead, encodeJson, findSpecUrl, sha256 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import trainJson from '../../src/contracts/fixtures/valid/job-spec/train-from-checkpoint.json' with { type: 'json' };
 import { fakeOutcome } from '../support/fake-activities.js';

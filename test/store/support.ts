@@ -4,16 +4,15 @@ import { open, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll } from 'vitest';
 import { checkpointManifestSchema } from '../../src/contracts/index.js';
 import type { CheckpointManifest, Epoch, HeadCommit } from '../../src/contracts/index.js';
+import { formatCommitId, stageLayout } from '../../src/contracts/layout.js';
 import {
   commitsOf,
   createEmptyHead,
   encodeJson,
-  formatCommitId,
   moveHead,
   openAttempt,
   rootDigest,
   sha256,
-  stageLayout,
   uploadFile,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';

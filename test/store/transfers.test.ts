@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PART_BYTES } from '../../src/contracts/index.js';
+import { parseUrl } from '../../src/contracts/layout.js';
 import {
   abortUploads,
   describeBytes,
   describeFile,
   downloadFiles,
   mapConcurrently,
-  parseUrl,
   pendingUploads,
   uploadFile,
   verifyBytes,

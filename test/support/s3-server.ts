@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LOOPBACK, listeningPorts } from '../../infra/dev/stack/ports.js';
 import { ObjectStore } from '../../src/store/index.js';
 import type { StoreSettings } from '../../src/store/index.js';
-import { parseUrl } from '../../src/store/layout.js';
+import { parseUrl } from '../../src/contracts/layout.js';
 import { serverBinary } from './binaries.js';
 
 /** The bucket that every test server has. */

@@ -17,14 +17,8 @@ import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
-import {
-  appendRecord,
-  ledgerRecordUrl,
-  readChain,
-  rootLayout,
-  runLayout,
-  stageLayout,
-} from '../../src/store/index.js';
+import { ledgerRecordUrl, rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
+import { appendRecord, readChain } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { approveUpdate, pauseUpdate, resumeUpdate, statusQuery } from '../../workflows/messages.js';
 import type { recipe } from '../../workflows/recipe.js';

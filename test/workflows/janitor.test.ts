@@ -17,18 +17,15 @@ import { EMPTY_CHAIN, checkChain } from '../../src/domain/ledger/chain.js';
 import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { ensureJanitor } from '../../src/temporal/janitor-schedule.js';
+import { parseUrl, rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import {
   appendRecord,
   createEmptyHead,
   openAttempt,
-  parseUrl,
   readChain,
   readLease,
   renewLease,
-  rootLayout,
-  runLayout,
   sha256,
-  stageLayout,
 } from '../../src/store/index.js';
 import type { ObjectStore } from '../../src/store/index.js';
 import { janitor } from '../../workflows/janitor.js';

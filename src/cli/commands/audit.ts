@@ -11,7 +11,7 @@ import { readHistory } from '../../audit/temporal.js';
 import { auditLines } from '../../audit/text.js';
 import type { Config } from '../../config.js';
 import { isStoreError } from '../../store/errors.js';
-import { rootLayout } from '../../store/layout.js';
+import { rootLayout } from '../../contracts/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
 import { withClient } from '../client.js';
 import { cliConfig } from '../environment.js';

@@ -8,7 +8,7 @@ import type { Config } from '../../config.js';
 import { TASK_QUEUE } from '../../domain/run/task-queues.js';
 import { messageOf } from '../../domain/lib/text.js';
 import { textTable } from '../../domain/lib/text-table.js';
-import { rootLayout } from '../../store/layout.js';
+import { rootLayout } from '../../contracts/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
 import { probeConditionalWrites } from '../../store/race-probe.js';
 import { withClient } from '../client.js';

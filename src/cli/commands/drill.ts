@@ -13,7 +13,7 @@ import { possibleKinds } from '../../drill/inject.js';
 import { drillText, drillUrls } from '../../drill/report.js';
 import { FAULT_KINDS } from '../../drill/schedule.js';
 import type { FaultKind } from '../../drill/schedule.js';
-import { rootLayout } from '../../store/layout.js';
+import { rootLayout } from '../../contracts/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
 import { withClient } from '../client.js';
 import { OwnWorker } from '../own-worker.js';

@@ -5,7 +5,7 @@
 import { getOneMessage, sendMessage } from 'execa';
 import { FAILURE_CHARACTERS, withinLimit } from '../../domain/lib/text.js';
 import { isStoreError } from '../../store/errors.js';
-import { rootLayout } from '../../store/layout.js';
+import { rootLayout } from '../../contracts/layout.js';
 import { readModelManifest } from '../../store/models.js';
 import { ObjectStore } from '../../store/object-store.js';
 import type { ModelRef } from '../../contracts/common.js';

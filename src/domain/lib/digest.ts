@@ -37,6 +37,11 @@ export function sha256OfText(text: string): string {
   return sha256OfBytes(utf8ToBytes(text));
 }
 
+/** The first 12 hex digits of a digest, for readable prefixes. */
+export function shortDigest(digest: string): string {
+  return digest.slice('sha256:'.length, 'sha256:'.length + 12);
+}
+
 /** `sha256:<64 hex digits>` of a value's canonical JSON. */
 export function digestOf(value: unknown): string {
   return sha256OfText(canonicalJson(value));

@@ -15,7 +15,7 @@ import { compareRuns } from '../../../src/drill/compare.js';
 import { readEvidence } from '../../../src/drill/evidence.js';
 import { ledgerProblems } from '../../../src/drill/ledger.js';
 import { readEventFiles, readOutcome } from '../../../src/store/attempt-files.js';
-import { rootLayout, runLayout, stageLayout } from '../../../src/store/layout.js';
+import { rootLayout, runLayout, stageLayout } from '../../../src/contracts/layout.js';
 import { readChain } from '../../../src/store/ledger.js';
 import { pendingUploads } from '../../../src/store/stale-uploads.js';
 import { TEST_MS } from '../../support/patience.js';

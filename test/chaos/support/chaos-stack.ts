@@ -12,7 +12,7 @@ import type { Stack } from '../../../infra/dev/stack.js';
 import { runningServers } from '../../../infra/dev/stack/running.js';
 import { readEvidence } from '../../../src/drill/evidence.js';
 import type { StageEvidence } from '../../../src/drill/evidence.js';
-import { parseUrl } from '../../../src/store/layout.js';
+import { parseUrl } from '../../../src/contracts/layout.js';
 import { startFaultyProxy } from '../../support/faulty-proxy.js';
 import type { Fault, FaultyProxy, SeenRequest } from '../../support/faulty-proxy.js';
 import { LiveStack } from '../../support/live-stack.js';

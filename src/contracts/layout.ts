@@ -1,8 +1,8 @@
 /** Every key and prefix in the object store, in one place. All values are `s3://bucket/key` URLs. */
-import { commitIdSchema } from '../contracts/index.js';
-import type { CommitId, Digest, Epoch } from '../contracts/index.js';
+import { commitIdSchema } from './common.js';
+import type { CommitId, Digest, Epoch } from './common.js';
 import { recordName } from '../domain/ledger/chain.js';
-import { shortDigest } from './digest.js';
+import { shortDigest } from '../domain/lib/digest.js';
 
 /** Bucket and key of an object or prefix. */
 export interface Location {
