@@ -10,6 +10,7 @@ import type {
   ModelRef,
   TrainSpec,
 } from '../src/contracts/index.js';
+import { runLayout } from '../src/contracts/layout.js';
 import { heldOutDatasetName } from '../src/domain/walk/datasets.js';
 import { stepsOf } from '../src/domain/recipe/schema.js';
 import type { Recipe, RecipeTask } from '../src/domain/recipe/schema.js';
@@ -42,11 +43,6 @@ export interface Inputs {
 /** Event files: quickly on a laptop, where somebody watches; else as often as the contract allows. */
 const FLUSH_SECONDS = { cpu: 1, cuda: 5 } as const;
 const FLUSH_BYTES = 1024 * 1024;
-
-/** Prefix of a step's folder. */
-export function stageUrl(runUrl: string, folder: string): string {
-  return `${runUrl}/stages/${folder}`;
-}
 
 /** Spec of a training or SFT job. */
 export function trainSpec(step: TrainingStep, inputs: Inputs): TrainSpec {
@@ -94,7 +90,7 @@ function jobBase(folder: string, { run, runUrl, recipeDigest, recipe }: Inputs) 
     schema: 'longhaul.job-spec/1' as const,
     run,
     stage: folder,
-    stageUrl: stageUrl(runUrl, folder),
+    stageUrl: runLayout(runUrl).stage(folder),
     recipeDigest,
     runtime: recipe.runtime,
     events: { flushSeconds: FLUSH_SECONDS[recipe.runtime.device], flushBytes: FLUSH_BYTES },

@@ -11,6 +11,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import type { UpdateDefinition } from '@temporalio/common';
+import { runLayout } from '../src/contracts/layout.js';
 import type { AttemptBudgets } from '../src/domain/attempt/policy.js';
 import type { JsonObject } from '../src/domain/lib/json.js';
 import {
@@ -41,7 +42,6 @@ import {
   skipStageUpdate,
 } from './messages.js';
 import { readCheckpointsSoon } from './activity-proxies.js';
-import { stageUrl } from './job-specs.js';
 import type { RunBoard } from './run-board.js';
 import type { RunLedger } from './run-ledger.js';
 
@@ -269,7 +269,7 @@ export class OperatorDesk {
   async #refuseMissing(folder: string, from: OperatorInput<'retryStage'>['from']): Promise<void> {
     const { runUrl } = this.board.status;
     if (from === undefined || from === 'head' || from === 'zero' || !patched('from-is-looked-up')) return;
-    const stored = await readCheckpointsSoon({ stageUrl: stageUrl(runUrl, folder) }).catch(() => null);
+    const stored = await readCheckpointsSoon({ stageUrl: runLayout(runUrl).stage(folder) }).catch(() => null);
     const problem = stored === null ? null : checkpointProblem(folder, from, stored);
     if (problem !== null) throw ApplicationFailure.nonRetryable(problem, 'user-error');
   }

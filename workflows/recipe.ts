@@ -15,6 +15,7 @@ import {
 } from '@temporalio/workflow';
 import type { Digest, ModelRef } from '../src/contracts/index.js';
 import { digestSchema } from '../src/contracts/common.js';
+import { runLayout } from '../src/contracts/layout.js';
 import { digestOf } from '../src/domain/lib/digest.js';
 import { RUN_NAME } from '../src/domain/run/names.js';
 import type { Artifact, StageResult } from '../src/domain/ledger/records.js';
@@ -27,7 +28,6 @@ import { firstLine, innermostMessageOf, messageOf } from '../src/domain/lib/text
 import { neededBy, walk } from '../src/domain/walk/walk.js';
 import type { Step } from '../src/domain/walk/walk.js';
 import { prepareRun, readCheckpoints } from './activity-proxies.js';
-import { stageUrl } from './job-specs.js';
 import type { TrainedModel } from './job-specs.js';
 import { NEW_JOB } from './job-state.js';
 import { DroppedMessages, onSignal } from './incoming.js';
@@ -314,7 +314,9 @@ class RecipeRun {
   /** Which checkpoints a parked stage has, once the store says so. What can't be told stays unknown. */
   async #showCheckpoints(folder: string): Promise<void> {
     try {
-      const checkpoints = await readCheckpoints({ stageUrl: stageUrl(this.#board.status.runUrl, folder) });
+      const checkpoints = await readCheckpoints({
+        stageUrl: runLayout(this.#board.status.runUrl).stage(folder),
+      });
       this.#board.checkpoints(folder, checkpoints);
     } catch {
       // Somebody has decided about the stage, or the store refuses to say.

@@ -4,6 +4,7 @@ import type { ChildWorkflowHandle } from '@temporalio/workflow';
 import type { ConfigRef } from '../activities/rope-bump.js';
 import type { StageHistory } from '../activities/attempt/children.js';
 import type { DatasetRef } from '../src/contracts/index.js';
+import { runLayout, stageLayout } from '../src/contracts/layout.js';
 import type { Reaction } from '../src/domain/attempt/policy.js';
 import { failureClassOf } from '../src/domain/attempt/failure-class.js';
 import type { Artifact } from '../src/domain/ledger/records.js';
@@ -21,7 +22,7 @@ import { bumpRopeBase, stageHistory, writeReport } from './activity-proxies.js';
 import { curation } from './curation.js';
 import { evaluation } from './evaluation.js';
 import { failureTypeOf } from './failures.js';
-import { evaluateSpec, stageUrl, trainSpec } from './job-specs.js';
+import { evaluateSpec, trainSpec } from './job-specs.js';
 import type { Inputs, TrainedModel } from './job-specs.js';
 import { nextFor } from './job-state.js';
 import type { JobState } from './job-state.js';
@@ -119,7 +120,7 @@ export class StepRunner {
     const { baseConfig, configs, runUrl } = this.bench;
     const config = configFrom === null ? baseConfig : configs.get(configFrom);
     if (config === undefined) throw new Error(`the walk reached ${folder} before ${String(configFrom)}`);
-    const derived = await bumpRopeBase({ stageUrl: stageUrl(runUrl, folder), config, bump });
+    const derived = await bumpRopeBase({ stageUrl: runLayout(runUrl).stage(folder), config, bump });
     configs.set(folder, derived);
     return {
       ...FINISHED,
@@ -149,7 +150,7 @@ export class StepRunner {
     const checkpoint = { stageUrl, commit: commit.id, manifestDigest: commit.manifestDigest };
     this.bench.trained.set(step.stage, { checkpoint, model });
     return finished(end, { step: steps, tokens, loss: lastLoss }, [
-      { kind: 'checkpoint', url: `${stageUrl}/checkpoints/${commit.id}`, digest: commit.manifestDigest },
+      { kind: 'checkpoint', url: stageLayout(stageUrl).checkpoint(commit.id), digest: commit.manifestDigest },
       { kind: 'model', ...model },
     ]);
   }
@@ -167,7 +168,7 @@ export class StepRunner {
       throw new Error(`${step.folder} evaluated, but its outcome says otherwise`);
     const { samples, resultsDigest } = end.outcome;
     return finished(end, { step: samples, steps: samples }, [
-      { kind: 'results', url: `${spec.stageUrl}/results.json`, digest: resultsDigest },
+      { kind: 'results', url: stageLayout(spec.stageUrl).results, digest: resultsDigest },
     ]);
   }
 

@@ -6,7 +6,7 @@ import { checkpointRef, pinCheckpoint, verifyCheckpoint } from '../../src/store/
 import { shortDigest } from '../../src/domain/lib/digest.js';
 import { sha256 } from '../../src/store/digest.js';
 import { isStoreError } from '../../src/store/errors.js';
-import { rootLayout, stageLayout } from '../../src/contracts/layout.js';
+import { manifestUrl, rootLayout, stageLayout } from '../../src/contracts/layout.js';
 import { encodeJson } from '../../src/store/object-store.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
 import type { FinishedOutcome } from './types.js';
@@ -63,7 +63,7 @@ async function isStored(store: ObjectStore, { stageUrl, outcome }: StageResult):
       await store.getVerified(stageLayout(stageUrl).results, outcome.resultsDigest);
       return true;
     }
-    await store.getVerified(`${outcome.model.url}/manifest.json`, outcome.model.digest);
+    await store.getVerified(manifestUrl(outcome.model.url), outcome.model.digest);
     const ref = checkpointRef(stageUrl, outcome.commit);
     return (await verifyCheckpoint(store, ref, 'stored')).problems.length === 0;
   } catch (error) {

@@ -15,7 +15,7 @@ import { readOutcome } from '../../src/store/attempt-files.js';
 import { checkpointRef, pinCheckpoint } from '../../src/store/checkpoints.js';
 import { isStoreError } from '../../src/store/errors.js';
 import { commitsOf, readHead } from '../../src/store/head.js';
-import { partsOfCommitId, stageLayout } from '../../src/contracts/layout.js';
+import { partsOfCommitId, pathBelow, stageLayout } from '../../src/contracts/layout.js';
 import { appendRecord } from '../../src/store/ledger.js';
 import { stageKey } from '../../src/store/stage-key.js';
 import { abortUploads } from '../../src/store/stale-uploads.js';
@@ -367,7 +367,7 @@ function digestIn(outcome: FinishedOutcome): Digest {
 
 /** Epoch of the checkpoint that an object belongs to; 0 for anything else. */
 function epochIn(url: string, checkpointsUrl: string): number {
-  const id = commitIdSchema.safeParse(url.slice(checkpointsUrl.length + 1).split('/')[0]);
+  const id = commitIdSchema.safeParse(pathBelow(checkpointsUrl, url).split('/')[0]);
   return id.success ? partsOfCommitId(id.data).epoch : 0;
 }
 

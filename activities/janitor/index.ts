@@ -5,6 +5,7 @@
 import { Context } from '@temporalio/activity';
 import type { Backend } from '../../src/backends/backend.js';
 import type { FoundOrphan } from '../../src/domain/run/janitor.js';
+import { rootLayout, rootOfStage, stageOf } from '../../src/contracts/layout.js';
 import { decodeLabels } from '../../src/domain/attempt/labels.js';
 import { readLease } from '../../src/store/lease.js';
 import type { ObjectStore } from '../../src/store/object-store.js';
@@ -51,8 +52,9 @@ export function createJanitorActivities({ store, backend, rootUrl }: JanitorDepe
           const now = await store.now(root);
           if (now === null) continue;
           const before = now.getTime() - minAgeSeconds * 1000;
-          const live = await liveStages(store, `${root}/runs`, running);
-          const stale = await abortUploads(store, `${root}/runs`, ({ url, startedAt }) => {
+          const { runs } = rootLayout(root);
+          const live = await liveStages(store, runs, running);
+          const stale = await abortUploads(store, runs, ({ url, startedAt }) => {
             const stage = stageOf(url);
             return stage !== null && !live.has(stage) && startedAt.getTime() <= before;
           });
@@ -71,7 +73,7 @@ async function stagesOf(backend: Backend) {
   for (const name of await backend.list()) {
     const labels = decodeLabels(await backend.labels(name));
     if (labels === null) continue;
-    roots.add(labels.stageUrl.replace(/\/runs\/[^/]+\/stages\/[^/]+$/, ''));
+    roots.add(rootOfStage(labels.stageUrl));
     if ((await backend.observe(name)).state === 'running') running.add(labels.stageUrl);
   }
   return { running, roots };
@@ -94,9 +96,4 @@ async function liveStages(
     if (running.has(stage) || lease?.isLive === true) live.add(stage);
   }
   return live;
-}
-
-/** Prefix of the stage that an object belongs to; null: of none. */
-function stageOf(url: string): string | null {
-  return /^s3:\/\/.+\/runs\/[^/]+\/stages\/[^/]+(?=\/)/.exec(url)?.[0] ?? null;
 }

@@ -10,7 +10,7 @@ import type { Problem } from '../../src/domain/recipe/problem.js';
 import type { Recipe } from '../../src/domain/recipe/schema.js';
 import { sha256 } from '../../src/store/digest.js';
 import { isStoreError } from '../../src/store/errors.js';
-import { rootLayout, runLayout } from '../../src/contracts/layout.js';
+import { NAMES, manifestUrl, modelLayout, rootLayout, runLayout } from '../../src/contracts/layout.js';
 import {
   modelFiles,
   publishModel,
@@ -91,13 +91,13 @@ async function prepareRun(deps: PrepareDependencies, input: PrepareInput): Promi
   await own(deps.store, runUrl, input);
   await deps.store.create(runLayout(runUrl).recipe, encodeJson(recipe));
   const base = await baseFolder.store(rootUrl);
-  const config = await baseFolder.read('config.json');
+  const config = await baseFolder.read(NAMES.config);
   return {
     rootUrl,
     runUrl,
     base,
     tokenizer: (await tokenizerFolder?.store(rootUrl)) ?? base,
-    baseConfig: { url: `${base.url}/config.json`, digest: sha256(config) },
+    baseConfig: { url: modelLayout(base.url).config, digest: sha256(config) },
   };
 }
 
@@ -142,7 +142,7 @@ function tokenizerFolderOf({ store }: PrepareDependencies, { tokenizer }: Recipe
 /** A folder in an object store holds what its manifest lists, and nothing else that lies there. */
 function storedFolder(store: ObjectStore, url: string): Folder {
   const open = async () => {
-    const { data } = await store.get(`${url}/manifest.json`);
+    const { data } = await store.get(manifestUrl(url));
     const ref = { url, digest: sha256(data) };
     return { ref, manifest: await readModelManifest(store, ref) };
   };
@@ -158,10 +158,10 @@ function storedFolder(store: ObjectStore, url: string): Folder {
 
 async function checkFolders(base: Folder, tokenizer: Folder | null, recipe: Recipe): Promise<Problem[]> {
   const checkVocabulary = async (folder: Folder) =>
-    checkTokenizer(await folder.read('tokenizer.json'), recipe);
+    checkTokenizer(await folder.read(NAMES.tokenizer), recipe);
   return [
     ...(await problemsIn('base.model', async () => [
-      ...checkConfig(await base.read('config.json'), recipe),
+      ...checkConfig(await base.read(NAMES.config), recipe),
       ...(await checkWeights(base)),
       ...(tokenizer === null ? await checkVocabulary(base) : []),
     ])),

@@ -3,7 +3,7 @@ import type { CheckedChain } from '../domain/ledger/chain.js';
 import { recordName } from '../domain/ledger/chain.js';
 import type { EntryOf, LedgerRecord, ObjectTree } from '../domain/ledger/records.js';
 import { commitIdSchema, epochSchema } from '../contracts/index.js';
-import { partsOfCommitId, stageLayout } from '../contracts/layout.js';
+import { isBelow, partsOfCommitId, pathBelow, stageLayout } from '../contracts/layout.js';
 import { recordsOf } from './gathered.js';
 import type { GatheredRun, GatheredStage, RecordOf } from './gathered.js';
 
@@ -61,7 +61,7 @@ function takeAttempts(
   objects: Map<string, Anchored<string | null>>,
   trees: Map<string, Anchored<ObjectTree>>,
 ): void {
-  const path = (url: string): string => url.slice(run.runUrl.length + 1);
+  const path = (url: string): string => pathBelow(run.runUrl, url);
   const urls = stageLayout(stage.url);
   for (const { index, entry } of recordsOf(stage.chain, 'attempt-opened')) {
     const value = entry.attemptDigest;
@@ -123,7 +123,7 @@ export function recordedManifests(run: GatheredRun, stage: GatheredStage): Map<s
   }
   for (const { index, entry } of recordsOf(run.chain, 'stage-ended')) {
     for (const { kind, url, digest } of entry.artifacts) {
-      const id = url.startsWith(`${stageLayout(stage.url).checkpoints}/`) ? url.split('/').at(-1) : undefined;
+      const id = isBelow(stageLayout(stage.url).checkpoints, url) ? url.split('/').at(-1) : undefined;
       if (kind === 'checkpoint' && id !== undefined) take(id, digest, byRun(index));
     }
   }

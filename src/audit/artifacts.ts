@@ -13,7 +13,18 @@ import { readManifest, verifyCheckpoint } from '../store/checkpoints.js';
 import { sha256, toBase64 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf, readHead } from '../store/head.js';
-import { runObjectOf, stageLayout } from '../contracts/layout.js';
+import {
+  NAMES,
+  checkpointIn,
+  isBelow,
+  manifestUrl,
+  objectUrl,
+  pathBelow,
+  prefixOf,
+  rootOfRun,
+  runObjectOf,
+  stageLayout,
+} from '../contracts/layout.js';
 import { readModelManifest, verifyModel } from '../store/models.js';
 import { parseJson } from '../store/object-store.js';
 import type { ObjectStore } from '../store/object-store.js';
@@ -90,7 +101,7 @@ function keptArtifacts(run: GatheredRun, stage: GatheredStage): Artifact[] {
   if (restOf(run, stage) === null) return [];
   return [...recordedManifests(run, stage)].flatMap(([id, { value }]) => {
     const artifact = checkpointArtifact(stage.url, id, value);
-    const manifest = `${artifact.url}/manifest.json`.slice(run.runUrl.length + 1);
+    const manifest = pathBelow(run.runUrl, manifestUrl(artifact.url));
     return run.objects.has(manifest) ? [artifact] : [];
   });
 }
@@ -103,7 +114,7 @@ function markedCheckpoints({ stages }: GatheredRun): Set<string> {
 }
 
 function checkpointArtifact(stageUrl: string, id: string, digest: string): Artifact {
-  return { kind: 'checkpoint', url: `${stageLayout(stageUrl).checkpoints}/${id}`, digest };
+  return { kind: 'checkpoint', url: objectUrl(stageLayout(stageUrl).checkpoints, id), digest };
 }
 
 /** Exports that no record names as a result, by the seal of their stage: of an attempt that was ended while it exported. */
@@ -111,14 +122,9 @@ function sealedExports(run: GatheredRun, recorded: readonly Artifact[]): Artifac
   const known = new Set(recorded.map(({ url }) => url));
   return [...anchorsOf(run).objects].flatMap(([path, { value: digest }]): Artifact[] => {
     if (runObjectOf(path) !== 'export-manifest' || digest === null) return [];
-    const url = prefixOf(`${run.runUrl}/${path}`);
+    const url = prefixOf(objectUrl(run.runUrl, path));
     return known.has(url) ? [] : [{ kind: 'model', url, digest }];
   });
-}
-
-/** The prefix of an artifact that a manifest describes. */
-function prefixOf(url: string): string {
-  return url.replace(/\/manifest\.json$/, '');
 }
 
 /** Names of files beside a model that no loader takes. */
@@ -153,14 +159,14 @@ class Verifier {
   }
 
   async dataset({ url, digest }: Artifact): Promise<readonly string[]> {
-    const ref = datasetRefSchema.parse({ manifestUrl: `${prefixOf(url)}/manifest.json`, digest });
+    const ref = datasetRefSchema.parse({ manifestUrl: manifestUrl(prefixOf(url)), digest });
     const bytes = await this.store.getVerified(ref.manifestUrl, ref.digest);
     const { shards } = parseJson(ref.manifestUrl, bytes, datasetManifestSchema);
     const problems = await mapConcurrently(shards, PARALLEL_SHARDS, async (shard) => {
       this.#bytes += shard.bytes;
-      return this.#shard(`${prefixOf(url)}/${shard.file}`, shard);
+      return this.#shard(objectUrl(prefixOf(url), shard.file), shard);
     });
-    const names = ['manifest.json', 'index.json', ...shards.map(({ file }) => file)];
+    const names = [NAMES.manifest, 'index.json', ...shards.map(({ file }) => file)];
     return [
       ...problems.filter((problem) => problem !== null),
       ...(await this.#strangers(prefixOf(url), names)),
@@ -173,11 +179,11 @@ class Verifier {
    */
   async #strangers(prefixUrl: string, names: Iterable<string>): Promise<string[]> {
     const known = new Set(names);
-    const root = this.runUrl.replace(/\/runs\/[^/]+$/, '');
+    const root = rootOfRun(this.runUrl);
     const found: string[] = [];
-    for await (const { url } of this.store.list(prefixUrl)) found.push(url.slice(prefixUrl.length + 1));
+    for await (const { url } of this.store.list(prefixUrl)) found.push(pathBelow(prefixUrl, url));
     return found
-      .filter((name) => !known.has(name) && (prefixUrl.startsWith(`${root}/`) || !NO_LOADERS.test(name)))
+      .filter((name) => !known.has(name) && (isBelow(root, prefixUrl) || !NO_LOADERS.test(name)))
       .map((name) => `${name} is not in the manifest`);
   }
 
@@ -223,9 +229,9 @@ class Verifier {
   }
 
   async #beside({ url }: Artifact, files: readonly { readonly path: string }[]): Promise<string[]> {
-    const names = ['manifest.json', 'quarantine.json', ...files.map(({ path }) => path)];
+    const names = [NAMES.manifest, NAMES.quarantine, ...files.map(({ path }) => path)];
     const strangers = await this.#strangers(prefixOf(url), names);
-    return strangers.filter((name) => !name.startsWith('pins/'));
+    return strangers.filter((name) => !isBelow(NAMES.pins, name));
   }
 
   async model({ url, digest }: Artifact): Promise<readonly string[]> {
@@ -233,7 +239,7 @@ class Verifier {
     await verifyModel(this.store, ref, this.level === 'full' ? 'audited' : 'stored');
     const { files } = await readModelManifest(this.store, ref);
     this.#count(files);
-    return this.#strangers(ref.url, ['manifest.json', ...files.map(({ path }) => path)]);
+    return this.#strangers(ref.url, [NAMES.manifest, ...files.map(({ path }) => path)]);
   }
 
   #count(files: readonly { readonly bytes: number }[]): void {
@@ -249,8 +255,7 @@ class Verifier {
 }
 
 function checkpointRefOf({ url, digest }: Artifact): CheckpointRef | null {
-  const [, stageUrl, commit] = /^(.+)\/checkpoints\/([^/]+)$/.exec(prefixOf(url)) ?? [];
-  const parsed = checkpointRefSchema.safeParse({ stageUrl, commit, manifestDigest: digest });
+  const parsed = checkpointRefSchema.safeParse({ ...checkpointIn(prefixOf(url)), manifestDigest: digest });
   return parsed.success ? parsed.data : null;
 }
 

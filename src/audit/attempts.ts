@@ -40,6 +40,10 @@ function attemptUrl({ url }: GatheredStage, epoch: number): string {
   return stageLayout(url).attempt(epochSchema.parse(epoch));
 }
 
+function outcomeUrl({ url }: GatheredStage, epoch: number): string {
+  return stageLayout(url).outcome(epochSchema.parse(epoch));
+}
+
 /** A claim without a job is what is left when a workflow is terminated between the two. */
 function checkKnown(stage: GatheredStage, { differences, notes }: Findings): void {
   const opened = openedEpochs(stage);
@@ -88,7 +92,7 @@ function checkOutcome(
   outcome: Outcome | null,
   { differences }: Findings,
 ): void {
-  const object = `${attemptUrl(stage, entry.epoch)}/outcome.json`;
+  const object = outcomeUrl(stage, entry.epoch);
   const done = entry.class === 'done';
   if (outcome === null) {
     if (done) differences.push({ object, message: 'is missing; the ledger says that the attempt is done' });

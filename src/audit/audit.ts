@@ -2,7 +2,7 @@
 import { checkChain } from '../domain/ledger/chain.js';
 import { runIdOf } from '../domain/ledger/records.js';
 import type { LedgerRecord } from '../domain/ledger/records.js';
-import { runLayout } from '../contracts/layout.js';
+import { runIn, runLayout } from '../contracts/layout.js';
 import { readChain } from '../store/ledger.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { accountFor } from './accounting.js';
@@ -11,7 +11,7 @@ import type { AuditLevel } from './artifacts.js';
 import { checkAttempts } from './attempts.js';
 import type { Audit, Check, TimelineEntry } from './audit-data.js';
 import { checkChains, checkRecipe, checkSeals } from './chains.js';
-import { nameIn, openings, recordsOf } from './gathered.js';
+import { openings, recordsOf } from './gathered.js';
 import type { GatheredRun } from './gathered.js';
 import { checkHistory, runIdsInLedger } from './history.js';
 import type { HistoryFacts } from './history.js';
@@ -74,7 +74,7 @@ async function identify(store: ObjectStore, runUrl: string): Promise<RunIdentity
   const found =
     chain.links.length > 0 || (await store.exists(layout.owner)) || (await store.exists(layout.recipe));
   if (!found) throw new NoSuchRunError(`There is no run at ${runUrl}.`);
-  return { run: nameIn(runUrl), runIds: runIdsInLedger(chain) };
+  return { run: runIn(runUrl), runIds: runIdsInLedger(chain) };
 }
 
 function verdictOf(checks: readonly Check[]): Audit['verdict'] {

@@ -1,8 +1,8 @@
 /** Checks of the ledger itself: its chains, the seals that a run's chain puts on its stages', and the recipe it speaks of. */
-import { recordName, tipProblem } from '../domain/ledger/chain.js';
+import { tipProblem } from '../domain/ledger/chain.js';
 import type { ChainLink, ChainProblem, CheckedChain } from '../domain/ledger/chain.js';
 import type { EntryOf } from '../domain/ledger/records.js';
-import { runLayout, stageLayout } from '../contracts/layout.js';
+import { ledgerRecordUrl, objectUrl, runLayout, stageLayout } from '../contracts/layout.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { recordsOf, startedFolders } from './gathered.js';
@@ -26,7 +26,7 @@ export function checkChains(run: GatheredRun): Check {
 }
 
 function at(chainUrl: string, { object, message }: ChainProblem): Difference {
-  return { object: `${chainUrl}/${object}`, message };
+  return { object: objectUrl(chainUrl, object), message };
 }
 
 /** "1 record", "2 records". */
@@ -138,7 +138,7 @@ function ownerDifferences({ run, runUrl, owner, chain }: GatheredRun): Differenc
     .filter(({ entry }) => entry.workflowId !== run)
     .map(({ index, entry }) => {
       const message = `is of the workflow ${entry.workflowId}; the prefix is that of ${run}`;
-      return { object: `${runLayout(runUrl).ledger}/${recordName(index)}`, message };
+      return { object: ledgerRecordUrl(runLayout(runUrl).ledger, index), message };
     });
   if (owner === null) return [{ object, message: 'is missing: nobody owns the prefix' }, ...strangers];
   const opened = recordsOf(chain, 'run-opened').at(-1)?.entry;

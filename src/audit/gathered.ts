@@ -93,8 +93,3 @@ export function openings(chain: CheckedChain): (RecordOf<'run-opened'> | RecordO
 export function startedFolders(run: GatheredRun): string[] {
   return [...new Set(recordsOf(run.chain, 'stage-started').map(({ entry }) => entry.folder))];
 }
-
-/** The name of the run that has this prefix. */
-export function nameIn(runUrl: string): string {
-  return runUrl.split('/').at(-1) ?? '';
-}

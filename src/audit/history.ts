@@ -1,7 +1,7 @@
 /** A run's ledger against the Temporal history, as long as that is kept. */
-import { recordName, tipProblem } from '../domain/ledger/chain.js';
+import { tipProblem } from '../domain/ledger/chain.js';
 import type { CheckedChain } from '../domain/ledger/chain.js';
-import { runLayout, stageLayout } from '../contracts/layout.js';
+import { ledgerRecordUrl, objectUrl, runLayout, stageLayout } from '../contracts/layout.js';
 import { runIdOf } from '../domain/ledger/records.js';
 import type { LedgerRecord } from '../domain/ledger/records.js';
 import type { LedgerTip } from '../domain/run/status.js';
@@ -107,7 +107,7 @@ function namespaceDifferences({ runUrl, chain }: GatheredRun, { namespace }: His
   return recordsOf(chain, 'run-opened')
     .filter(({ entry }) => entry.namespace !== namespace)
     .map(({ index, entry }) => ({
-      object: `${runLayout(runUrl).ledger}/${recordName(index)}`,
+      object: ledgerRecordUrl(runLayout(runUrl).ledger, index),
       message: `says that the run is of the namespace ${entry.namespace}; its workflow is in ${namespace}`,
     }));
 }
@@ -137,7 +137,7 @@ function strangeRecords(run: GatheredRun, facts: HistoryFacts): Difference[] {
   return run.chain.links
     .filter(({ index, record }) => index > known && record !== null && !isExpected(run, newest, record))
     .map(({ index, record }) => ({
-      object: `${runLayout(run.runUrl).ledger}/${recordName(index)}`,
+      object: ledgerRecordUrl(runLayout(run.runUrl).ledger, index),
       message: `stands behind record ${known}, the last that the workflow wrote, and is by ${runIdOf(record?.id ?? '') ?? 'nobody'}`,
     }));
 }
@@ -171,7 +171,7 @@ function strangeAttempts(run: GatheredRun, facts: HistoryFacts, complete: boolea
     return chain.links
       .filter(({ index, record }) => index > known && record !== null && !owners.has(ownerOf(record.id)))
       .map(({ index, record }) => ({
-        object: `${stageLayout(url).ledger}/${recordName(index)}`,
+        object: ledgerRecordUrl(stageLayout(url).ledger, index),
         message: `stands behind record ${known}, the last that the stage’s workflow was told of, and is by ${ownerOf(record?.id ?? '')}, which it never asked for`,
       }));
   });
@@ -212,7 +212,7 @@ function tipDifference(run: GatheredRun, folder: string | null, tip: LedgerTip, 
     return [{ object: where, message: `has records of ${String(folder)}, and the store has no such stage` }];
   const problem = tipProblem(found.chain, tip);
   if (problem === null) return [];
-  return [{ object: `${found.url}/${problem.object}`, message: `${problem.message} (by ${where})` }];
+  return [{ object: objectUrl(found.url, problem.object), message: `${problem.message} (by ${where})` }];
 }
 
 /** Updates that were answered have their record; records of updates have their update, unless its history has expired. */
@@ -237,7 +237,7 @@ function updateDifferences(run: GatheredRun, { updates }: HistoryFacts, complete
   const invented = actions
     .filter(({ entry }) => !accepted.has(key(entry.action, entry.actor, entry.reason)))
     .map(({ index, entry }) => ({
-      object: `${runLayout(run.runUrl).ledger}/${recordName(index)}`,
+      object: ledgerRecordUrl(runLayout(run.runUrl).ledger, index),
       message: `records ${entry.action} by ${entry.actor}; no history has such an update`,
     }));
   return [...missing, ...invented];
@@ -268,7 +268,7 @@ function childDifferences(run: GatheredRun, { children }: HistoryFacts, complete
   const invented = started
     .filter(({ entry, index }) => !inHistory.has(entry.folder) && index < run.chain.tip.records)
     .map(({ entry, index }) => ({
-      object: `${runLayout(run.runUrl).ledger}/${recordName(index)}`,
+      object: ledgerRecordUrl(runLayout(run.runUrl).ledger, index),
       message: `records the start of ${entry.folder}; no history has started it`,
     }));
   return [...unrecorded, ...invented];

@@ -1,7 +1,7 @@
 /** What a run was made of: the inputs in its jobs' specs, against what the ledger says was made before. */
 import type { JobSpec } from '../contracts/index.js';
 import type { Artifact } from '../domain/ledger/records.js';
-import { runLayout, stageLayout } from '../contracts/layout.js';
+import { isBelow, runLayout, stageLayout } from '../contracts/layout.js';
 import { checkOf } from './audit-data.js';
 import type { Check, Difference } from './audit-data.js';
 import { count } from './chains.js';
@@ -58,8 +58,7 @@ export function checkInputs(run: GatheredRun): Check {
       }
       inputs += used.length;
       const unknown = used.filter(
-        ({ kind, url, digest }) =>
-          !recorded.has(digest) && (kind === 'dataset' || url.startsWith(`${stages}/`)),
+        ({ kind, url, digest }) => !recorded.has(digest) && (kind === 'dataset' || isBelow(stages, url)),
       );
       differences.push(
         ...unknown.map(({ kind, url, digest }) => ({

@@ -1,7 +1,8 @@
 /** Everything below a run's prefix: under a digest that the ledger has, or named as what nothing vouches for. */
 import { treeDigest } from '../store/digest.js';
 import { SEALED } from '../store/anchors.js';
-import { runObjectOf, stageLayout } from '../contracts/layout.js';
+import { epochSchema } from '../contracts/common.js';
+import { isBelow, manifestUrl, objectUrl, pathBelow, runObjectOf, stageLayout } from '../contracts/layout.js';
 import type { RunObject } from '../contracts/layout.js';
 import { anchorsOf, isToldOf, recordedManifests, restOf, toldEnds } from './anchors.js';
 import type { Anchors } from './anchors.js';
@@ -13,7 +14,7 @@ import type { GatheredRun, GatheredStage } from './gathered.js';
 /** Compares every object with what the ledger says of it. */
 export function checkObjects(run: GatheredRun): Check {
   const anchors = anchorsOf(run);
-  const url = (path: string): string => `${run.runUrl}/${path}`;
+  const url = (path: string): string => objectUrl(run.runUrl, path);
   const differences = [
     ...run.unreadable,
     ...objectDifferences(run, anchors).map(({ object, message }) => ({ object: url(object), message })),
@@ -81,7 +82,7 @@ function placeOf(run: GatheredRun, { objects, trees }: Anchors, path: string): P
   )
     return VOUCHED;
   if ([...parentsOf(path)].some((parent) => trees.has(parent))) return VOUCHED;
-  const stage = run.stages.find(({ folder }) => path.startsWith(`stages/${folder}/`));
+  const stage = run.stages.find(({ url }) => isBelow(pathBelow(run.runUrl, url), path));
   return stage === undefined ? { kind: 'loose', why: OLD } : placeInStage(run, stage, kind, path);
 }
 
@@ -97,7 +98,7 @@ function placeInStage(run: GatheredRun, stage: GatheredStage, kind: RunObject, p
   if (ATTEMPTS.has(kind)) return { kind: 'loose', why: whyLoose(stage, path) };
   if (kind === 'evaluation-record') return { kind: 'loose', why: 'the evaluation is not finished' };
   if (kind === 'export-file') {
-    const hasManifest = run.objects.has(`${folderOf(path, 'export')}/manifest.json`);
+    const hasManifest = run.objects.has(manifestUrl(folderOf(path, 'export')));
     return hasManifest ? VOUCHED : { kind: 'loose', why: 'the export has no manifest' };
   }
   if (rest === null)
@@ -124,7 +125,7 @@ function whyLoose(stage: GatheredStage, path: string): string {
 function placeOfCheckpoint(run: GatheredRun, stage: GatheredStage, path: string): Place {
   const folder = folderOf(path, 'checkpoints');
   const id = folder.split('/').at(-1) ?? '';
-  if (!run.objects.has(`${folder}/manifest.json`)) return { kind: 'loose', why: 'no commit has them' };
+  if (!run.objects.has(manifestUrl(folder))) return { kind: 'loose', why: 'no commit has them' };
   if (recordedManifests(run, stage).has(id)) return VOUCHED;
   const left = [...toldEnds(stage).values()].at(-1)?.left;
   if (restOf(run, stage) !== null && left !== undefined && !left.checkpoints.includes(id))
@@ -145,8 +146,8 @@ function objectDifferences({ objects: there }: GatheredRun, { objects }: Anchors
 function treeDifferences({ objects: there }: GatheredRun, { trees }: Anchors): Difference[] {
   return [...trees].flatMap(([object, { value, by }]) => {
     const below = [...there]
-      .filter(([path]) => path.startsWith(`${object}/`))
-      .map(([path, digest]) => [path.slice(object.length + 1), digest ?? ''] as const);
+      .filter(([path]) => isBelow(object, path))
+      .map(([path, digest]) => [pathBelow(object, path), digest ?? ''] as const);
     const digest = treeDigest(below);
     if (digest === value.digest && below.length === value.objects) return [];
     const now = `${count(below.length, 'object')} with the digest ${digest}`;
@@ -168,8 +169,8 @@ function checkpointDifferences(run: GatheredRun, stage: GatheredStage): Differen
 function manifestDifferences(run: GatheredRun, stage: GatheredStage): Difference[] {
   const urls = stageLayout(stage.url);
   return [...recordedManifests(run, stage)].flatMap(([id, { value, by }]) => {
-    const object = `${urls.checkpoints}/${id}/manifest.json`;
-    const now = run.objects.get(object.slice(run.runUrl.length + 1)) ?? null;
+    const object = manifestUrl(objectUrl(urls.checkpoints, id));
+    const now = run.objects.get(pathBelow(run.runUrl, object)) ?? null;
     // Gone by retention, or not: that is for the comparison with what the last attempt left.
     if (now === null || now === value) return [];
     return [{ object, message: `has the digest ${now}; ${by} names ${value}` }];
@@ -200,7 +201,7 @@ function startDifferences(run: GatheredRun, stage: GatheredStage): Difference[] 
   const recorded = recordedManifests(run, stage);
   return recordsOf(stage.chain, 'attempt-opened').flatMap(({ entry: { epoch, from, fromDigest } }) => {
     if (from === null || fromDigest === undefined) return [];
-    const object = `${stageLayout(stage.url).attempts}/${String(epoch).padStart(4, '0')}`;
+    const object = stageLayout(stage.url).attempt(epochSchema.parse(epoch));
     const known = recorded.get(from);
     if (known !== undefined && known.value !== fromDigest)
       return [
@@ -233,8 +234,8 @@ function deletions(run: GatheredRun, stage: GatheredStage): Difference[] {
   const last = [...toldEnds(stage).values()].at(-1);
   if (last?.left === undefined || restOf(run, stage) === null) return [];
   return last.left.checkpoints.flatMap((id) => {
-    const object = `${stageLayout(stage.url).checkpoints}/${id}/manifest.json`;
-    if (run.objects.has(object.slice(run.runUrl.length + 1))) return [];
+    const object = manifestUrl(objectUrl(stageLayout(stage.url).checkpoints, id));
+    if (run.objects.has(pathBelow(run.runUrl, object))) return [];
     return [{ object, message: `is gone; it was there when attempt ${last.epoch} had ended` }];
   });
 }

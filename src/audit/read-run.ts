@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import {
   checkpointManifestSchema,
+  epochSchema,
   headSchema,
   jobSpecSchema,
   outcomeSchema,
@@ -16,14 +17,22 @@ import { parseResolvedRecipe } from '../domain/recipe/parse.js';
 import { sha256 } from '../store/digest.js';
 import { isStoreError } from '../store/errors.js';
 import { commitsOf } from '../store/head.js';
-import { runLayout, runObjectOf, stageLayout } from '../contracts/layout.js';
+import {
+  NAMES,
+  objectUrl,
+  pathBelow,
+  runIn,
+  runLayout,
+  runObjectOf,
+  stageLayout,
+} from '../contracts/layout.js';
 import type { RunObject } from '../contracts/layout.js';
 import { readChain } from '../store/ledger.js';
 import { encodeJson, parseJson } from '../store/object-store.js';
 import type { ObjectStore } from '../store/object-store.js';
 import { mapConcurrently } from '../store/transfer.js';
 import type { Difference } from './audit-data.js';
-import { nameIn, recordsOf } from './gathered.js';
+import { recordsOf } from './gathered.js';
 import type {
   GatheredAttempt,
   GatheredCommit,
@@ -67,7 +76,7 @@ class RunReader {
     const stages: GatheredStage[] = [];
     for (const folder of [...folders].sort()) stages.push(await this.#stage(folder, layout.stage(folder)));
     return {
-      run: nameIn(this.runUrl),
+      run: runIn(this.runUrl),
       runUrl: this.runUrl,
       owner,
       recipe,
@@ -85,10 +94,10 @@ class RunReader {
   /** Read last: what is recorded by now is there. What retention deletes meanwhile is not. */
   async #objects(): Promise<Map<string, string | null>> {
     const paths: string[] = [];
-    for await (const { url } of this.store.list(this.runUrl)) paths.push(url.slice(this.runUrl.length + 1));
+    for await (const { url } of this.store.list(this.runUrl)) paths.push(pathBelow(this.runUrl, url));
     const digests = await mapConcurrently(paths, PARALLEL, async (path) => {
       if (BULK.has(runObjectOf(path))) return [[path, null] as const];
-      const found = await this.store.find(`${this.runUrl}/${path}`);
+      const found = await this.store.find(objectUrl(this.runUrl, path));
       return found === null ? [] : [[path, sha256(found.data)] as const];
     });
     return new Map(digests.flat());
@@ -163,20 +172,20 @@ class RunReader {
     const { attempts: prefix } = stageLayout(stageUrl);
     const files = new Map<number, string[]>();
     for await (const { url } of this.store.list(prefix)) {
-      const [folder = '', ...name] = url.slice(prefix.length + 1).split('/');
+      const [folder = '', ...name] = pathBelow(prefix, url).split('/');
       const epoch = Number(folder);
       if (Number.isInteger(epoch)) files.set(epoch, [...(files.get(epoch) ?? []), name.join('/')]);
     }
     const epochs = [...files].sort(([a], [b]) => a - b);
     return mapConcurrently(epochs, PARALLEL, async ([epoch, names]) => ({
       epoch,
-      ran: names.some((name) => name !== 'attempt.json'),
-      outcome: names.includes('outcome.json') ? await this.#outcome(prefix, epoch) : null,
+      ran: names.some((name) => name !== NAMES.attemptFile),
+      outcome: names.includes(NAMES.outcome) ? await this.#outcome(stageUrl, epoch) : null,
     }));
   }
 
-  #outcome(attemptsUrl: string, epoch: number): Promise<Outcome | null> {
-    return this.#object(`${attemptsUrl}/${String(epoch).padStart(4, '0')}/outcome.json`, outcomeSchema);
+  #outcome(stageUrl: string, epoch: number): Promise<Outcome | null> {
+    return this.#object(stageLayout(stageUrl).outcome(epochSchema.parse(epoch)), outcomeSchema);
   }
 
   /** The object; null when it isn't there, or isn't what it should be, which is noted. */

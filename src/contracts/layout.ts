@@ -3,6 +3,7 @@ import { commitIdSchema } from './common.js';
 import type { CommitId, Digest, Epoch } from './common.js';
 import { recordName } from '../domain/ledger/chain.js';
 import { shortDigest } from '../domain/lib/digest.js';
+import { epochText } from '../domain/run/names.js';
 
 /** Bucket and key of an object or prefix. */
 export interface Location {
@@ -24,6 +25,43 @@ export function formatUrl({ bucket, key }: Location): string {
   return `s3://${bucket}/${key}`;
 }
 
+/** The object at a path below a prefix. */
+export function objectUrl(prefixUrl: string, path: string): string {
+  return `${prefixUrl}/${path}`;
+}
+
+/** The path below a prefix of an object that lies there. */
+export function pathBelow(prefixUrl: string, url: string): string {
+  return url.slice(prefixUrl.length + 1);
+}
+
+/** Whether an object or a prefix lies below a prefix. */
+export function isBelow(prefixUrl: string, url: string): boolean {
+  return url.startsWith(`${prefixUrl}/`);
+}
+
+/** Names of objects that are told from others of their folder. */
+export const NAMES = {
+  manifest: 'manifest.json',
+  quarantine: 'quarantine.json',
+  /** Folder of a checkpoint's pins. */
+  pins: 'pins',
+  attemptFile: 'attempt.json',
+  outcome: 'outcome.json',
+  config: 'config.json',
+  tokenizer: 'tokenizer.json',
+} as const;
+
+/** Manifest of a dataset, a model or a checkpoint, by the prefix of the files that it names. */
+export function manifestUrl(prefixUrl: string): string {
+  return objectUrl(prefixUrl, NAMES.manifest);
+}
+
+/** The prefix that a manifest describes. What is no manifest is that prefix already. */
+export function prefixOf(url: string): string {
+  return url.endsWith(`/${NAMES.manifest}`) ? url.slice(0, -NAMES.manifest.length - 1) : url;
+}
+
 /**
  * Folder of what a name and a digest stand for. Joined by a dot, because loaders of datasets read `path@share` and
  * `path#repeats`: a path may have neither sign.
@@ -35,12 +73,22 @@ export function contentFolder(name: string, digest: string): string {
 /** What lies below the root prefix: datasets, models and runs. */
 export const rootLayout = (rootUrl: string) => ({
   datasets: `${rootUrl}/datasets`,
+  /** `folder`: see `contentFolder`. */
+  dataset: (folder: string) => `${rootUrl}/datasets/${folder}`,
   model: (name: string, digest: Digest) => `${rootUrl}/models/${contentFolder(name, digest)}`,
+  runs: `${rootUrl}/runs`,
   run: (run: string) => `${rootUrl}/runs/${run}`,
   /** Result of a stage, by the beginning of the digest of what it computes; the object holds the whole one. */
   sharedResult: (key: Digest) => `${rootUrl}/results/${shortDigest(key)}.json`,
   /** Scratch space for probes. */
   probes: `${rootUrl}/.probes`,
+});
+
+/** What lies in a model's folder, by its prefix; the files besides are named by the manifest. */
+export const modelLayout = (modelUrl: string) => ({
+  manifest: manifestUrl(modelUrl),
+  config: objectUrl(modelUrl, NAMES.config),
+  tokenizer: objectUrl(modelUrl, NAMES.tokenizer),
 });
 
 /** What lies below a run's prefix. */
@@ -55,6 +103,10 @@ export const runLayout = (runUrl: string) => ({
   report: `${runUrl}/report/index.html`,
   /** What the report's page was made of. */
   reportData: `${runUrl}/report/data.json`,
+  /** What a drill has found, written when the run is over. */
+  drill: `${runUrl}/drill/report.json`,
+  /** The same for people. */
+  drillText: `${runUrl}/drill/report.txt`,
 });
 
 /** Record of a ledger's chain; numbered from 1. */
@@ -65,7 +117,7 @@ export function ledgerRecordUrl(chainUrl: string, index: number): string {
 /** What lies below a stage's prefix. */
 export const stageLayout = (stageUrl: string) => {
   const checkpoint = (commit: CommitId) => `${stageUrl}/checkpoints/${commit}`;
-  const attempt = (epoch: Epoch) => `${stageUrl}/attempts/${String(epoch).padStart(4, '0')}`;
+  const attempt = (epoch: Epoch) => `${stageUrl}/attempts/${epochText(epoch)}`;
   return {
     spec: `${stageUrl}/spec.json`,
     /** Spec of a stage whose settings a retry has changed so many times; 0: as the recipe has them. */
@@ -74,26 +126,26 @@ export const stageLayout = (stageUrl: string) => {
     lease: `${stageUrl}/lease.json`,
     /** Chain of the stage's ledger. */
     ledger: `${stageUrl}/ledger`,
-    config: `${stageUrl}/config.json`,
+    config: objectUrl(stageUrl, NAMES.config),
     bump: `${stageUrl}/bump.json`,
     /** The outcome that a finished stage is adopted by. */
     result: `${stageUrl}/result.json`,
     results: `${stageUrl}/results.json`,
     checkpoints: `${stageUrl}/checkpoints`,
     checkpoint,
-    manifest: (commit: CommitId) => `${checkpoint(commit)}/manifest.json`,
-    quarantine: (commit: CommitId) => `${checkpoint(commit)}/quarantine.json`,
-    pins: (commit: CommitId) => `${checkpoint(commit)}/pins`,
-    pin: (commit: CommitId, name: string) => `${checkpoint(commit)}/pins/${name}.json`,
+    manifest: (commit: CommitId) => manifestUrl(checkpoint(commit)),
+    quarantine: (commit: CommitId) => objectUrl(checkpoint(commit), NAMES.quarantine),
+    pins: (commit: CommitId) => objectUrl(checkpoint(commit), NAMES.pins),
+    pin: (commit: CommitId, name: string) => `${checkpoint(commit)}/${NAMES.pins}/${name}.json`,
     attempts: `${stageUrl}/attempts`,
     attempt,
     /** What the control plane tells an attempt, before its launch. */
-    attemptFile: (epoch: Epoch) => `${attempt(epoch)}/attempt.json`,
+    attemptFile: (epoch: Epoch) => objectUrl(attempt(epoch), NAMES.attemptFile),
     events: (epoch: Epoch) => `${attempt(epoch)}/events`,
     /** Event file; numbered from 1. */
     eventFile: (epoch: Epoch, index: number) =>
       `${attempt(epoch)}/events/${String(index).padStart(6, '0')}.json`,
-    outcome: (epoch: Epoch) => `${attempt(epoch)}/outcome.json`,
+    outcome: (epoch: Epoch) => objectUrl(attempt(epoch), NAMES.outcome),
     log: (epoch: Epoch) => `${attempt(epoch)}/log.txt`,
     exports: `${stageUrl}/export`,
     /** Hugging Face folder made from a commit. */
@@ -104,9 +156,37 @@ export const stageLayout = (stageUrl: string) => {
   };
 };
 
+/** The name of the run that has this prefix. */
+export function runIn(runUrl: string): string {
+  return runUrl.split('/').at(-1) ?? '';
+}
+
+/** The root prefix below which a run lies. */
+export function rootOfRun(runUrl: string): string {
+  return runUrl.replace(/\/runs\/[^/]+$/, '');
+}
+
+/** The root prefix below which a stage's run lies. */
+export function rootOfStage(stageUrl: string): string {
+  return stageUrl.replace(/\/runs\/[^/]+\/stages\/[^/]+$/, '');
+}
+
+/** Prefix of the stage that an object belongs to; null: of none. */
+export function stageOf(url: string): string | null {
+  return /^s3:\/\/.+\/runs\/[^/]+\/stages\/[^/]+(?=\/)/.exec(url)?.[0] ?? null;
+}
+
+/** Stage and name of the checkpoint that has this prefix, neither of them looked at; null: it is none's. */
+export function checkpointIn(
+  prefixUrl: string,
+): { readonly stageUrl: string; readonly commit: string } | null {
+  const [, stageUrl, commit] = /^(.+)\/checkpoints\/([^/]+)$/.exec(prefixUrl) ?? [];
+  return stageUrl === undefined || commit === undefined ? null : { stageUrl, commit };
+}
+
 /** Name of a checkpoint. `nonce`: 8 hex digits. */
 export function formatCommitId(step: number, epoch: Epoch, nonce: string): CommitId {
-  return commitIdSchema.parse(`${String(step).padStart(8, '0')}-${String(epoch).padStart(4, '0')}-${nonce}`);
+  return commitIdSchema.parse(`${String(step).padStart(8, '0')}-${epochText(epoch)}-${nonce}`);
 }
 
 /** Step and epoch in a commit's name. */

@@ -14,7 +14,7 @@ import type { DatasetRef } from '../contracts/common.js';
 import type { DatasetPlan } from '../domain/walk/datasets.js';
 import { digestOf } from '../domain/lib/digest.js';
 import type { Recipe } from '../domain/recipe/schema.js';
-import { contentFolder } from '../contracts/layout.js';
+import { NAMES, contentFolder } from '../contracts/layout.js';
 import type { DatasetSink } from './write/dataset-sink.js';
 import { pruneCache } from './tokens/cache.js';
 import { openDomains } from './read/domains.js';
@@ -33,7 +33,6 @@ import type { TextTokenizer } from './tokens/tokenizer.js';
 
 /** Changes whenever the same inputs come to give other bytes. */
 const VERSION = 2;
-const MANIFEST = 'manifest.json';
 /** Rows between two looks at the event loop, so that heartbeats go out. */
 const ROWS_PER_TURN = 64;
 
@@ -82,7 +81,7 @@ export async function curateDataset(job: CurationJob): Promise<CuratedDataset> {
   const tokenizer = openTokenizer(job);
   const domains = await openDomains(domainsOf(job.plan), job.data.sources, job.roots);
   const dataset = contentFolder(job.plan.name, inputDigest(job, tokenizer, domains));
-  const finished = await job.sink.read(dataset, MANIFEST);
+  const finished = await job.sink.read(dataset, NAMES.manifest);
   if (finished !== undefined) return curated(dataset, finished, job.sink, true);
 
   const scratchFolder = join(job.cacheFolder, `scratch-${randomUUID()}`);
@@ -93,7 +92,7 @@ export async function curateDataset(job: CurationJob): Promise<CuratedDataset> {
     for (const domain of domains) opened.push({ domain, text: await tokenise(domain, tokenizer, job) });
     const manifest = await writeRows(dataset, opened, tokenizer, scratchFolder, job);
     const bytes = new TextEncoder().encode(`${JSON.stringify(manifest)}\n`);
-    await job.sink.create(dataset, MANIFEST, bytes);
+    await job.sink.create(dataset, NAMES.manifest, bytes);
     return curated(dataset, bytes, job.sink, false);
   } finally {
     for (const { text } of opened) {
@@ -141,7 +140,10 @@ function inputDigest(job: CurationJob, tokenizer: TextTokenizer, domains: readon
 
 function curated(dataset: string, bytes: Uint8Array, sink: DatasetSink, adopted: boolean): CuratedDataset {
   const manifest = datasetManifestSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
-  const ref = datasetRefSchema.parse({ manifestUrl: sink.url(dataset, MANIFEST), digest: sha256(bytes) });
+  const ref = datasetRefSchema.parse({
+    manifestUrl: sink.url(dataset, NAMES.manifest),
+    digest: sha256(bytes),
+  });
   return { ref, manifest, adopted };
 }
 

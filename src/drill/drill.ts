@@ -19,7 +19,7 @@ import type { ConsumedRows, StageEvidence } from './evidence.js';
 import { injectFaults, possibleKinds } from './inject.js';
 import type { DrillWorker } from './inject.js';
 import { ledgerProblems } from './ledger.js';
-import { drillReportSchema, drillText, drillUrls, faultCells } from './report.js';
+import { drillReportSchema, drillText, faultCells } from './report.js';
 import type { DrillReport } from './report.js';
 import { faultSchedule } from './schedule.js';
 import type { FaultKind } from './schedule.js';
@@ -119,8 +119,8 @@ export async function drill(deps: DrillDependencies, options: DrillOptions): Pro
     faults,
     checks,
   });
-  await deps.store.put(drillUrls(urls.disturbed).json, encodeJson(report));
-  await deps.store.put(drillUrls(urls.disturbed).text, Buffer.from(drillText(report)));
+  await deps.store.put(runLayout(urls.disturbed).drill, encodeJson(report));
+  await deps.store.put(runLayout(urls.disturbed).drillText, Buffer.from(drillText(report)));
   return report;
 }
 

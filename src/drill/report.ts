@@ -39,11 +39,6 @@ export const drillReportSchema = z.strictObject({
 });
 export type DrillReport = z.infer<typeof drillReportSchema>;
 
-/** Where the artifact lies. */
-export function drillUrls(runUrl: string): { readonly json: string; readonly text: string } {
-  return { json: `${runUrl}/drill/report.json`, text: `${runUrl}/drill/report.txt` };
-}
-
 type Fault = DrillReport['faults'][number];
 
 /** When a fault struck, which, and whom: `2026-11-24 11:35:40  kill  02-stage-1  attempt 1  newest commit at step 3`. */

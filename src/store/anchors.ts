@@ -3,7 +3,7 @@ import type { CommitId, Digest, Epoch } from '../contracts/index.js';
 import { commitIdSchema } from '../contracts/index.js';
 import type { AttemptLeft, ObjectTree } from '../domain/ledger/records.js';
 import { sha256, treeDigest } from './digest.js';
-import { runLayout, runObjectOf, stageLayout } from '../contracts/layout.js';
+import { NAMES, pathBelow, runLayout, runObjectOf, stageLayout } from '../contracts/layout.js';
 import type { RunObject } from '../contracts/layout.js';
 import type { ObjectStore } from './object-store.js';
 import { mapConcurrently } from './transfer.js';
@@ -24,7 +24,7 @@ export async function digestTree(
   for await (const { url } of store.list(prefixUrl)) urls.push(url);
   const files = await mapConcurrently(urls, PARALLEL, async (url) => {
     const digest = known.get(url) ?? sha256((await store.get(url)).data);
-    return [url.slice(prefixUrl.length + 1), digest] as const;
+    return [pathBelow(prefixUrl, url), digest] as const;
   });
   return { objects: files.length, digest: treeDigest(files) };
 }
@@ -68,11 +68,11 @@ async function checkpointsAt(
   const there: CommitId[] = [];
   const marked: CommitId[] = [];
   for await (const { url } of store.list(prefixUrl)) {
-    const [name, file, ...more] = url.slice(prefixUrl.length + 1).split('/');
+    const [name, file, ...more] = pathBelow(prefixUrl, url).split('/');
     const id = commitIdSchema.safeParse(name);
     if (!id.success || more.length > 0) continue;
-    if (file === 'manifest.json') there.push(id.data);
-    if (file === 'quarantine.json') marked.push(id.data);
+    if (file === NAMES.manifest) there.push(id.data);
+    if (file === NAMES.quarantine) marked.push(id.data);
   }
   return { checkpoints: there, quarantined: marked };
 }
@@ -116,7 +116,7 @@ export async function sealedUrls(store: ObjectStore, runUrl: string, stageUrl: s
   for (const prefix of [checkpoints, exports]) {
     for await (const { url } of store.list(prefix)) urls.push(url);
   }
-  return urls.filter((url) => SEALED.has(runObjectOf(url.slice(runUrl.length + 1))));
+  return urls.filter((url) => SEALED.has(runObjectOf(pathBelow(runUrl, url))));
 }
 
 async function digestsOf(
@@ -126,7 +126,7 @@ async function digestsOf(
 ): Promise<Record<string, Digest>> {
   const digests = await mapConcurrently(urls, PARALLEL, async (url) => {
     const digest = await digestAt(store, url);
-    return digest === null ? [] : [[url.slice(runUrl.length + 1), digest] as const];
+    return digest === null ? [] : [[pathBelow(runUrl, url), digest] as const];
   });
   return Object.fromEntries(digests.flat());
 }

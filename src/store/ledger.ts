@@ -4,7 +4,7 @@ import type { ChainObject } from '../domain/ledger/chain.js';
 import type { LedgerEntry, LedgerRecord } from '../domain/ledger/records.js';
 import type { LedgerTip } from '../domain/run/status.js';
 import { isStoreError } from './errors.js';
-import { ledgerRecordUrl } from '../contracts/layout.js';
+import { ledgerRecordUrl, pathBelow } from '../contracts/layout.js';
 import type { ObjectStore } from './object-store.js';
 import { mapConcurrently } from './transfer.js';
 
@@ -89,7 +89,7 @@ export async function readChain(store: ObjectStore, chainUrl: string): Promise<C
   const urls: string[] = [];
   for await (const { url } of store.list(chainUrl)) urls.push(url);
   const objects = await mapConcurrently(urls, PARALLEL_READS, async (url) => ({
-    name: url.slice(chainUrl.length + 1),
+    name: pathBelow(chainUrl, url),
     bytes: (await store.get(url)).data,
   }));
   return objects.sort((a, b) => numberOf(a) - numberOf(b));
@@ -102,7 +102,7 @@ export async function readChain(store: ObjectStore, chainUrl: string): Promise<C
 export async function readTip(store: ObjectStore, chainUrl: string): Promise<LedgerTip | null> {
   let newest: { readonly url: string; readonly records: number } | null = null;
   for await (const { url } of store.list(chainUrl)) {
-    const records = numberOf({ name: url.slice(chainUrl.length + 1) });
+    const records = numberOf({ name: pathBelow(chainUrl, url) });
     if (records > (newest?.records ?? 0)) newest = { url, records };
   }
   if (newest === null) return null;

@@ -6,12 +6,10 @@ import { modelManifestSchema } from '../contracts/index.js';
 import type { ModelManifest, ModelRef } from '../contracts/index.js';
 import { coverageProblem, describeBytes, sha256 } from './digest.js';
 import { StoreError } from './errors.js';
-import { rootLayout } from '../contracts/layout.js';
+import { NAMES, manifestUrl, objectUrl, rootLayout } from '../contracts/layout.js';
 import { encodeJson, parseJson } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 import { describeFile, downloadFiles, uploadFile, verifyBytes, verifyStored } from './transfer.js';
-
-const MANIFEST = 'manifest.json';
 
 /** A local model folder to upload. */
 export interface PublishModelInput {
@@ -34,7 +32,7 @@ export async function publishModel(store: ObjectStore, input: PublishModelInput)
   const digest = sha256(bytes);
   const url = rootLayout(input.rootUrl).model(input.name, digest);
   const ref = { url, digest };
-  if (await store.exists(`${url}/${MANIFEST}`)) {
+  if (await store.exists(manifestUrl(url))) {
     await verifyModel(store, ref, 'stored');
     return ref;
   }
@@ -43,12 +41,12 @@ export async function publishModel(store: ObjectStore, input: PublishModelInput)
     if (JSON.stringify(uploaded) !== JSON.stringify(file)) {
       throw new StoreError(
         'invalid-object',
-        `${url}/${file.path}`,
+        objectUrl(url, file.path),
         'the local file changed while it was uploaded',
       );
     }
   }
-  await store.create(`${url}/${MANIFEST}`, bytes);
+  await store.create(manifestUrl(url), bytes);
   return ref;
 }
 
@@ -59,7 +57,7 @@ export async function modelFiles(folder: string): Promise<string[]> {
     .filter((entry) => entry.isFile() && isModelFile(entry.name))
     .map(({ name }) => name)
     .sort();
-  if (!names.includes('config.json') || !names.some((name) => name.endsWith('.safetensors'))) {
+  if (!names.includes(NAMES.config) || !names.some((name) => name.endsWith('.safetensors'))) {
     throw new StoreError('invalid-object', folder, 'is no model: it needs config.json and *.safetensors');
   }
   const problem = await weightsProblem(names, (name) => readFile(path.join(folder, name)));
@@ -100,10 +98,10 @@ function jsonOf(bytes: Uint8Array): unknown {
 
 const MODEL_FILES = new Set([
   'chat_template.jinja',
-  'config.json',
+  NAMES.config,
   'generation_config.json',
   'special_tokens_map.json',
-  'tokenizer.json',
+  NAMES.tokenizer,
   'tokenizer_config.json',
 ]);
 
@@ -114,7 +112,7 @@ export function isModelFile(name: string): boolean {
 
 /** A model's manifest, by its digest. @throws StoreError `not-found`, `invalid-object`. */
 export async function readModelManifest(store: ObjectStore, ref: ModelRef): Promise<ModelManifest> {
-  const url = `${ref.url}/${MANIFEST}`;
+  const url = manifestUrl(ref.url);
   const manifest = parseJson(url, await store.getVerified(url, ref.digest), modelManifestSchema);
   const problem = coverageProblem(manifest.files);
   if (problem !== null) throw new StoreError('invalid-object', url, problem);
@@ -131,12 +129,12 @@ export async function readModelFile(
   { files }: ModelManifest,
   name: string,
 ): Promise<Uint8Array> {
-  const url = `${ref.url}/${name}`;
+  const url = objectUrl(ref.url, name);
   const listed = files.find((file) => file.path === name);
-  if (listed === undefined) throw new StoreError('not-found', url, `is not in the model's ${MANIFEST}`);
+  if (listed === undefined) throw new StoreError('not-found', url, `is not in the model's ${NAMES.manifest}`);
   const { data } = await store.get(url);
   if (JSON.stringify(describeBytes(name, data)) !== JSON.stringify(listed)) {
-    throw new StoreError('invalid-object', url, `is not what the model's ${MANIFEST} says`);
+    throw new StoreError('invalid-object', url, `is not what the model's ${NAMES.manifest} says`);
   }
   return data;
 }

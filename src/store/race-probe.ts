@@ -1,6 +1,7 @@
 /** Finds out by trying whether a store's conditional writes hold: everything about one writer rests on them. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { objectUrl } from '../contracts/layout.js';
 import { isStoreError } from './errors.js';
 import { encodeJson } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
@@ -38,7 +39,7 @@ export async function probeConditionalWrites(
 ): Promise<void> {
   const problems = new Set<string>();
   for (let round = 0; round < rounds; round += 1) {
-    const url = `${probesUrl}/${randomBytes(8).toString('hex')}.json`;
+    const url = objectUrl(probesUrl, `${randomBytes(8).toString('hex')}.json`);
     try {
       await raceToCreate(store, url, writers, problems);
       await raceToReplace(store, url, writers, problems);

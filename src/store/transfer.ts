@@ -11,7 +11,7 @@ import { PART_BYTES } from '../contracts/index.js';
 import type { Digest, StoredFile } from '../contracts/index.js';
 import { PartDigester, describeBytes, storedChecksum, toDigest } from './digest.js';
 import { StoreError, isStoreError } from './errors.js';
-import { parseUrl } from '../contracts/layout.js';
+import { objectUrl, parseUrl } from '../contracts/layout.js';
 import { translating } from './object-store.js';
 import type { ObjectStore } from './object-store.js';
 
@@ -68,7 +68,7 @@ export async function uploadFile(
   name: string,
   source: FileSource,
 ): Promise<StoredFile> {
-  const url = `${prefixUrl}/${name}`;
+  const url = objectUrl(prefixUrl, name);
   if (source instanceof Uint8Array) return uploadBytes(store, url, name, source);
   const { size } = await stat(source.file);
   if (size <= PART_BYTES) return uploadBytes(store, url, name, await readFile(source.file));
@@ -127,7 +127,7 @@ export async function downloadFiles(
     await mkdir(path.dirname(target), { recursive: true });
     const handle = await open(target, 'w');
     try {
-      problems.push(...(await readParts(store, `${prefixUrl}/${file.path}`, file, handle)));
+      problems.push(...(await readParts(store, objectUrl(prefixUrl, file.path), file, handle)));
     } finally {
       await handle.close();
     }
@@ -143,7 +143,7 @@ export async function verifyBytes(
 ): Promise<string[]> {
   const problems: string[] = [];
   for (const file of files) {
-    problems.push(...(await readParts(store, `${prefixUrl}/${file.path}`, file, null)));
+    problems.push(...(await readParts(store, objectUrl(prefixUrl, file.path), file, null)));
   }
   return problems;
 }
@@ -156,7 +156,7 @@ export async function verifyStored(
 ): Promise<string[]> {
   const problems = await mapConcurrently(files, PARALLEL, async (file) => {
     try {
-      const info = await store.head(`${prefixUrl}/${file.path}`);
+      const info = await store.head(objectUrl(prefixUrl, file.path));
       if (info.bytes !== file.bytes)
         return `${file.path} has ${String(info.bytes)} bytes, not ${String(file.bytes)}`;
       if (info.sha256 !== null && info.sha256 !== storedChecksum(file.parts)) {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { drillReportSchema, drillUrls } from '../../src/drill/report.js';
-import { rootLayout } from '../../src/contracts/layout.js';
+import { drillReportSchema } from '../../src/drill/report.js';
+import { rootLayout, runLayout } from '../../src/contracts/layout.js';
 import { TEST_MS } from '../support/patience.js';
 import type { ChaosStack } from './support/chaos-stack.js';
 import { CHAOS_RECIPE } from './support/recipe.js';
@@ -38,8 +38,8 @@ export function drillScenarios(stack: () => ChaosStack, seed: number): void {
         expect(all).toContain(`PASSED  seed ${seed}`);
         expect(exitCode).toBe(0);
         const { config, store } = stack().live;
-        const urls = drillUrls(rootLayout(config.s3.rootUrl).run('drill-disturbed'));
-        const { value } = await store.getJson(urls.json, drillReportSchema);
+        const { drill: url } = runLayout(rootLayout(config.s3.rootUrl).run('drill-disturbed'));
+        const { value } = await store.getJson(url, drillReportSchema);
         expect(value).toMatchObject({ passed: true, seed });
         expect(value.faults.length).toBeGreaterThan(0);
       },

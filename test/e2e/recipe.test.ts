@@ -8,6 +8,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { findResult } from '../../activities/attempt/result.js';
 import { startFormLink, workflowLink } from '../../src/cli/links.js';
+import { runLayout } from '../../src/contracts/layout.js';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
 import type { RunStatus } from '../../src/domain/run/status.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
@@ -63,7 +64,7 @@ async function folderOf(run: string, stage: string): Promise<string> {
 }
 
 async function weightsDigestOf(run: string, stage: string): Promise<string> {
-  const url = `${(await resultOf(run)).runUrl}/stages/${await folderOf(run, stage)}`;
+  const url = runLayout((await resultOf(run)).runUrl).stage(await folderOf(run, stage));
   const outcome = (await findResult(live.store, url))?.outcome;
   if (outcome?.result !== 'trained') throw new Error(`${stage} was not trained`);
   return outcome.weightsDigest;

@@ -10,10 +10,10 @@ import { PRESETS } from '../../domain/recipe/presets/index.js';
 import { drill } from '../../drill/drill.js';
 import type { DrillDependencies, ExecutedRun } from '../../drill/drill.js';
 import { possibleKinds } from '../../drill/inject.js';
-import { drillText, drillUrls } from '../../drill/report.js';
+import { drillText } from '../../drill/report.js';
 import { FAULT_KINDS } from '../../drill/schedule.js';
 import type { FaultKind } from '../../drill/schedule.js';
-import { rootLayout } from '../../contracts/layout.js';
+import { rootLayout, runLayout } from '../../contracts/layout.js';
 import { ObjectStore } from '../../store/object-store.js';
 import { withClient } from '../client.js';
 import { OwnWorker } from '../own-worker.js';
@@ -111,7 +111,7 @@ async function drillAndPrint(
     { ...options, recipe, name: options.name ?? newRunName(`drill-${recipe.name}`, new Date()) },
   );
   const runUrl = rootLayout(recipe.store?.url ?? config.s3.rootUrl).run(report.disturbedRun);
-  console.log(`\n${drillText(report)}\nReport  ${drillUrls(runUrl).json}`);
+  console.log(`\n${drillText(report)}\nReport  ${runLayout(runUrl).drill}`);
   return report.passed ? 0 : 1;
 }
 

@@ -5,7 +5,7 @@
 import { getOneMessage, sendMessage } from 'execa';
 import { FAILURE_CHARACTERS, withinLimit } from '../../domain/lib/text.js';
 import { isStoreError } from '../../store/errors.js';
-import { rootLayout } from '../../contracts/layout.js';
+import { NAMES, modelLayout, objectUrl, rootLayout } from '../../contracts/layout.js';
 import { readModelManifest } from '../../store/models.js';
 import { ObjectStore } from '../../store/object-store.js';
 import type { ModelRef } from '../../contracts/common.js';
@@ -34,7 +34,7 @@ async function curate(request: CurationRequest, store: ObjectStore): Promise<Cur
   const { ref, manifest, adopted } = await curateDataset({
     ...request,
     tokenizerJson: await readTokenizer(store, request.tokenizer),
-    sink: storeSink(store, rootLayout(request.rootUrl).datasets),
+    sink: storeSink(store, request.rootUrl),
     signal: ending.signal,
     onProgress: (progress) => void say({ type: 'progress', progress }),
   });
@@ -43,15 +43,16 @@ async function curate(request: CurationRequest, store: ObjectStore): Promise<Cur
 
 async function readTokenizer(store: ObjectStore, tokenizer: ModelRef): Promise<Uint8Array> {
   const { files } = await readModelManifest(store, tokenizer);
-  const [part, ...more] = files.find(({ path }) => path === 'tokenizer.json')?.parts ?? [];
+  const [part, ...more] = files.find(({ path }) => path === NAMES.tokenizer)?.parts ?? [];
   if (part === undefined || more.length > 0)
     throw new Error(`${tokenizer.url} holds no tokenizer.json of one part`);
-  return store.getVerified(`${tokenizer.url}/tokenizer.json`, part.sha256);
+  return store.getVerified(modelLayout(tokenizer.url).tokenizer, part.sha256);
 }
 
-/** Datasets below a prefix of the store. */
-function storeSink(store: ObjectStore, prefix: string): DatasetSink {
-  const url = (dataset: string, file: string): string => `${prefix}/${dataset}/${file}`;
+/** Datasets below a root prefix of the store. */
+function storeSink(store: ObjectStore, rootUrl: string): DatasetSink {
+  const url = (dataset: string, file: string): string =>
+    objectUrl(rootLayout(rootUrl).dataset(dataset), file);
   return {
     read: async (dataset, file) => (await store.find(url(dataset, file)))?.data,
     create: (dataset, file, bytes) => store.create(url(dataset, file), bytes),

@@ -10,9 +10,14 @@ export const COMMIT_ID = /^\d{8}-\d{4,}-[0-9a-f]{8}$/;
 /** Longest job name: a Kubernetes label. */
 const LONGEST = 63;
 
+/** An attempt's number as names have it, with 4 digits or more. */
+export function epochText(epoch: number): string {
+  return String(epoch).padStart(4, '0');
+}
+
 /** Name of the job of one attempt. Long run names are cut and told apart by a digest. */
 export function jobName(run: string, folder: string, epoch: number): string {
-  const name = `${run}.${folder}.${String(epoch).padStart(4, '0')}`;
+  const name = `${run}.${folder}.${epochText(epoch)}`;
   if (name.length <= LONGEST) return name;
   const digest = sha256OfText(run).slice('sha256:'.length, 'sha256:'.length + 8);
   const rest = name.length - run.length + digest.length + 1;

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { ModelRef, Outcome } from '../../contracts/index.js';
 import { digestSchema } from '../../contracts/index.js';
+import { NAMES, runLayout, stageLayout } from '../../contracts/layout.js';
 import { canonicalJson } from '../../domain/lib/digest.js';
 import { trainingFlops } from '../../domain/plan/cost.js';
 import { plan } from '../../domain/plan/plan.js';
@@ -142,7 +143,7 @@ function titleOf({ request }: Gathered, folder: string): string {
 }
 
 function manifestOf(what: string, { url, digest }: ModelRef): Artifact {
-  return { what, url, digest, of: 'manifest.json' };
+  return { what, url, digest, of: NAMES.manifest };
 }
 
 function stageArtifacts(stage: GatheredStage, label: string): Artifact[] {
@@ -151,7 +152,7 @@ function stageArtifacts(stage: GatheredStage, label: string): Artifact[] {
     return [
       {
         what: `${label}: results`,
-        url: `${stage.url}/results.json`,
+        url: stageLayout(stage.url).results,
         digest: outcome.resultsDigest,
         of: null,
       },
@@ -161,7 +162,7 @@ function stageArtifacts(stage: GatheredStage, label: string): Artifact[] {
   if (trained === undefined || stage.spec?.kind !== 'train') return [];
   const { config } = stage.spec;
   const checkpoint = {
-    url: `${stage.url}/checkpoints/${trained.commit.id}`,
+    url: stageLayout(stage.url).checkpoint(trained.commit.id),
     digest: trained.commit.manifestDigest,
   };
   return [
@@ -189,7 +190,7 @@ function baseModels(gathered: Gathered): Artifact[] {
 
 function artifactsOf(gathered: Gathered): Artifact[] {
   const { runUrl } = gathered.request;
-  const recipe = { what: 'Recipe', url: `${runUrl}/recipe.json`, digest: null, of: null };
+  const recipe = { what: 'Recipe', url: runLayout(runUrl).recipe, digest: null, of: null };
   const datasets = gathered.datasets.map(({ ref, manifest }) => ({
     what: `Dataset ${manifest.name}`,
     url: ref.manifestUrl,
