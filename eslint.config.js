@@ -1,8 +1,19 @@
 import tseslint from 'typescript-eslint';
+import { STORE_KEYS } from './test/layers/syntax.mjs';
 
 /** Type-aware rules that matter most under Temporal: promises nobody awaits, and determinism under workflows/. */
 export default tseslint.config(
-  { ignores: ['node_modules/', '.longhaul/', 'test/layers/fixtures/', 'models/', 'data/', '.venv/'] },
+  {
+    ignores: [
+      'node_modules/',
+      '.longhaul/',
+      'test/layers/fixtures/',
+      'test/layers/syntax/',
+      'models/',
+      'data/',
+      '.venv/',
+    ],
+  },
   { files: ['**/*.{js,mjs}'], ...tseslint.configs.base },
   ...[...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked].map((config) => ({
     ...config,
@@ -29,7 +40,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['workflows/**/*.ts', 'src/domain/**/*.ts'],
+    files: ['workflows/**/*.ts', 'src/domain/**/*.ts', 'src/contracts/**/*.ts'],
     rules: {
       'no-restricted-globals': [
         'error',
@@ -49,4 +60,13 @@ export default tseslint.config(
       ],
     },
   },
+  {
+    files: ['workflows/**/*.ts', 'activities/**/*.ts', 'src/**/*.ts', 'infra/**/*.ts'],
+    ignores: ['src/contracts/layout.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...restricted(STORE_KEYS)] },
+  },
 );
+
+function restricted(entries) {
+  return entries.map(({ selector, message }) => ({ selector, message }));
+}

@@ -1,12 +1,15 @@
 /**
- * Checks the layering of the whole tree, then that every rule bites: each has a fixture that breaks it.
+ * Checks the layering of the whole tree, then that every rule bites: each has a fixture that breaks it. What ESLint is told besides
+ * (syntax.mjs) has fixtures as well; whether the tree obeys it is for `npm run lint` to say.
  * Exit code 1 and a list of violations when something is off.
  */
-import { readdirSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cruise } from 'dependency-cruiser';
+import { Linter } from 'eslint';
+import { STORE_KEYS } from './syntax.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');
@@ -46,6 +49,21 @@ for (const { name } of rules) {
   const found = await violations(join(here, 'fixtures', name), ['.']);
   if (found.some(({ rule }) => rule === name)) passed += 1;
   else failures.push(`${name}: its fixture breaks it, yet nothing was reported`);
+}
+
+/** Lines on which ESLint finds this syntax. */
+function linesWith(selector, code) {
+  const rules = { 'no-restricted-syntax': ['error', selector] };
+  return new Linter().verify(code, { rules }).map(({ line }) => line);
+}
+
+for (const { name, selector } of STORE_KEYS) {
+  const code = readFileSync(join(here, 'syntax', `${name}.js`), 'utf8');
+  const expected = code
+    .split('\n')
+    .flatMap((line, index) => (line.includes(' broken = ') ? [index + 1] : []));
+  if (String(linesWith(selector, code)) === String(expected)) passed += 1;
+  else failures.push(`${name}: its fixture is not told apart`);
 }
 
 for (const failure of failures) console.error(`  ${failure}`);

@@ -34,6 +34,13 @@ const rules = [
     to: { dependencyTypes: ['core'] },
   },
   {
+    name: 'contracts-are-pure',
+    comment: 'Contracts are bundled with the workflows that use them: no Node built-ins, no library but zod.',
+    severity: 'error',
+    from: { path: '^src/contracts/' },
+    to: { dependencyTypes: ['core', 'npm'], pathNot: 'node_modules/zod/' },
+  },
+  {
     name: 'workflows-are-deterministic',
     comment: 'Workflow code has no Node built-ins and no client libraries.',
     severity: 'error',

@@ -1,0 +1,2 @@
+export const broken = (runUrl) => runUrl + '/report';
+export const fine = (runUrl, folder) => [runUrl + ' is gone', folder + '/report'];
