@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -60,9 +60,11 @@ def undisturbed(s3_server: S3Server) -> str:
     return make_stage(Store.from_environment(), "s3://test/faults", MANY, rows=rows()).run_inside().weights_digest
 
 
-def through(proxy: Proxy, run: StageRun, grace_seconds: float = 20.0, **environment: str) -> subprocess.Popen[bytes]:
+def through(
+    proxy: Proxy, run: StageRun, environment: Mapping[str, str] | None = None, *, grace_seconds: float = 20.0
+) -> subprocess.Popen[bytes]:
     """Launches an attempt that reaches the store through the proxy only."""
-    return run.start({"LONGHAUL_S3_ENDPOINT": proxy.endpoint, **environment}, grace_seconds=grace_seconds)
+    return run.start({"LONGHAUL_S3_ENDPOINT": proxy.endpoint, **(environment or {})}, grace_seconds=grace_seconds)
 
 
 def weights_written(request: Request) -> bool:
@@ -349,7 +351,7 @@ class TestAnOutageOfTheStore:
 
     def test_credentials_that_are_taken_away_end_it_without_a_commit(self, run: StageRun, proxy: Proxy) -> None:
         proxy.rule = lambda request: 403 if request.writes("manifest.json") else PASS
-        process = through(proxy, run, LONGHAUL_STORE_REFUSAL_SECONDS="1")
+        process = through(proxy, run, {"LONGHAUL_STORE_REFUSAL_SECONDS": "1"})
         outcome = run.finish(process)
         assert (outcome.class_, process.returncode) == ("store", EXIT_CODES["store"])
         assert "AccessDenied" in outcome.message
@@ -509,7 +511,7 @@ class TestAClockThatIsWrong:
     def test_by_as_much_as_stores_allow_changes_nothing(
         self, run: StageRun, undisturbed: str, tmp_path: Path, ahead: float
     ) -> None:
-        outcome = run.finish(run.start(**WrongClock(tmp_path, ahead).environment))
+        outcome = run.finish(run.start(WrongClock(tmp_path, ahead).environment))
         assert (outcome.result, outcome.weights_digest) == ("trained", undisturbed)
         told = datetime.fromisoformat(outcome.ended_at).timestamp()
         assert abs(told - time.time() - ahead) < 500
@@ -519,7 +521,7 @@ class TestAClockThatIsWrong:
         self, run: StageRun, undisturbed: str, tmp_path: Path, ahead: float
     ) -> None:
         wrong = WrongClock(tmp_path, ahead).environment
-        process = run.start(LONGHAUL_STORE_REFUSAL_SECONDS="1", **wrong)
+        process = run.start({"LONGHAUL_STORE_REFUSAL_SECONDS": "1", **wrong})
         output, _ = process.communicate(timeout=600)
         assert process.returncode == EXIT_CODES["infrastructure"]
         assert b"RequestTimeTooSkewed" in output
@@ -534,7 +536,7 @@ class TestAClockThatIsWrong:
         clock = WrongClock(tmp_path, 0.0)
         second = nth(2, lambda request: request.moves_head)
         proxy.afterwards = lambda request: clock.set(ahead) if second(request) else None
-        process = through(proxy, run, LONGHAUL_STORE_REFUSAL_SECONDS="1", **clock.environment)
+        process = through(proxy, run, {"LONGHAUL_STORE_REFUSAL_SECONDS": "1", **clock.environment})
         output, _ = process.communicate(timeout=600)
         assert process.returncode == EXIT_CODES["infrastructure"]
         assert b"RequestTimeTooSkewed" in output
@@ -558,6 +560,6 @@ class TestAClockThatIsWrong:
                 clock.set(0.0)
 
         proxy.afterwards = answered
-        outcome = run.finish(through(proxy, run, **clock.environment))
+        outcome = run.finish(through(proxy, run, clock.environment))
         assert refused.is_set()
         assert (outcome.result, outcome.weights_digest) == ("trained", undisturbed)
