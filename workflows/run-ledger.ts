@@ -10,6 +10,7 @@ import {
 } from '@temporalio/workflow';
 import { EMPTY_CHAIN } from '../src/domain/ledger/chain.js';
 import type { LedgerEntry } from '../src/domain/ledger/records.js';
+import { entrySummary } from '../src/domain/ledger/summary.js';
 import { LEDGER_WAITS } from '../src/domain/run/status.js';
 import type { LedgerTip } from '../src/domain/run/status.js';
 import { firstLine, innermostMessageOf } from '../src/domain/lib/text.js';
@@ -122,7 +123,7 @@ export class RunLedger {
   /** The tip once the store has taken the record; null: the run ends without it. */
   async #taken(record: Parameters<typeof appendToLedger>[0]): Promise<LedgerTip | null> {
     try {
-      return await appendToLedger(record);
+      return await appendToLedger.executeWithOptions({ summary: entrySummary(record.entry) }, [record]);
     } catch (error) {
       this.#tell(error);
     }
@@ -140,9 +141,10 @@ export class RunLedger {
   }
 
   async #untilTaken(record: Parameters<typeof appendToLedgerLater>[0]): Promise<LedgerTip> {
+    const summary = { summary: entrySummary(record.entry) };
     for (let seconds = FIRST_WAIT_SECONDS; ; seconds = Math.min(2 * seconds, LONGEST_WAIT_SECONDS)) {
       try {
-        const tip = await appendToLedgerLater(record);
+        const tip = await appendToLedgerLater.executeWithOptions(summary, [record]);
         this.listener.onTrouble(null);
         return tip;
       } catch (error) {
