@@ -9,7 +9,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { takeLock } from './lib/lock.mjs';
 import { installNpmPackages } from './lib/npm-packages.mjs';
-import { MINIMUM, TOOLS } from './lib/pins.mjs';
+import { MINIMUM, TOOLS, UV } from './lib/pins.mjs';
 import { findPython, makePythonEnvironment, trainerPython } from './lib/python.mjs';
 import { bold, createReporter, formatSeconds, red } from './lib/terminal.mjs';
 import { obtainTool, sweepTemporaries } from './lib/tools.mjs';
@@ -63,15 +63,109 @@ export async function checkPrerequisites(
 }
 
 /**
+ * A set-up under way, part by part.
+ *
+ * @typedef {object} SetUpUnderWay
+ * @property {SetUp} places Where things are, or will be
+ * @property {Promise<void>} npm Resolves when the npm packages are there; never when they can't be had
+ * @property {Readonly<Record<ToolName, Promise<void>>>} tools The same of each server's binary
+ * @property {Promise<void>} done Resolves when everything is there. Rejects with a SetUpError: every missing prerequisite, or all
+ *   that could not be made, once nothing of it runs any more
+ * @property {boolean} isDone
+ * @property {(text: string) => void} line Prints a line among those of the set-up
+ * @property {() => Promise<void>} stop Ends what runs for it, and returns when it has ended
+ */
+
+/** @typedef {import('./lib/pins.mjs').ToolName} ToolName */
+
+/**
  * Does the whole set-up.
  *
  * @param {{ env?: NodeJS.ProcessEnv }} [options]
  * @returns {Promise<SetUp>}
  * @throws {SetUpError} with every missing prerequisite, or with what could not be made
  */
-export async function setUp({ env = process.env } = {}) {
-  const started = Date.now();
+export async function setUp(options = {}) {
+  const { places, done } = beginSetUp(options);
+  await done;
+  return places;
+}
+
+/**
+ * Begins the set-up: what needs a part of it can go on when that part is there.
+ *
+ * @param {{ env?: NodeJS.ProcessEnv }} [options]
+ * @returns {SetUpUnderWay}
+ */
+export function beginSetUp({ env = process.env } = {}) {
   const reporter = createReporter();
+  const stop = new AbortController();
+  const gates = { npm: gate(), temporal: gate(), versitygw: gate() };
+  const done = setUpLocked({ reporter, env, signal: stop.signal, gates });
+  done.catch(() => {});
+  let isDone = false;
+  done.then(
+    () => (isDone = true),
+    () => {},
+  );
+  return {
+    places: { binDir: path.join(STATE_DIR, 'bin'), python: trainerPython(STATE_DIR, env) },
+    npm: gates.npm.opened,
+    tools: { temporal: gates.temporal.opened, versitygw: gates.versitygw.opened },
+    done,
+    get isDone() {
+      return isDone;
+    },
+    line: reporter.line,
+    stop: async () => {
+      stop.abort();
+      await done.catch(() => {});
+    },
+  };
+}
+
+/**
+ * A set-up of which nothing is left to do.
+ *
+ * @param {SetUp} places
+ * @returns {SetUpUnderWay}
+ */
+export function finishedSetUp(places) {
+  const there = Promise.resolve();
+  return {
+    places,
+    npm: there,
+    tools: { temporal: there, versitygw: there },
+    done: there,
+    isDone: true,
+    line: (text) => console.log(text),
+    stop: async () => {},
+  };
+}
+
+/** A promise, and what resolves it. */
+function gate() {
+  /** @type {() => void} */
+  let open = () => {};
+  /** @type {Promise<void>} */
+  const opened = new Promise((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+}
+
+/**
+ * @typedef {object} Making
+ * @property {import('./lib/terminal.mjs').Reporter} reporter
+ * @property {NodeJS.ProcessEnv} env
+ * @property {AbortSignal} signal Ends what runs
+ * @property {Readonly<Record<'npm' | ToolName, { open: () => void }>>} gates Opened when that part is there
+ */
+
+/** @param {Making} making */
+async function setUpLocked(making) {
+  const { reporter, env, signal } = making;
+  const started = Date.now();
   reporter.line(bold('Set-up'));
   try {
     const { problems, python } = await checkPrerequisites(env);
@@ -80,14 +174,14 @@ export async function setUp({ env = process.env } = {}) {
     const unlock = await takeLock(path.join(STATE_DIR, 'setup.lock'), {
       onWait: (holder) =>
         reporter.note(`waiting for the set-up that process ${holder} is doing (${STATE_DIR}/setup.lock)`),
+      signal,
     });
     try {
-      await makeEverything(reporter, python, env);
+      await makeEverything(making, python);
     } finally {
       await unlock();
     }
-    reporter.line(`  ready in ${formatSeconds((Date.now() - started) / 1000)}`);
-    return { binDir: path.join(STATE_DIR, 'bin'), python: trainerPython(STATE_DIR, env) };
+    reporter.line(`  set-up ready in ${formatSeconds((Date.now() - started) / 1000)}`);
   } finally {
     reporter.close();
   }
@@ -96,36 +190,45 @@ export async function setUp({ env = process.env } = {}) {
 /**
  * The three lanes run side by side: packages from npm, packages for Python, and the two servers.
  *
- * @param {import('./lib/terminal.mjs').Reporter} reporter
- * @param {import('./lib/python.mjs').Interpreter} python
- * @param {NodeJS.ProcessEnv} env
+ * @param {Making} making
+ * @param {import('./lib/installers.mjs').Interpreter} python
  */
-async function makeEverything(reporter, python, env) {
+async function makeEverything({ reporter, env, signal, gates }, python) {
   const logDir = path.join(STATE_DIR, 'logs');
   const binDir = path.join(STATE_DIR, 'bin');
-  const goDir = path.join(ROOT, 'infra', 'dev', 'go');
+  const devDir = path.join(ROOT, 'infra', 'dev');
   const note = reporter.note;
   await Promise.all([sweepTemporaries(STATE_DIR), sweepTemporaries(binDir)]);
 
-  /** @param {import('./lib/pins.mjs').Tool} tool */
-  const obtain = (tool) =>
-    reporter.item(`${tool.name} ${tool.version}`, () =>
-      obtainTool(tool, { binDir, goDir, logDir, searchPath: env['PATH'] ?? '', note }),
-    );
+  const around = {
+    ...{ binDir, logDir, goDir: path.join(devDir, 'go'), requirementsDir: path.join(devDir, 'python') },
+    ...{ searchPath: env['PATH'] ?? '', python, env, note, signal },
+  };
+  const obtain = async (/** @type {(typeof TOOLS)[number]} */ tool) => {
+    await reporter.item(`${tool.name} ${tool.version}`, () => obtainTool(tool, around));
+    gates[tool.name].open();
+  };
   const obtainAll = async () => {
     if (availableParallelism() >= CORES_FOR_PARALLEL_BUILDS) await settle(TOOLS.map(obtain));
     else for (const tool of TOOLS) await obtain(tool);
   };
+  const installPackages = async () => {
+    await reporter.item('npm packages', () => installNpmPackages({ root: ROOT, logDir, note, signal }));
+    gates.npm.open();
+  };
+  // Without one pip does it, which only takes longer.
+  const obtainUv = () =>
+    obtainTool(UV, around).then(
+      ({ file }) => file,
+      () => undefined,
+    );
   await settle([
-    reporter.item('npm packages', () => installNpmPackages({ root: ROOT, logDir, note })),
+    installPackages(),
     reporter.item('Python environment', () =>
       makePythonEnvironment({
         stateDir: STATE_DIR,
         trainerDir: path.join(ROOT, 'infra', 'trainer'),
-        logDir,
-        env,
-        python,
-        note,
+        ...{ logDir, env, python, obtainUv, note, signal },
       }),
     ),
     obtainAll(),

@@ -41,12 +41,16 @@ export interface StackOptions {
   readonly binDir?: string;
   /** Folder of the servers' logs; `logs` in the data folder by default. */
   readonly logDir?: string;
+  /** Resolve when the binary of that server is there; both are by default. */
+  readonly binaries?: Readonly<Record<'temporal' | 'versitygw', Promise<void>>>;
   /** Ports to try first; a taken one is replaced. 0 means any free one. */
   readonly ports?: Partial<StackPorts>;
   /** Gives up the start; servers that were started meanwhile are stopped. */
   readonly signal?: AbortSignal;
   /** Told what the start waits for, and what an earlier one has left, in sentences. */
   readonly onNote?: (sentence: string) => void;
+  /** Told the http address of the Temporal UI as soon as that answers, which may be long before the S3 server does. */
+  readonly onUi?: (uiUrl: string) => void;
 }
 
 /** A running stack. */
@@ -121,6 +125,7 @@ async function startLocked(places: Places, options: StackOptions): Promise<Stack
     );
   }
   const servers = await runServers(places, credentials, running, {
+    ...options,
     wanted,
     last: before?.ports ?? NO_PORTS,
     signal,
@@ -159,10 +164,12 @@ interface Addresses {
 function addressesOf(ports: StackPorts): Addresses {
   return {
     temporalAddress: `${LOOPBACK}:${String(ports.temporal)}`,
-    uiUrl: `http://${LOOPBACK}:${String(ports.ui)}`,
+    uiUrl: uiUrlOf(ports),
     s3Endpoint: `http://${LOOPBACK}:${String(ports.s3)}`,
   };
 }
+
+const uiUrlOf = ({ ui }: Pick<StackPorts, 'ui'>): string => `http://${LOOPBACK}:${String(ui)}`;
 
 function environmentOf(addresses: Addresses, credentials: S3Credentials): Readonly<Record<string, string>> {
   return {
@@ -195,8 +202,8 @@ interface Servers {
   readonly s3: Server;
 }
 
-interface PortChoice {
-  /** What the caller asked for. */
+interface StartChoice extends Pick<StackOptions, 'binaries' | 'onUi'> {
+  /** Ports that the caller asked for. */
   readonly wanted: Partial<StackPorts>;
   /** What they were last time: links in a browser keep working. */
   readonly last: StackPorts;
@@ -207,29 +214,52 @@ async function runServers(
   places: Places,
   credentials: S3Credentials,
   running: RunningServers,
-  { wanted, last, signal }: PortChoice,
+  { wanted, last, signal, binaries, onUi }: StartChoice,
 ): Promise<Servers> {
   const [temporal, s3] = await Promise.all([adoptTemporal(running.temporal), adoptS3(running.s3)]);
   const taken = new Set(Object.values({ ...temporal?.ports, ...s3?.ports }));
   const candidates = (name: keyof StackPorts) => [last[name], wanted[name] ?? DEFAULT_PORTS[name]];
-  const startedTemporal = async () =>
-    onFreePorts(taken, async (choose) => {
+  const startedTemporal = async () => {
+    await unlessAborted(binaries?.temporal, signal);
+    return onFreePorts(taken, async (choose) => {
       const ports = { temporal: await choose(candidates('temporal')), ui: await choose(candidates('ui')) };
       return {
         ports,
         ...(await startTemporal({ ...places, port: ports.temporal, uiPort: ports.ui, signal })),
       };
     });
-  const startedS3 = async () =>
-    onFreePorts(taken, async (choose) => {
+  };
+  const startedS3 = async () => {
+    await unlessAborted(binaries?.versitygw, signal);
+    return onFreePorts(taken, async (choose) => {
       const ports = { s3: await choose(candidates('s3')) };
       return { ports, ...(await startS3({ ...places, port: ports.s3, credentials, signal })) };
     });
+  };
+  const runningTemporal =
+    temporal === undefined ? asServer(startedTemporal(), false) : asServer(Promise.resolve(temporal), true);
+  void runningTemporal.then(
+    ({ ports }) => onUi?.(uiUrlOf(ports)),
+    () => undefined,
+  );
   const both = await bothOrNeither(
-    temporal === undefined ? asServer(startedTemporal(), false) : asServer(Promise.resolve(temporal), true),
+    runningTemporal,
     s3 === undefined ? asServer(startedS3(), false) : asServer(Promise.resolve(s3), true),
   );
   return { ...both, ports: { ...both.temporal.ports, ...both.s3.ports } };
+}
+
+/** Waits for something, but no longer than until the signal. */
+async function unlessAborted(
+  what: Promise<void> = Promise.resolve(),
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  signal?.throwIfAborted();
+  const aborted = new Promise<void>((resolve) => {
+    signal?.addEventListener('abort', () => resolve(), { once: true });
+  });
+  await Promise.race([what, aborted]);
+  signal?.throwIfAborted();
 }
 
 async function asServer<T extends StartedServer>(

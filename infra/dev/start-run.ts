@@ -1,4 +1,7 @@
-/** What `npm start` does once set-up is done: servers, worker, run; and in the opposite order at the end. */
+/**
+ * What `npm start` does beside and after the set-up: servers, worker, run; and in the opposite order at the end. Each server is
+ * started as soon as its binary is there. Worker and run wait for all of the set-up: curation already reads Python packages.
+ */
 import type { Client } from '@temporalio/client';
 import path from 'node:path';
 import { withClient } from '../../src/cli/client.js';
@@ -8,7 +11,7 @@ import { readRecipe } from '../../src/cli/recipe-input.js';
 import type { GivenRecipe } from '../../src/cli/recipe-input.js';
 import { EXIT, printRunEnd } from '../../src/cli/run-end.js';
 import { createRunView } from '../../src/cli/run-view.js';
-import { newRunName } from '../../src/cli/start-run.js';
+import { nameForLater } from '../../src/cli/start-run.js';
 import { UserError } from '../../src/cli/user-error.js';
 import { loadConfig } from '../../src/config.js';
 import type { Config } from '../../src/config.js';
@@ -16,7 +19,8 @@ import { currentRun } from './current-run.js';
 import { startEmbeddedWorker } from './embedded-worker.js';
 import type { EmbeddedWorker } from './embedded-worker.js';
 import { bold, dim } from './lib/terminal.mjs';
-import { ROOT, STATE_DIR } from './setup.mjs';
+import { ROOT, SetUpError, STATE_DIR } from './setup.mjs';
+import type { SetUpUnderWay } from './setup.mjs';
 import { startStack } from './stack.js';
 import type { Stack } from './stack.js';
 import { StackError } from './stack/folder.js';
@@ -31,9 +35,8 @@ export interface StartOptions {
   readonly keep: boolean;
   /** Start no run. */
   readonly noRun: boolean;
-  readonly binDir: string;
-  /** The trainer's Python. */
-  readonly python: string;
+  /** What makes binaries, packages and the trainer's Python; it may still be at it. */
+  readonly setUp: SetUpUnderWay;
   /** Folder of everything that runs make and keep; that of set-up by default. */
   readonly stateDir?: string;
 }
@@ -43,18 +46,26 @@ const write = (line: string): void => console.log(line);
 /** How long jobs that no worker has stopped may take to save. */
 const JOB_SECONDS = 30;
 
-/** Does everything and returns the exit code: 0 only for a completed run, or for `--no-run` ended by Ctrl-C. */
+/**
+ * Does everything and returns the exit code: 0 only for a completed run, or for `--no-run` ended by Ctrl-C.
+ *
+ * @throws {SetUpError} what could not be set up; nothing runs any more then
+ */
 export async function startEverything(options: StartOptions): Promise<number> {
   const stateDir = options.stateDir ?? STATE_DIR;
+  const { setUp } = options;
   const interrupt = listenForInterrupts();
+  const unmade = failureOf(setUp);
   try {
     const given = await readRecipe({ file: options.recipeFile, preset: options.preset });
     const stack = await startStack({
       dataDir: path.join(stateDir, 'data'),
-      binDir: options.binDir,
+      binDir: setUp.places.binDir,
+      binaries: setUp.tools,
       logDir: path.join(stateDir, 'logs'),
-      signal: interrupt.signal,
-      onNote: (sentence) => write(dim(sentence)),
+      signal: AbortSignal.any([interrupt.signal, unmade]),
+      onNote: (sentence) => setUp.line(dim(sentence)),
+      onUi: (uiUrl) => announceUi(setUp, uiUrl),
     });
     try {
       const code = await withStack(stack, given, { ...options, stateDir }, interrupt);
@@ -65,12 +76,29 @@ export async function startEverything(options: StartOptions): Promise<number> {
     }
   } catch (error) {
     if (interrupt.failure !== undefined) throw interrupt.failure;
-    if (interrupt.signal.aborted && error instanceof Error && error.name === 'AbortError') return EXIT.failed;
+    if (interrupt.signal.aborted && isCutShort(error)) return EXIT.failed;
+    if (unmade.aborted) throw unmade.reason;
     if (!(error instanceof UserError || error instanceof StackError)) throw error;
+    await setUp.stop();
     console.error(error.message);
     return EXIT.failed;
+  } finally {
+    await setUp.stop();
   }
 }
+
+/** Fires when the set-up fails, with why. */
+function failureOf(setUp: SetUpUnderWay): AbortSignal {
+  const failed = new AbortController();
+  setUp.done.catch((error: unknown) => failed.abort(error));
+  return failed.signal;
+}
+
+/** Whether an error only says that something was not waited for. */
+const isCutShort = (error: unknown): boolean =>
+  error instanceof StackError ||
+  error instanceof SetUpError ||
+  (error instanceof Error && error.name === 'AbortError');
 
 type Placed = StartOptions & { readonly stateDir: string };
 
@@ -81,7 +109,7 @@ async function withStack(
   interrupt: Interrupt,
 ): Promise<number> {
   Object.assign(process.env, stack.environment, {
-    LONGHAUL_TRAINER_PYTHON: options.python,
+    LONGHAUL_TRAINER_PYTHON: options.setUp.places.python,
     LONGHAUL_DATA_DIR: stack.dataDir,
     // Nobody else would go on with the jobs of a worker that is closed with its terminal.
     LONGHAUL_ON_SHUTDOWN: 'stop',
@@ -89,7 +117,8 @@ async function withStack(
   // The user's key is for another server.
   delete process.env['TEMPORAL_API_KEY'];
   const config = loadConfig(process.env, ROOT);
-  announce(stack, config);
+  announce(options.setUp, stack, config);
+  await setUpDone(options.setUp, stack, interrupt);
   const worker =
     stack.ownedBy === undefined
       ? startEmbeddedWorker(stack.dataDir, path.join(options.stateDir, 'logs'))
@@ -111,14 +140,30 @@ async function withStack(
   }
 }
 
-function announce(stack: Stack, config: Config): void {
-  write(bold('\nServers'));
-  write(`  Temporal UI  ${stack.uiUrl}`);
-  write(`  S3           ${stack.s3Endpoint}  bucket ${stack.bucket}`);
-  write(`  New run      ${startFormLink(config, newRunName('tiny', new Date()))}`);
-  write(
+function announceUi({ line }: SetUpUnderWay, uiUrl: string): void {
+  line(bold('\nServers'));
+  line(`  Temporal UI  ${uiUrl}`);
+}
+
+function announce({ line }: SetUpUnderWay, stack: Stack, config: Config): void {
+  line(`  S3           ${stack.s3Endpoint}  bucket ${stack.bucket}`);
+  line(`  New run      ${newRunLink(config)}`);
+  line(
     dim('               (the form of the Temporal UI, filled in; its input takes {} or a recipe as JSON)'),
   );
+}
+
+/** The start form of the UI, filled in for a run that there is not yet. */
+const newRunLink = (config: Config): string => startFormLink(config, nameForLater('tiny', new Date()));
+
+/** Waits for the rest of the set-up, and no longer than servers and user want to. */
+async function setUpDone(setUp: SetUpUnderWay, stack: Stack, interrupt: Interrupt): Promise<void> {
+  if (!setUp.isDone) setUp.line(dim('  A run begins when all of the set-up is there.'));
+  const broken = stack.broken.then((why) => {
+    throw new UserError(why);
+  });
+  await Promise.race([setUp.done, broken, interrupt.first]);
+  interrupt.signal.throwIfAborted();
 }
 
 interface Running {
@@ -149,6 +194,7 @@ async function runAndWait(
   const code = await Promise.race([broken, followCurrent(client, config, given, options, interrupt)]);
   if (!options.keep || interrupt.signal.aborted) return code;
   write(`\nThe Temporal UI stays up at ${stack.uiUrl}. Ctrl-C stops it.`);
+  write(`  New run      ${newRunLink(config)}`);
   await Promise.race([broken, interrupt.first]);
   return code;
 }

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { systemProblem } from './lib/files.mjs';
-import { SetUpError, setUp } from './setup.mjs';
+import { SetUpError, beginSetUp } from './setup.mjs';
 import { red } from './lib/terminal.mjs';
 
 const USAGE = `npm start [-- [recipe.json] [options]]
@@ -19,7 +19,7 @@ A run that is still open is continued where it was; Ctrl-C stops everything clea
   --no-run           only servers and worker: start runs from the Temporal UI or with \`npx longhaul start\`
 `;
 
-/** @returns {Omit<import('./start-run.js').StartOptions, 'binDir' | 'python'> | undefined} undefined when help was asked for */
+/** @returns {Omit<import('./start-run.js').StartOptions, 'setUp'> | undefined} undefined when help was asked for */
 function readArguments() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -47,13 +47,15 @@ try {
   if (options === undefined) {
     console.log(USAGE);
   } else {
-    const { binDir, python } = await setUp();
+    const setUp = beginSetUp();
+    // What comes now is TypeScript and needs packages; it goes on while the rest is set up.
+    await Promise.race([setUp.npm, setUp.done]);
     process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
     const { register } = await import('tsx/esm/api');
     register();
     const { startEverything } = await import('./start-run.js');
     // Connections that are still closing must not hold the user's prompt.
-    process.exit(await startEverything({ ...options, binDir, python }));
+    process.exit(await startEverything({ ...options, setUp }));
   }
 } catch (error) {
   if (error instanceof SetUpError) console.error(`\n${red('Set-up could not finish.')}\n${error.message}`);

@@ -1,6 +1,7 @@
 /** Starts a run of a recipe. */
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
+import { randomBytes } from 'node:crypto';
 import { recipeSummary } from '../domain/walk/summary.js';
 import { TASK_QUEUE } from '../domain/run/task-queues.js';
 import type { GivenRecipe } from './recipe-input.js';
@@ -43,4 +44,9 @@ export async function startRun(
 export function newRunName(recipeName: string, now: Date): string {
   const [day = '', time = ''] = now.toISOString().split('T');
   return `${recipeName}-${day.replaceAll('-', '')}-${time.slice(0, 8).replaceAll(':', '')}`;
+}
+
+/** A name for a run that somebody may start from a form later: no other that is begun in the same second has it. */
+export function nameForLater(recipeName: string, now: Date): string {
+  return `${newRunName(recipeName, now)}-${randomBytes(2).toString('hex')}`;
 }

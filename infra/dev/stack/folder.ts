@@ -9,7 +9,10 @@ export class StackError extends Error {
 }
 
 /** Files and folders that are read and written beside those that servers make in them. */
-const FILES = ['stack.json', 'credentials.json', 'temporal.db', 'temporal.db-wal', 'temporal.db-shm'];
+const FILES = [
+  ...['stack.json', 'credentials.json'],
+  ...['temporal.db', 'temporal.db-wal', 'temporal.db-shm', 'temporal.db-tables'],
+];
 const FOLDERS = ['.', 's3', 'jobs', 'cache'];
 
 /**

