@@ -136,6 +136,13 @@ export function progressLine(status: RunStatus, now: number): string | undefined
   return [stage.title, ...known].join('  ');
 }
 
+/** What of that line tells of progress: all but what changes with time alone. */
+export function progressMade(status: RunStatus): string {
+  const stage = currentStage(status);
+  if (stage === undefined) return '';
+  return [stage.folder, stepsText(stage), tokensText(stage), lossText(stage), attemptText(stage)].join('  ');
+}
+
 /** What changed between two statuses, one line per stage that began or ended. */
 export function transitionLines(before: RunStatus | undefined, after: RunStatus, now: number): string[] {
   const states = new Map(before?.stages.map((stage) => [stage.folder, stage.state]));

@@ -2,15 +2,15 @@
 import { createLogUpdate } from 'log-update';
 import { styleText } from 'node:util';
 import { waitingLines } from './parked-text.js';
-import { progressLine, statusLines, transitionLines, warningsOf } from './run-text.js';
+import { progressLine, progressMade, statusLines, transitionLines, warningsOf } from './run-text.js';
 import { STATE_MARKS } from '../domain/run/words.js';
 import type { RunStatus } from '../domain/run/status.js';
 import { printable } from '../domain/lib/text.js';
 
 /** Shows statuses as they come. */
 export interface RunView {
-  /** undefined: the run does not answer. */
-  show(status: RunStatus | undefined): void;
+  /** undefined: the run does not answer; `isHeld`: because Temporal's own pause holds it. */
+  show(status: RunStatus | undefined, isHeld?: boolean): void;
   /** Leaves the terminal as the user expects it. */
   close(): void;
 }
@@ -19,6 +19,12 @@ export interface RunView {
 export type Output = NodeJS.WriteStream;
 
 const PLAIN_EVERY_MS = 5000;
+
+/** Why there is nothing new to show. */
+const silenceLine = (isHeld: boolean): string =>
+  isHeld
+    ? '  paused by Temporal’s own pause: “Unpause Workflow” in the Temporal UI lets it go on …'
+    : '  waiting for a worker to answer …';
 
 /** The view that suits the output. */
 export function createRunView(out: Output = process.stdout): RunView {
@@ -29,12 +35,11 @@ function liveView(out: Output): RunView {
   const draw = createLogUpdate(out);
   let last: RunStatus | undefined;
   return {
-    show(status) {
+    show(status, isHeld = false) {
       last = status ?? last;
       const width = Math.max(20, out.columns - 1);
-      const lines =
-        last === undefined ? ['waiting for a worker to answer …'] : statusLines(last, Date.now(), width);
-      const hint = last !== undefined && status === undefined ? ['  waiting for a worker to answer …'] : [];
+      const lines = last === undefined ? [] : statusLines(last, Date.now(), width);
+      const hint = status === undefined ? [silenceLine(isHeld)] : [];
       draw([...lines, ...hint].map((line) => colored(cut(line, width))).join('\n'));
     },
     close: () => draw.clear(),
@@ -61,26 +66,33 @@ export function colored(
   return mark === STATE_MARKS.waiting ? styleText('dim', line) : line;
 }
 
-/** A view of lines: one for each stage that begins or ends, one for each new warning, and one every few seconds for the stage under way. */
+/**
+ * A view of lines: one for each stage that begins or ends, one for each new warning, and one every few seconds for the stage under way
+ * while it advances.
+ */
 export function plainView(write: (line: string) => void, now: () => number = Date.now): RunView {
   let last: RunStatus | undefined;
   let lastProgress = Number.NEGATIVE_INFINITY;
-  let waiting = false;
+  let lastMade = '';
+  let silence: string | undefined;
   return {
-    show(status) {
+    show(status, isHeld = false) {
       if (status === undefined) {
-        if (!waiting) write('  waiting for a worker to answer …');
-        waiting = true;
+        const line = silenceLine(isHeld);
+        if (silence !== line) write(line);
+        silence = line;
         return;
       }
-      waiting = false;
+      silence = undefined;
       for (const line of transitionLines(last, status, now())) write(`  ${line}`);
       const known = last === undefined ? [] : warningsOf(last);
       for (const warning of warningsOf(status)) if (!known.includes(warning)) write(`  ! ${warning}`);
       if (status.state !== last?.state) for (const line of waitingLines(status)) write(line);
       const progress = progressLine(status, now());
-      if (progress !== undefined && now() - lastProgress >= PLAIN_EVERY_MS) {
+      const made = progressMade(status);
+      if (progress !== undefined && made !== lastMade && now() - lastProgress >= PLAIN_EVERY_MS) {
         lastProgress = now();
+        lastMade = made;
         write(`    ${progress}`);
       }
       last = status;

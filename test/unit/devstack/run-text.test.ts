@@ -6,7 +6,7 @@ import { progressLine, statusLines } from '../../../src/cli/run-text.js';
 import { pendingWork } from '../../../src/cli/pending-work.js';
 import { plainView } from '../../../src/cli/run-view.js';
 import { withProgress } from '../../../src/cli/run-watcher.js';
-import { newRunName } from '../../../src/cli/start-run.js';
+import { nameForLater, newRunName } from '../../../src/cli/start-run.js';
 import type { RunStatus, StageStatus } from '../../../src/domain/run/status.js';
 import { runStatus, stageStatus } from '../../support/run-status.js';
 
@@ -49,7 +49,7 @@ describe('a run in the terminal', () => {
     expect(statusLines(failed, now).slice(1)).toEqual(['  ✗ a', '    b', '  ✗ c']);
   });
 
-  it('is one line per change where there is no terminal, and one every few seconds', () => {
+  it('is one line per change where there is no terminal, and one every few seconds while it advances', () => {
     const lines: string[] = [];
     let clock = now;
     const view = plainView(
@@ -63,7 +63,10 @@ describe('a run in the terminal', () => {
       [1, running],
       [2, running],
       [7, running],
-      [8, { ...running, state: 'done', endedAt: '2026-01-01T00:01:08.000Z' }],
+      [8, { ...running, step: 21 }],
+      [9, { ...running, step: 22 }],
+      [20, { ...running, step: 22, secondsLeft: 50 }],
+      [22, { ...running, state: 'done', endedAt: '2026-01-01T00:01:22.000Z' }],
     ] as const) {
       clock = now + seconds * 1000;
       view.show(statusOf(stage));
@@ -73,7 +76,21 @@ describe('a run in the terminal', () => {
       '▶ Stage 1, 1K',
       'Stage 1, 1K',
       'Stage 1, 1K',
+      'Stage 1, 1K',
       '✓ Stage 1, 1K: done',
+    ]);
+  });
+
+  it('that Temporal itself has paused is said to be, once', () => {
+    const lines: string[] = [];
+    const view = plainView((line) => lines.push(line.trim()));
+    view.show(undefined);
+    for (let times = 0; times < 3; times += 1) view.show(undefined, true);
+    view.show(undefined);
+    expect(lines).toEqual([
+      'waiting for a worker to answer …',
+      expect.stringMatching(/paused by Temporal.*Unpause Workflow/),
+      'waiting for a worker to answer …',
     ]);
   });
 });
@@ -228,6 +245,11 @@ describe('links into the Temporal UI', () => {
 
   it('use run names that tell what runs since when', () => {
     expect(newRunName('tiny', new Date('2026-11-24T05:06:07.890Z'))).toBe('tiny-20261124-050607');
+  });
+
+  it('name a run to come as none is named that begins in the same second', () => {
+    const name = nameForLater('tiny', new Date('2026-11-24T05:06:07.890Z'));
+    expect(name).toMatch(/^tiny-20261124-050607-[0-9a-f]{4}$/);
   });
 });
 
