@@ -44,6 +44,17 @@ export interface HistoryChild {
   readonly where: string;
 }
 
+/** Temporal's own pause of a workflow, or the end of one: no code of the run is asked, so the ledger has neither. */
+export interface HistoryPause {
+  readonly begins: boolean;
+  /** Who asked, as the Temporal UI or a command line names him; empty: nobody said. */
+  readonly by: string;
+  readonly reason: string;
+  /** UTC. */
+  readonly at: string;
+  readonly where: string;
+}
+
 /** What the Temporal server still knows of a run. */
 export interface HistoryFacts {
   /** Namespace that was asked. */
@@ -58,6 +69,7 @@ export interface HistoryFacts {
   readonly appends: readonly HistoryAppend[];
   readonly updates: readonly HistoryUpdate[];
   readonly children: readonly HistoryChild[];
+  readonly pauses: readonly HistoryPause[];
   /** Tip of the run's chain as the workflow's status tells it; null: no worker answers. */
   readonly statusTip: LedgerTip | null;
 }
@@ -89,11 +101,21 @@ export function checkHistory(
   ];
   const notes = [
     ...expired.map((runId) => `the history of run ${runId} has expired`),
-    ...(facts.statusTip === null
-      ? ['no worker answered the status query: the tip is that of the history']
-      : []),
+    ...(facts.statusTip === null ? [whyNoStatus(facts)] : []),
+    ...facts.pauses.map(pauseText),
   ];
   return checkOf('Temporal', summary(facts), differences, notes);
+}
+
+function whyNoStatus({ newest }: HistoryFacts): string {
+  const why =
+    newest?.status === 'PAUSED' ? 'a workflow that Temporal has paused answers no' : 'no worker answered the';
+  return `${why} status query: the tip is that of the history`;
+}
+
+function pauseText({ begins, by, reason, at, where }: HistoryPause): string {
+  const who = by === '' ? 'somebody' : by;
+  return `${at}: ${who} ${begins ? 'paused' : 'unpaused'} ${where} by Temporal’s own means${reason === '' ? '' : ` (${reason})`}`;
 }
 
 function nothingKnown({ run, chain }: GatheredRun, { namespace }: HistoryFacts): string {

@@ -3,11 +3,19 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Client, WorkflowHandle } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import type { Payload } from '@temporalio/common';
+import { optionalTsToDate } from '@temporalio/common/lib/time.js';
 import { z } from 'zod';
 import { OPERATOR_ACTIONS } from '../domain/run/operator-actions.js';
 import { ledgerTipSchema } from '../domain/run/status.js';
 import type { LedgerTip } from '../domain/run/status.js';
-import type { HistoryAppend, HistoryAttempt, HistoryChild, HistoryFacts, HistoryUpdate } from './history.js';
+import type {
+  HistoryAppend,
+  HistoryAttempt,
+  HistoryChild,
+  HistoryFacts,
+  HistoryPause,
+  HistoryUpdate,
+} from './history.js';
 
 /** How long a worker may take to answer the status query. */
 const QUERY_MS = 10_000;
@@ -47,6 +55,7 @@ export async function readHistory(
     appends: reader.appends,
     updates: [...reader.updates.values()].flatMap(asUpdate),
     children: reader.children,
+    pauses: reader.pauses,
     statusTip,
   };
 }
@@ -74,6 +83,7 @@ class HistoryReader {
   /** By run and id. */
   readonly updates = new Map<string, SeenUpdate>();
   readonly children: HistoryChild[] = [];
+  readonly pauses: HistoryPause[] = [];
 
   constructor(
     private readonly client: Client,
@@ -111,6 +121,7 @@ class HistoryReader {
     for (const event of events) {
       this.#takeAppend(event, null, where);
       this.#takeUpdate(event, where);
+      this.#takePause(event, where);
       const child = event.childWorkflowExecutionStartedEventAttributes?.workflowExecution;
       const folder = child?.workflowId?.slice(this.run.length + 1);
       if (folder !== undefined && typeof child?.runId === 'string')
@@ -131,6 +142,7 @@ class HistoryReader {
       for (const event of events) {
         this.#takeAppend(event, folder, where);
         this.#takeAttempt(event, folder);
+        this.#takePause(event, where);
         const continued = event.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId;
         if (typeof continued === 'string' && continued !== '') next = continued;
       }
@@ -163,6 +175,15 @@ class HistoryReader {
     const tip = ledgerTipSchema.or(z.object({ ledger: ledgerTipSchema }).transform(({ ledger }) => ledger));
     const parsed = tip.safeParse(answer);
     if (parsed.success && parsed.data.records > 0) this.appends.push({ folder, tip: parsed.data, where });
+  }
+
+  #takePause(event: HistoryEvent, where: string): void {
+    const { workflowExecutionPausedEventAttributes: paused } = event;
+    const told = paused ?? event.workflowExecutionUnpausedEventAttributes;
+    if (!told) return;
+    const at = optionalTsToDate(event.eventTime)?.toISOString() ?? '';
+    const { identity, reason } = told;
+    this.pauses.push({ begins: Boolean(paused), by: identity ?? '', reason: reason ?? '', at, where });
   }
 
   #takeUpdate(event: HistoryEvent, where: string): void {

@@ -42,7 +42,8 @@ export async function followRun(
   try {
     while (end === undefined) {
       if (signal.aborted) return { state: 'left' };
-      view.show(await watcher.read());
+      const status = await watcher.read();
+      view.show(status, watcher.isHeld);
       await sleep(EVERY_MS, undefined, { signal }).catch(() => undefined);
     }
     return await endOf(end, watcher);

@@ -11,7 +11,7 @@ import { LEDGER_WAITS } from '../domain/run/status.js';
 import { innermostMessageOf } from '../domain/lib/text.js';
 import { describeWorkflow } from '../temporal/workflow-state.js';
 import { RunWatcher } from './run-watcher.js';
-import { whyUnanswered } from './unanswered.js';
+import { pausedText, temporalPauseOf, whyUnanswered } from './unanswered.js';
 import { UserError } from './user-error.js';
 
 /** How long a worker may take to answer. */
@@ -54,6 +54,8 @@ export async function operate(
           `It may still take the ${action} later: look at \`longhaul status ${run}\` before you repeat it.`,
       );
     }
+    const pause = await temporalPauseOf(client, run).catch(() => null);
+    if (pause !== null) throw new UserError(`${run} can't take the ${action}. ${pausedText(pause)}`);
     throw error;
   }
 }

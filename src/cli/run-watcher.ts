@@ -1,5 +1,5 @@
 /** Reads where a run is: the workflow's own status, brought up to date by what running attempts report right now. */
-import { WorkflowNotFoundError } from '@temporalio/client';
+import { QueryRejectedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
 import { isOver } from '../domain/run/operator-actions.js';
 import { warningSchema } from '../domain/run/progress.js';
@@ -20,10 +20,16 @@ const OF_THE_LEDGER = 'appendToLedger';
 export class RunWatcher {
   readonly #client: Client;
   readonly #run: string;
+  #isHeld = false;
 
   constructor(client: Client, run: string) {
     this.#client = client;
     this.#run = run;
+  }
+
+  /** Whether the run did not answer lately because Temporal's own pause holds it. */
+  get isHeld(): boolean {
+    return this.#isHeld;
   }
 
   /**
@@ -62,12 +68,14 @@ export class RunWatcher {
   }
 
   async #answer(): Promise<unknown> {
+    this.#isHeld = false;
     try {
       return await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
         this.#client.workflow.getHandle(this.#run).query('status'),
       );
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) throw new UserError(`There is no run ${this.#run}.`);
+      this.#isHeld = error instanceof QueryRejectedError;
       return undefined;
     }
   }

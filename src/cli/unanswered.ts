@@ -2,7 +2,8 @@
 import type { Client } from '@temporalio/client';
 import { TASK_QUEUE } from '../domain/run/task-queues.js';
 import { firstLine, innermostMessageOf } from '../domain/lib/text.js';
-import { describeWorkflow } from '../temporal/workflow-state.js';
+import { describeWorkflow, pauseOf } from '../temporal/workflow-state.js';
+import type { TemporalPause } from '../temporal/workflow-state.js';
 
 /** Newest events that are looked through for a workflow task that failed. */
 const NEWEST_EVENTS = 5;
@@ -13,6 +14,8 @@ const NEWEST_EVENTS = 5;
  */
 export async function whyUnanswered(client: Client, run: string): Promise<string> {
   try {
+    const pause = await temporalPauseOf(client, run);
+    if (pause !== null) return pausedText(pause);
     const { pollers } = await client.workflowService.describeTaskQueue({
       namespace: client.options.namespace,
       taskQueue: { name: TASK_QUEUE },
@@ -28,6 +31,23 @@ export async function whyUnanswered(client: Client, run: string): Promise<string
   } catch (error) {
     return `Temporal itself does not answer either: ${firstLine(innermostMessageOf(error))}.`;
   }
+}
+
+/** The pause under which Temporal itself holds a run, where it answers nothing and takes no action; null: none. */
+export async function temporalPauseOf(client: Client, run: string): Promise<TemporalPause | null> {
+  const described = await describeWorkflow(client, run);
+  return described === null ? null : pauseOf(described);
+}
+
+/** What there is to say of that pause, and to do about it. */
+export function pausedText({ by, reason, since }: TemporalPause): string {
+  const when = since === null ? '' : ` since ${since.toISOString().slice(0, 19)}Z`;
+  const who = by === '' ? '' : ` by ${by}`;
+  const why = reason === '' ? '' : ` (“${reason}”)`;
+  return (
+    `Temporal's own pause holds it${when}${who}${why}: it begins nothing new and takes no action, while a job that runs goes on. ` +
+    '“Unpause Workflow” on its page in the Temporal UI lets it go on.'
+  );
 }
 
 /** What a worker fails with whenever it takes the run up; null: it does not. */

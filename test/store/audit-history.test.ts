@@ -57,6 +57,7 @@ describe('the Temporal history is compared while it is there', () => {
       folder,
       where: `temporal:r/${folder}/x`,
     })),
+    pauses: [],
     statusTip: run.run.tip,
     ...change,
   });
@@ -68,6 +69,24 @@ describe('the Temporal history is compared while it is there', () => {
       state: 'verified',
       summary: 'the history of 1 run: 3 appends, 1 update, 3 stages, and the tip that the workflow keeps',
     });
+  });
+
+  it('and tells who had a workflow paused by Temporal’s own means, which the ledger does not know', async () => {
+    const pause = {
+      by: 'kim',
+      reason: 'a look',
+      where: `temporal:r/${RUN_ID}`,
+      at: '2026-01-01T00:00:00.000Z',
+    };
+    const found = await audit(
+      'full',
+      facts({ pauses: [true, false].map((begins) => ({ ...pause, begins })) }),
+    );
+    expect(differences(found)).toEqual([]);
+    expect(checkNamed(found, 'Temporal').notes).toEqual([
+      `2026-01-01T00:00:00.000Z: kim paused temporal:r/${RUN_ID} by Temporal’s own means (a look)`,
+      `2026-01-01T00:00:00.000Z: kim unpaused temporal:r/${RUN_ID} by Temporal’s own means (a look)`,
+    ]);
   });
 
   it('a ledger that was rewritten as a whole, seals and all, is noticed by the tip in the workflow', async () => {
@@ -157,6 +176,7 @@ describe('nothing stands behind what a workflow wrote last', () => {
       { folder: '04-evaluation', tip: run.evaluation.tip, where: 'temporal:r/04-evaluation/x' },
     ],
     updates: [],
+    pauses: [],
     children: [],
     statusTip: run.run.tip,
     ...change,
