@@ -41,7 +41,7 @@ def _installer() -> list[str]:
     options = ["install", "--quiet", "--no-deps", "--require-hashes", "-r", str(LOCK)]
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip", *options, "--disable-pip-version-check"]
-    uv = shutil.which("uv")
+    uv = shutil.which("uv") or shutil.which("uv", path=str(STATE / "bin"))  # the latter is of the set-up
     if uv is None:
         raise RuntimeError("neither pip nor uv is here to install transformers 4.46 with")
     return [uv, "pip", *options, "--python", sys.executable]
