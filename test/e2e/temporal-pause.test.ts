@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { workflowLink } from '../../src/cli/links.js';
 import { headSchema } from '../../src/contracts/index.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
-import { rootLayout, runLayout, stageLayout } from '../../src/store/layout.js';
+import { rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
 import { openPage, startBrowser } from '../support/browser.js';
 import { LiveStack } from '../support/live-stack.js';
