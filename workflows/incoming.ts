@@ -4,9 +4,10 @@
  * shown, and neither stops anything else.
  */
 import { ApplicationFailure, log, setHandler, workflowInfo } from '@temporalio/workflow';
-import type { SignalDefinition } from '@temporalio/common';
 import type { z } from 'zod';
+import type { SignalContract } from '../src/domain/run/messages.js';
 import { issuesText } from '../src/domain/recipe/problem.js';
+import { signalOf } from './messages.js';
 
 /**
  * A workflow's input, parsed.
@@ -46,19 +47,17 @@ export class DroppedMessages {
 
 /** Takes a signal with one payload, once it has been parsed; one that can't be is dropped. Further payloads mean nothing. */
 export function onSignal<T>(
-  signal: SignalDefinition<[T]>,
-  schema: z.ZodType<T>,
+  signal: SignalContract<T>,
   dropped: DroppedMessages,
   take: (value: T) => void | Promise<void>,
-  description: string,
 ): void {
   setHandler(
-    signal,
+    signalOf(signal),
     (value: unknown) => {
-      const result = schema.safeParse(value);
+      const result = signal.payload.safeParse(value);
       if (result.success) return take(result.data);
       dropped.drop(signal.name, issuesText(result.error));
     },
-    { description },
+    { description: signal.meaning },
   );
 }

@@ -1,60 +1,40 @@
-/** Messages of the workflows: what the Temporal UI and the command line can ask and tell them. */
+/** The messages of `src/domain/run/messages.ts` as handlers and the senders among workflows know them. */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import { z } from 'zod';
-import type { AttemptBudgets } from '../src/domain/attempt/policy.js';
-import type { OperatorInput } from '../src/domain/run/operator-actions.js';
-import { attemptProgressSchema } from '../src/domain/run/progress.js';
-import type { AttemptProgress, Warning } from '../src/domain/run/progress.js';
-import type { RunStatus } from '../src/domain/run/status.js';
+import type { QueryDefinition, SignalDefinition, UpdateDefinition } from '@temporalio/common';
+import { QUERIES, SIGNALS } from '../src/domain/run/messages.js';
+import type { QueryContract, SignalContract } from '../src/domain/run/messages.js';
+import type { OperatorAction, OperatorInput } from '../src/domain/run/operator-actions.js';
 
-/** Where the run is: every stage with state, step, loss and time. */
-export const statusQuery = defineQuery<RunStatus>('status');
+/** A query with its type. */
+export function queryOf<Answer>({ name }: QueryContract<Answer>): QueryDefinition<Answer> {
+  return defineQuery<Answer>(name);
+}
 
-/** What the recipe comes to: steps, tokens, FLOPs, hours, cost and checkpoints, as text. */
-export const planQuery = defineQuery<string>('plan');
+/** A signal of one payload with its type. */
+export function signalOf<Payload>({ name }: SignalContract<Payload>): SignalDefinition<[Payload]> {
+  return defineSignal<[Payload]>(name);
+}
 
-/** What a stage waits for between two attempts; null: it waits for nothing. */
-export const waitingQuery = defineQuery<Warning | null>('waiting');
+/** An operator action as an update of the run. It answers with one sentence that says what was done. */
+export function updateOf<A extends OperatorAction>(action: A): UpdateDefinition<string, [OperatorInput<A>]> {
+  return defineUpdate<string, [OperatorInput<A>]>(action);
+}
 
-/** From `runAttempt` to its stage: newest progress, sent at commits and at most once in a while. */
-export const progressSignal = defineSignal<[AttemptProgress]>('progress');
+export const statusQuery = queryOf(QUERIES.status);
+export const planQuery = queryOf(QUERIES.plan);
+export const waitingQuery = queryOf(QUERIES.waiting);
 
-/** Newest progress of a stage. */
-export const stageProgressSchema = z.strictObject({
-  folder: z.string().min(1).max(100).describe('Stage folder, <nn-name>'),
-  progress: attemptProgressSchema,
-});
+export const progressSignal = signalOf(SIGNALS.progress);
+export const stageProgressSignal = signalOf(SIGNALS.stageProgress);
+export const stageQueuedSignal = signalOf(SIGNALS.stageQueued);
+export const budgetsSignal = signalOf(SIGNALS.setBudgets);
+/** It carries nothing. */
+export const pauseSignal = defineSignal(SIGNALS.pauseStage.name);
 
-/** From a stage to the run: newest progress of that stage. */
-export const stageProgressSignal = defineSignal<[z.infer<typeof stageProgressSchema>]>('stageProgress');
-
-/** Whether what a stage is to run waits for a place. */
-export const queuedSchema = z.strictObject({
-  queued: z.boolean().describe('true: it waits, since as many run as may; false: it waits no longer'),
-});
-
-/** From `runAttempt` and `curateDataset` to their stage: when they begin to wait for a place, and when they have one. */
-export const queuedSignal = defineSignal<[z.infer<typeof queuedSchema>]>('queued');
-
-/** The same of a stage. */
-export const stageQueuedSchema = queuedSchema.extend({
-  folder: z.string().min(1).max(100).describe('Stage folder, <nn-name>'),
-});
-
-/** From a stage to the run: that it waits for a place, and that it has one. */
-export const stageQueuedSignal = defineSignal<[z.infer<typeof stageQueuedSchema>]>('stageQueued');
-
-/** From the run to a stage: save, stop and return. It carries nothing. */
-export const pauseSignal = defineSignal('pauseStage');
-
-/** From the run to a stage: other budgets from now on. */
-export const budgetsSignal = defineSignal<[AttemptBudgets]>('setBudgets');
-
-/** Operator actions, as updates of the run. Each answers with one sentence that says what was done. */
-export const pauseUpdate = defineUpdate<string, [OperatorInput<'pause'>]>('pause');
-export const resumeUpdate = defineUpdate<string, [OperatorInput<'resume'>]>('resume');
-export const retryStageUpdate = defineUpdate<string, [OperatorInput<'retryStage'>]>('retryStage');
-export const skipStageUpdate = defineUpdate<string, [OperatorInput<'skipStage'>]>('skipStage');
-export const abortUpdate = defineUpdate<string, [OperatorInput<'abort'>]>('abort');
-export const approveUpdate = defineUpdate<string, [OperatorInput<'approve'>]>('approve');
-export const setBudgetUpdate = defineUpdate<string, [OperatorInput<'setBudget'>]>('setBudget');
+export const pauseUpdate = updateOf('pause');
+export const resumeUpdate = updateOf('resume');
+export const retryStageUpdate = updateOf('retryStage');
+export const skipStageUpdate = updateOf('skipStage');
+export const abortUpdate = updateOf('abort');
+export const approveUpdate = updateOf('approve');
+export const setBudgetUpdate = updateOf('setBudget');

@@ -10,7 +10,6 @@ import {
   patched,
   setHandler,
 } from '@temporalio/workflow';
-import type { UpdateDefinition } from '@temporalio/common';
 import { runLayout } from '../src/contracts/layout.js';
 import type { AttemptBudgets } from '../src/domain/attempt/policy.js';
 import type { JsonObject } from '../src/domain/lib/json.js';
@@ -32,15 +31,7 @@ import type { Recipe } from '../src/domain/recipe/schema.js';
 import { overrideStage } from '../src/domain/recipe/overrides.js';
 import { neededBy } from '../src/domain/walk/walk.js';
 import type { Step } from '../src/domain/walk/walk.js';
-import {
-  abortUpdate,
-  approveUpdate,
-  pauseUpdate,
-  resumeUpdate,
-  retryStageUpdate,
-  setBudgetUpdate,
-  skipStageUpdate,
-} from './messages.js';
+import { updateOf } from './messages.js';
 import { readCheckpointsSoon } from './activity-proxies.js';
 import type { RunBoard } from './run-board.js';
 import type { RunLedger } from './run-ledger.js';
@@ -148,28 +139,24 @@ export class OperatorDesk {
     const { handle } = this;
     handle(
       'pause',
-      pauseUpdate,
       (run) => pauseProblem(run),
       (input) => this.#pause(input),
     );
     handle(
       'resume',
-      resumeUpdate,
       (run) => resumeProblem(run),
       () => this.#resume(),
     );
-    handle('retryStage', retryStageUpdate, retryProblem, (input) => this.#retry(input));
-    handle('skipStage', skipStageUpdate, skipProblem, (input) => this.#skip(input));
+    handle('retryStage', retryProblem, (input) => this.#retry(input));
+    handle('skipStage', skipProblem, (input) => this.#skip(input));
     handle(
       'abort',
-      abortUpdate,
       (run) => abortProblem(run),
       (input) => this.#abort(input),
     );
-    handle('approve', approveUpdate, approveProblem, (input) => this.#approve(input));
+    handle('approve', approveProblem, (input) => this.#approve(input));
     handle(
       'setBudget',
-      setBudgetUpdate,
       (run) => abortProblem(run),
       (input) => this.#setBudget(input),
     );
@@ -178,12 +165,11 @@ export class OperatorDesk {
   /** One update: refused by its shape or by the rules, else noted, recorded and answered. */
   private readonly handle = <A extends OperatorAction>(
     action: A,
-    update: UpdateDefinition<string, [OperatorInput<A>]>,
     problemOf: (run: RunView, input: OperatorInput<A>) => string | null,
     apply: (input: OperatorInput<A>) => string | Promise<string>,
   ): void => {
     setHandler(
-      update,
+      updateOf(action),
       async (input: OperatorInput<A>) => {
         const updateId = currentUpdateInfo()?.id;
         const repeats = updateId === undefined ? null : await this.#recordOf(action, updateId);

@@ -13,10 +13,12 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { Digest, ModelRef } from '../src/contracts/index.js';
+import type { Digest } from '../src/contracts/index.js';
 import { digestSchema } from '../src/contracts/common.js';
 import { runLayout } from '../src/contracts/layout.js';
 import { digestOf } from '../src/domain/lib/digest.js';
+import { QUERIES, SIGNALS } from '../src/domain/run/messages.js';
+import type { RecipeResult } from '../src/domain/run/messages.js';
 import { RUN_NAME } from '../src/domain/run/names.js';
 import type { Artifact, StageResult } from '../src/domain/ledger/records.js';
 import type { OperatorInput } from '../src/domain/run/operator-actions.js';
@@ -31,14 +33,7 @@ import { prepareRun, readCheckpoints } from './activity-proxies.js';
 import type { TrainedModel } from './job-specs.js';
 import { NEW_JOB } from './job-state.js';
 import { DroppedMessages, onSignal } from './incoming.js';
-import {
-  planQuery,
-  stageProgressSchema,
-  stageProgressSignal,
-  stageQueuedSchema,
-  stageQueuedSignal,
-  statusQuery,
-} from './messages.js';
+import { planQuery, statusQuery } from './messages.js';
 import { OperatorDesk, skipNote, startOf } from './operator-desk.js';
 import type { Abortion, Decision } from './operator-desk.js';
 import { RunBoard } from './run-board.js';
@@ -47,17 +42,6 @@ import type { JobFailure } from './run-job.js';
 import { RunLedger } from './run-ledger.js';
 import { StepRunner } from './step-runner.js';
 import type { StepEnd, Try, Workbench } from './step-runner.js';
-
-/** What a completed run comes to. */
-export interface RecipeResult {
-  readonly run: string;
-  readonly runUrl: string;
-  readonly recipeDigest: string;
-  /** `s3://…/report/index.html`. */
-  readonly reportUrl: string | null;
-  /** Final weights of every stage, as Hugging Face folders. */
-  readonly models: Readonly<Record<string, ModelRef>>;
-}
 
 /**
  * Runs a recipe: a JSON object laid over a preset; `{}` or nothing means the `tiny` preset.
@@ -175,33 +159,19 @@ class RecipeRun {
   }
 
   #listen(): void {
-    setHandler(statusQuery, () => this.#board.status, {
-      description: 'Where the run is: every stage with state, step, loss and time',
-    });
+    setHandler(statusQuery, () => this.#board.status, { description: QUERIES.status.meaning });
     setHandler(
       planQuery,
       () => [formatPlan(plan(this.#recipe)), ...adoptionsIn(this.#board.status)].join('\n'),
-      {
-        description: 'What the recipe comes to: steps, tokens, FLOPs, hours, cost and checkpoints',
-      },
+      { description: QUERIES.plan.meaning },
     );
     const dropped = new DroppedMessages(() =>
       this.#board.warn('messages', dropped.warning === null ? [] : [dropped.warning]),
     );
-    onSignal(
-      stageProgressSignal,
-      stageProgressSchema,
-      dropped,
-      ({ folder, progress }) => this.#board.progress(folder, progress),
-      'Newest progress of a stage (sent by the stage, not by people)',
+    onSignal(SIGNALS.stageProgress, dropped, ({ folder, progress }) =>
+      this.#board.progress(folder, progress),
     );
-    onSignal(
-      stageQueuedSignal,
-      stageQueuedSchema,
-      dropped,
-      ({ folder, queued }) => this.#board.queued(folder, queued),
-      'Whether a stage waits for a place (sent by the stage, not by people)',
-    );
+    onSignal(SIGNALS.stageQueued, dropped, ({ folder, queued }) => this.#board.queued(folder, queued));
   }
 
   async #walk(): Promise<RecipeResult> {

@@ -13,11 +13,12 @@ import {
 import type { AttemptEnd, EndedAttempt, FinishedOutcome } from '../activities/attempt/types.js';
 import { z } from 'zod';
 import { jobSpecSchema } from '../src/contracts/job-spec.js';
-import { attemptBudgetsSchema, nodesToAvoid } from '../src/domain/attempt/policy.js';
+import { nodesToAvoid } from '../src/domain/attempt/policy.js';
 import type { AttemptBudgets, Reaction } from '../src/domain/attempt/policy.js';
 import { meanBetweenInterruptions } from '../src/domain/plan/interval.js';
 import { failureClassOf } from '../src/domain/attempt/failure-class.js';
 import type { FailureClass } from '../src/domain/attempt/failure-class.js';
+import { SIGNALS } from '../src/domain/run/messages.js';
 import { RUN_NAME } from '../src/domain/run/names.js';
 import { recipeSchema } from '../src/domain/recipe/schema.js';
 import { firstLine } from '../src/domain/lib/text.js';
@@ -28,7 +29,7 @@ import { onSignal } from './incoming.js';
 import type { DroppedMessages } from './incoming.js';
 import { afterAttempt, jobStateSchema, nextFor } from './job-state.js';
 import type { JobState } from './job-state.js';
-import { budgetsSignal, pauseSignal } from './messages.js';
+import { pauseSignal } from './messages.js';
 
 /** A stage's job and how it may be attempted. */
 export const jobInputSchema = z.strictObject({
@@ -143,15 +144,9 @@ export class JobRunner {
         this.#pause = true;
         this.#scope.cancel();
       },
-      { description: 'Saves and stops the running attempt (sent by the run, after its `pause`)' },
+      { description: SIGNALS.pauseStage.meaning },
     );
-    onSignal(
-      budgetsSignal,
-      attemptBudgetsSchema,
-      this.page.dropped,
-      (budgets) => void (this.#budgets = budgets),
-      'New budgets per failure class (sent by the run, after its `setBudget`)',
-    );
+    onSignal(SIGNALS.setBudgets, this.page.dropped, (budgets) => void (this.#budgets = budgets));
   }
 
   /** A method, since a pause may come at any await. */

@@ -8,19 +8,13 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { SignalDefinition } from '@temporalio/common';
-import { attemptProgressSchema, warningOf } from '../src/domain/run/progress.js';
+import { QUERIES, SIGNALS } from '../src/domain/run/messages.js';
+import { warningOf } from '../src/domain/run/progress.js';
 import type { AttemptProgress, Warning } from '../src/domain/run/progress.js';
 import { progressMarkdown, warningMarkdown } from '../src/domain/run/status-markdown.js';
 import type { StageKind } from '../src/domain/run/status.js';
 import { DroppedMessages, onSignal } from './incoming.js';
-import {
-  progressSignal,
-  queuedSchema,
-  queuedSignal,
-  stageProgressSignal,
-  stageQueuedSignal,
-  waitingQuery,
-} from './messages.js';
+import { stageProgressSignal, stageQueuedSignal, waitingQuery } from './messages.js';
 
 /** What the Temporal UI shows on the page of a stage. It listens for progress of the stage's attempts from its beginning on. */
 export class StagePage {
@@ -39,21 +33,13 @@ export class StagePage {
       this.#isQueued = queued;
       this.#show();
     });
-    onSignal(
-      progressSignal,
-      attemptProgressSchema,
-      this.dropped,
-      async (progress) => {
-        this.#progress = progress;
-        this.#isQueued = false;
-        this.#show();
-        await tellParent(stageProgressSignal, { folder, progress });
-      },
-      'Newest progress of the running attempt (sent by the worker, not by people)',
-    );
-    setHandler(waitingQuery, () => this.#waiting, {
-      description: 'What the stage waits for between two attempts; null: it waits for nothing',
+    onSignal(SIGNALS.progress, this.dropped, async (progress) => {
+      this.#progress = progress;
+      this.#isQueued = false;
+      this.#show();
+      await tellParent(stageProgressSignal, { folder, progress });
     });
+    setHandler(waitingQuery, () => this.#waiting, { description: QUERIES.waiting.meaning });
   }
 
   /** The stage waits before its next attempt; null: it waits no longer. */
@@ -82,17 +68,11 @@ export const QUEUED_TEXT = 'Queued: as many run as may';
 
 /** Listens for an activity's wait for a place: `show` is told of it, and the run. */
 export function onQueued(folder: string, dropped: DroppedMessages, show: (queued: boolean) => void): void {
-  onSignal(
-    queuedSignal,
-    queuedSchema,
-    dropped,
-    async ({ queued }) => {
-      show(queued);
-      // A version that did not listen yet may have left the message in the history, and told nobody.
-      if (patched('queued-is-told')) await tellParent(stageQueuedSignal, { folder, queued });
-    },
-    'Whether it waits for a place (sent by the worker, not by people)',
-  );
+  onSignal(SIGNALS.queued, dropped, async ({ queued }) => {
+    show(queued);
+    // A version that did not listen yet may have left the message in the history, and told nobody.
+    if (patched('queued-is-told')) await tellParent(stageQueuedSignal, { folder, queued });
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Where a job's progress goes: into heartbeat details all along, and at commits and warnings, now and then, to the stage's workflow. */
 import type { Context } from '@temporalio/activity';
 import type { AttemptEvent } from '../../src/domain/attempt/facts.js';
+import { SIGNALS } from '../../src/domain/run/messages.js';
 import type { AttemptProgress, ProgressTracker } from '../../src/domain/run/progress.js';
 import { LostTries } from '../lib/lost-tries.js';
 import { signalWorkflow } from '../lib/signal.js';
@@ -10,9 +11,6 @@ const SIGNAL_MS = 60_000;
 /** The first signals come sooner: a run of minutes shows something too, and the growth of the history stays bounded. */
 const FIRST_SIGNALS_MS = 10_000;
 const FIRST_SIGNALS = 12;
-
-/** Name of the signal, as `workflows/messages.ts` defines it. */
-const PROGRESS_SIGNAL = 'progress';
 
 /** Publishes the progress of one attempt. */
 export class ProgressReporter {
@@ -30,7 +28,7 @@ export class ProgressReporter {
     private readonly context: Context,
     public tracker: ProgressTracker,
     private readonly signal: (progress: AttemptProgress) => Promise<void> = (progress) =>
-      signalWorkflow(context, PROGRESS_SIGNAL, progress),
+      signalWorkflow(context, SIGNALS.progress, progress),
   ) {
     this.#lost = new LostTries(context);
   }

@@ -6,6 +6,7 @@ import type { Context } from '@temporalio/activity';
 import type { WorkflowHandle } from '@temporalio/client';
 import { checkChain } from '../../src/domain/ledger/chain.js';
 import type { ChainLink } from '../../src/domain/ledger/chain.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { FAILURE_CHARACTERS, withinLimit } from '../../src/domain/lib/text.js';
 import { rootLayout, runLayout } from '../../src/contracts/layout.js';
 import { appendRecord, readChain } from '../../src/store/ledger.js';
@@ -34,7 +35,7 @@ export class CutRunSweep {
     // When runs closed is Temporal's word: so is how long ago that is.
     const now = this.context.info.currentAttemptScheduledTimestampMs;
     const since = new Date(now - LOOK_BACK_MS).toISOString();
-    const query = `WorkflowType = 'recipe' AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed', 'Canceled') AND CloseTime > '${since}'`;
+    const query = `WorkflowType = '${WORKFLOWS.recipe.name}' AND ExecutionStatus IN ('Terminated', 'TimedOut', 'Failed', 'Canceled') AND CloseTime > '${since}'`;
     const recorded: string[] = [];
     for await (const { workflowId: run, runId } of this.context.client.workflow.list({ query })) {
       this.context.heartbeat();

@@ -5,6 +5,7 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import type { Payload } from '@temporalio/common';
 import { optionalTsToDate } from '@temporalio/common/lib/time.js';
 import { z } from 'zod';
+import { QUERIES } from '../domain/run/messages.js';
 import { OPERATOR_ACTIONS } from '../domain/run/operator-actions.js';
 import { ledgerTipSchema } from '../domain/run/status.js';
 import type { LedgerTip } from '../domain/run/status.js';
@@ -94,7 +95,7 @@ class HistoryReader {
   async statusTip(): Promise<LedgerTip | null> {
     try {
       const answer: unknown = await this.client.connection.withDeadline(Date.now() + QUERY_MS, () =>
-        this.client.workflow.getHandle(this.run).query('status'),
+        this.client.workflow.getHandle(this.run).query(QUERIES.status.name),
       );
       return z.object({ ledger: ledgerTipSchema }).parse(answer).ledger;
     } catch {

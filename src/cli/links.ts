@@ -1,4 +1,5 @@
 /** Addresses of pages of the Temporal UI. */
+import { WORKFLOWS } from '../domain/run/messages.js';
 import { TASK_QUEUE } from '../domain/run/task-queues.js';
 import type { Config } from '../config.js';
 
@@ -9,7 +10,11 @@ export function workflowLink({ temporal }: Config, workflowId: string, runId: st
 
 /** The UI's form for starting a workflow, filled in but for the recipe itself, which it has no parameter for. */
 export function startFormLink({ temporal }: Config, workflowId: string): string {
-  const query = new URLSearchParams({ workflowType: 'recipe', taskQueue: TASK_QUEUE, workflowId });
+  const query = new URLSearchParams({
+    workflowType: WORKFLOWS.recipe.name,
+    taskQueue: TASK_QUEUE,
+    workflowId,
+  });
   return `${workflowsPage(temporal)}/start-workflow?${query.toString()}`;
 }
 

@@ -1,10 +1,10 @@
 /** Reads where a run is: the workflow's own status, brought up to date by what running attempts report right now. */
 import { QueryRejectedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { Client, WorkflowExecutionDescription } from '@temporalio/client';
+import { QUERIES } from '../domain/run/messages.js';
 import { isOver } from '../domain/run/operator-actions.js';
-import { warningSchema } from '../domain/run/progress.js';
 import type { Warning } from '../domain/run/progress.js';
-import { runStatusSchema, seenOf } from '../domain/run/status.js';
+import { seenOf } from '../domain/run/status.js';
 import type { RunStatus, StageStatus } from '../domain/run/status.js';
 import { describeWorkflow, isOpen } from '../temporal/workflow-state.js';
 import { pendingWork } from './pending-work.js';
@@ -60,7 +60,7 @@ export class RunWatcher {
   async #query(): Promise<RunStatus | undefined> {
     const answer = await this.#answer();
     if (answer === undefined) return undefined;
-    const status = runStatusSchema.safeParse(answer);
+    const status = QUERIES.status.answer.safeParse(answer);
     if (status.success) return status.data;
     throw new UserError(
       `The worker of ${this.#run} answers in another version's form: use the command line of its version.`,
@@ -71,7 +71,7 @@ export class RunWatcher {
     this.#isHeld = false;
     try {
       return await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
-        this.#client.workflow.getHandle(this.#run).query('status'),
+        this.#client.workflow.getHandle(this.#run).query(QUERIES.status.name),
       );
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) throw new UserError(`There is no run ${this.#run}.`);
@@ -99,9 +99,9 @@ export class RunWatcher {
   async #waiting(workflowId: string): Promise<Warning | null> {
     try {
       const answer: unknown = await this.#client.connection.withDeadline(Date.now() + QUERY_MS, () =>
-        this.#client.workflow.getHandle(workflowId).query('waiting'),
+        this.#client.workflow.getHandle(workflowId).query(QUERIES.waiting.name),
       );
-      return warningSchema.nullable().safeParse(answer).data ?? null;
+      return QUERIES.waiting.answer.safeParse(answer).data ?? null;
     } catch {
       return null;
     }

@@ -3,6 +3,8 @@ import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { Client } from '@temporalio/client';
 import { randomBytes } from 'node:crypto';
 import { recipeSummary } from '../domain/walk/summary.js';
+import { WORKFLOWS } from '../domain/run/messages.js';
+import type { WorkflowOf } from '../domain/run/messages.js';
 import { TASK_QUEUE } from '../domain/run/task-queues.js';
 import type { GivenRecipe } from './recipe-input.js';
 import { UserError } from './user-error.js';
@@ -26,7 +28,7 @@ export async function startRun(
   { input, recipe }: GivenRecipe,
 ): Promise<StartedRun> {
   try {
-    const handle = await client.workflow.start('recipe', {
+    const handle = await client.workflow.start<WorkflowOf<typeof WORKFLOWS.recipe>>(WORKFLOWS.recipe.name, {
       taskQueue: TASK_QUEUE,
       workflowId: run,
       args: [input],

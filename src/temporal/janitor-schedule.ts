@@ -7,6 +7,7 @@ import type {
   Workflow,
 } from '@temporalio/client';
 import { JANITOR_EVERY_SECONDS, JANITOR_ID } from '../domain/run/janitor.js';
+import { WORKFLOWS } from '../domain/run/messages.js';
 import { TASK_QUEUE } from '../domain/run/task-queues.js';
 
 /** What the schedule does and when, as of this version. */
@@ -14,7 +15,7 @@ const definition: Omit<ScheduleOptions<ScheduleOptionsStartWorkflowAction<Workfl
   spec: { intervals: [{ every: JANITOR_EVERY_SECONDS * 1000 }] },
   action: {
     type: 'startWorkflow',
-    workflowType: 'janitor',
+    workflowType: WORKFLOWS.janitor.name,
     workflowId: JANITOR_ID,
     taskQueue: TASK_QUEUE,
     args: [],

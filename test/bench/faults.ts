@@ -14,6 +14,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import type { ChildProcess } from 'node:child_process';
 import { LocalBackend } from '../../src/backends/local/local.js';
 import { parseRecipe } from '../../src/domain/recipe/parse.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { drill } from '../../src/drill/drill.js';
 import type { ExecutedRun } from '../../src/drill/drill.js';
@@ -49,7 +50,7 @@ async function restart(how: 'kill' | 'drain'): Promise<void> {
 }
 
 async function execute(run: string): Promise<ExecutedRun> {
-  const handle = await live.client.workflow.start('recipe', {
+  const handle = await live.client.workflow.start(WORKFLOWS.recipe.name, {
     workflowId: run,
     taskQueue: TASK_QUEUE,
     args: [input],

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { LocalBackend } from '../../src/backends/local/local.js';
 import { loadConfig } from '../../src/config.js';
+import { STAGE_WORKFLOWS } from '../../src/domain/run/messages.js';
 
 const run = process.argv[2];
 if (run === undefined) throw new Error('usage: overhead.ts RUN');
@@ -39,6 +40,9 @@ async function jobSeconds(folder: string): Promise<number> {
   return (await Promise.all(spans)).reduce((sum, milliseconds) => sum + milliseconds / 1000, 0);
 }
 
+/** Workflows whose time is that of a job, but for what is measured here. */
+const WITH_JOBS: readonly string[] = [STAGE_WORKFLOWS.training, STAGE_WORKFLOWS.evaluation];
+
 const overheads: number[] = [];
 let events = 0;
 let bytes = 0;
@@ -54,7 +58,7 @@ for await (const {
 })) {
   events += historyLength;
   bytes += historySize ?? 0;
-  if (closeTime === undefined || !['trainingStage', 'evaluation'].includes(type)) continue;
+  if (closeTime === undefined || !WITH_JOBS.includes(type)) continue;
   const wall = (closeTime.getTime() - startTime.getTime()) / 1000;
   const inside = await jobSeconds(workflowId.slice(run.length + 1));
   overheads.push(wall - inside);

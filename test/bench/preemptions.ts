@@ -7,6 +7,7 @@
  * attempts end as preempted, each with a commit, the next with success. Prints, for every run of every workflow, its events
  * and bytes as the server counts them, and the events per attempt. Nothing here is timed.
  */
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
 import { FakeActivities } from '../support/fake-activities.js';
@@ -31,7 +32,7 @@ try {
     Array.from({ length: preemptions }, () => end),
   );
   await withWorker(environment, fakes.activities, async () => {
-    await environment.client.workflow.execute('recipe', {
+    await environment.client.workflow.execute(WORKFLOWS.recipe.name, {
       workflowId: RUN,
       taskQueue: TASK_QUEUE,
       args: [CHAOS_RECIPE],

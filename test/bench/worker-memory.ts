@@ -11,6 +11,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { LiveStack } from '../support/live-stack.js';
 
@@ -58,7 +59,11 @@ async function measure(live: LiveStack, recipes: readonly object[]): Promise<Mem
     const idle = megabytes(pid, 'VmRSS');
     for (const [index, recipe] of recipes.entries()) {
       const workflowId = `memory-${recipes.length}-${index}`;
-      await live.client.workflow.execute('recipe', { workflowId, taskQueue: TASK_QUEUE, args: [recipe] });
+      await live.client.workflow.execute(WORKFLOWS.recipe.name, {
+        workflowId,
+        taskQueue: TASK_QUEUE,
+        args: [recipe],
+      });
     }
     return { idle, most: megabytes(pid, 'VmHWM'), curation };
   } finally {

@@ -3,6 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { RunState, RunStatus } from '../../src/domain/run/status.js';
+import { QUERIES } from '../../src/domain/run/messages.js';
+import type { OperatorAction } from '../../src/domain/run/operator-actions.js';
+import { ask } from '../../src/temporal/messages.js';
 import { TEST_MS } from '../support/patience.js';
 import type { ChaosRun } from './support/chaos-run.js';
 import type { ChaosStack } from './support/chaos-stack.js';
@@ -14,7 +17,7 @@ const who = { actor: 'kim@example.org', reason: 'a test' };
 const PARKING = { execution: { ...CHAOS_RECIPE.execution, onFailure: 'park' } };
 
 /** Sends an update in the tests' name. */
-export const update = (run: ChaosRun, name: string, more: object = {}): Promise<string> =>
+export const update = (run: ChaosRun, name: OperatorAction, more: object = {}): Promise<string> =>
   run.handle.executeUpdate<string, [object]>(name, { args: [{ ...who, ...more }] });
 
 /** Waits until the run is in a state. */
@@ -168,7 +171,7 @@ export function operatorScenarios(stack: () => ChaosStack): void {
       const stage = (await run.status()).stages.find(({ folder }) => folder === CHAOS_STAGE);
       expect(stage).toMatchObject({ state: 'adopted', attempts: 0 });
       expect(stage?.note).toContain('same code, settings and inputs');
-      expect(await run.handle.query('plan')).toContain(`Adopted: ${stage?.title}`);
+      expect(await ask(run.handle, QUERIES.plan)).toContain(`Adopted: ${stage?.title}`);
       expect(await run.epochs()).toEqual([]);
     });
   });

@@ -5,6 +5,7 @@ import { msToTs } from '@temporalio/common/lib/time.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { registerSearchAttributes } from '../../infra/dev/stack/temporal.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { startLyingS3 } from '../support/lying-s3.js';
 import { RUNS_MS, TEST_MS } from '../support/patience.js';
@@ -158,7 +159,7 @@ export function workerScenarios(stack: () => ChaosStack): void {
         await run.committed(2);
         const worker = stack().worker({ LONGHAUL_TEMPORAL_NAMESPACE: namespace });
         const other = new Client({ connection, namespace });
-        const started = await other.workflow.start('recipe', {
+        const started = await other.workflow.start(WORKFLOWS.recipe.name, {
           workflowId: run.name,
           taskQueue: TASK_QUEUE,
           args: [CHAOS_RECIPE],

@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import { checkChain } from '../../src/domain/ledger/chain.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import { readChain } from '../../src/store/ledger.js';
 import { pendingUploads } from '../../src/store/stale-uploads.js';
+import { order } from '../../src/temporal/messages.js';
 import { processesOfRun } from '../chaos/support/processes.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
 import { LiveStack } from '../support/live-stack.js';
@@ -39,7 +41,7 @@ class Training {
       execution: { ...execution, leaseSeconds: LEASE_SECONDS },
     };
     const options = { workflowId: run, taskQueue: TASK_QUEUE, args: [recipe] };
-    const handle = await live.client.workflow.start('recipe', options);
+    const handle = await live.client.workflow.start(WORKFLOWS.recipe.name, options);
     const training = new Training(handle, rootLayout(live.config.s3.rootUrl).run(run));
     while (!(await training.#hasCommitted())) {
       const { status } = await handle.describe();
@@ -99,7 +101,7 @@ describe('a run that is ended leaves no job behind', () => {
 
   it('aborted by an operator: the same, and the ledger says who and why', async () => {
     const run = await Training.begin('aborted');
-    await run.handle.executeUpdate('abort', { args: [{ actor: 'kim', reason: 'wrong data' }] });
+    await order(run.handle, 'abort', { actor: 'kim', reason: 'wrong data' });
     await over(run.handle);
     expect(processesOfRun(run.runUrl)).toEqual([]);
     const { run: ends } = await run.recorded();

@@ -5,9 +5,11 @@ import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { LocalBackend } from '../../src/backends/local/local.js';
 import { workflowLink } from '../../src/cli/links.js';
 import { headSchema } from '../../src/contracts/index.js';
-import type { RunStatus } from '../../src/domain/run/status.js';
+import { QUERIES, WORKFLOWS } from '../../src/domain/run/messages.js';
+import type { OperatorAction } from '../../src/domain/run/operator-actions.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
+import { ask } from '../../src/temporal/messages.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
 import { openPage, startBrowser } from '../support/browser.js';
 import { LiveStack } from '../support/live-stack.js';
@@ -39,7 +41,7 @@ afterAll(async () => {
   await live.stop();
 });
 
-const statusOf = () => live.client.workflow.getHandle(RUN).query<RunStatus>('status');
+const statusOf = () => ask(live.client.workflow.getHandle(RUN), QUERIES.status);
 const expectState = (state: string) =>
   expect.poll(() => statusOf().then((status) => status.state, String), POLL).toBe(state);
 
@@ -61,12 +63,12 @@ async function preempt(): Promise<void> {
   for (const { name, state } of running) if (state === 'running') await backend.terminate(name, 10);
 }
 
-async function sendUpdate(page: Page, name: string, input: unknown): Promise<void> {
+async function sendUpdate(page: Page, action: OperatorAction, input: unknown): Promise<void> {
   await page.getByRole('button', { name: 'More Actions' }).first().click();
   await page.getByRole('menuitem', { name: 'Send an Update' }).first().click();
   const dialog = page.locator('dialog[open], [role=dialog]');
   await dialog.getByRole('button', { name: 'Select an Update' }).click();
-  await page.getByRole('option', { name: new RegExp(`^\\s*${name}`) }).click();
+  await page.getByRole('option', { name: new RegExp(`^\\s*${action}`) }).click();
   await dialog.locator('.cm-content').click();
   await page.keyboard.insertText(JSON.stringify(input));
   // The editor reformats when it loses the focus, and a click meanwhile would be lost.
@@ -78,7 +80,11 @@ describe('an operator finds a stage parked at 3 a.m.', () => {
   const then = story();
 
   then('sees in the UI what failed, in which class, and what can be done', async () => {
-    await live.client.workflow.start('recipe', { workflowId: RUN, taskQueue: TASK_QUEUE, args: [RECIPE] });
+    await live.client.workflow.start(WORKFLOWS.recipe.name, {
+      workflowId: RUN,
+      taskQueue: TASK_QUEUE,
+      args: [RECIPE],
+    });
     await preempt();
     await expectState('parked');
     const page = await openPage(browser);

@@ -8,12 +8,13 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { findResult } from '../../activities/attempt/result.js';
 import { startFormLink, workflowLink } from '../../src/cli/links.js';
+import { modelRefSchema } from '../../src/contracts/common.js';
 import { runLayout } from '../../src/contracts/layout.js';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
-import type { RunStatus } from '../../src/domain/run/status.js';
+import { QUERIES, WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { downloadModel } from '../../src/store/models.js';
-import type { RecipeResult } from '../../workflows/recipe.js';
+import { ask, resultOf as outcomeOf } from '../../src/temporal/messages.js';
 import { openPage, startBrowser } from '../support/browser.js';
 import { LiveStack } from '../support/live-stack.js';
 import { PATIENCE_MS, RUNS_MS } from '../support/patience.js';
@@ -50,8 +51,8 @@ async function startFromUi(page: Page, run: string, recipe: unknown): Promise<vo
   await page.getByTestId('start-workflow-button').click();
 }
 
-const resultOf = (run: string) => live.client.workflow.getHandle(run).result() as Promise<RecipeResult>;
-const statusOf = (run: string) => live.client.workflow.getHandle(run).query<RunStatus>('status');
+const resultOf = (run: string) => outcomeOf(live.client.workflow.getHandle(run), WORKFLOWS.recipe);
+const statusOf = (run: string) => ask(live.client.workflow.getHandle(run), QUERIES.status);
 
 /** Whether a folder is that of a stage, and not of the RoPE bump before it. */
 const isFolderOf = (folder: string, stage: string): boolean => folder.replace(/^\d+-/, '') === stage;
@@ -148,8 +149,7 @@ describe('a run leaves what it promises', () => {
 
   then('exports weights that plain transformers loads, with the bumped RoPE base', async () => {
     const { models } = await resultOf(RUN);
-    const model = models['sft'];
-    if (model === undefined) throw new Error('no SFT model');
+    const model = modelRefSchema.parse(models['sft']);
     const local = join(folder, 'sft');
     await downloadModel(live.store, model, local);
     const script = join(folder, 'load.py');
@@ -194,7 +194,7 @@ describe('no committed step is lost', () => {
   then(
     'ends in the same weights when the worker is killed while a stage trains',
     async () => {
-      await live.client.workflow.start('recipe', {
+      await live.client.workflow.start(WORKFLOWS.recipe.name, {
         workflowId: OTHER,
         taskQueue: TASK_QUEUE,
         args: [TINY_SMOKE],
@@ -220,7 +220,7 @@ describe('no committed step is lost', () => {
   );
 
   then('refuses another recipe under the name of a run', async () => {
-    const handle = await live.client.workflow.start('recipe', {
+    const handle = await live.client.workflow.start(WORKFLOWS.recipe.name, {
       workflowId: RUN,
       taskQueue: TASK_QUEUE,
       args: [{ ...TINY_SMOKE, seed: 7 }],

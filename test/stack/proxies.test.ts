@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { loopbackWithoutProxy } from '../../src/domain/lib/loopback.js';
 import { CHAOS_RECIPE } from '../chaos/support/recipe.js';
@@ -33,7 +34,7 @@ describe('where a proxy is set for everything', () => {
   it('servers, worker and trainer reach one another without it', { timeout: RUNS_MS }, async () => {
     live.worker({ NO_PROXY: '', no_proxy: '' });
     const options = { workflowId: 'behind-a-proxy', taskQueue: TASK_QUEUE, args: [CHAOS_RECIPE] };
-    const result: unknown = await live.client.workflow.execute('recipe', options);
+    const result: unknown = await live.client.workflow.execute(WORKFLOWS.recipe.name, options);
     expect(result).toMatchObject({ models: {} });
   });
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listeningPorts } from '../../infra/dev/stack/ports.js';
 import { runningServers } from '../../infra/dev/stack/running.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { LiveStack } from '../support/live-stack.js';
 
@@ -20,7 +21,10 @@ async function postAsPage(port: number, run: string): Promise<number> {
       {
         method: 'POST',
         headers: { 'content-type': 'text/plain', origin: 'https://page.example' },
-        body: JSON.stringify({ workflowType: { name: 'recipe' }, taskQueue: { name: TASK_QUEUE } }),
+        body: JSON.stringify({
+          workflowType: { name: WORKFLOWS.recipe.name },
+          taskQueue: { name: TASK_QUEUE },
+        }),
       },
     );
     return response.status;
@@ -42,7 +46,9 @@ describe('a web page that posts to this machine', () => {
     // The HTTP API is there, and refuses.
     expect(answers).toContain(403);
     const found: string[] = [];
-    for await (const { workflowId } of live.client.workflow.list({ query: 'WorkflowType = "recipe"' }))
+    for await (const { workflowId } of live.client.workflow.list({
+      query: `WorkflowType = '${WORKFLOWS.recipe.name}'`,
+    }))
       found.push(workflowId);
     expect(found).toEqual([]);
   });

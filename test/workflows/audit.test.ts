@@ -16,6 +16,7 @@ import { decodeRecord, encodeRecord, recordDigest } from '../../src/domain/ledge
 import type { LedgerEntry } from '../../src/domain/ledger/records.js';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
 import type { LedgerTip } from '../../src/domain/run/status.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { ledgerRecordUrl, rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import { appendRecord, readChain } from '../../src/store/index.js';
@@ -102,7 +103,7 @@ async function withRun(
   await withWorker(environment, fakes.activities, async () => {
     const workflowId = `audited-${randomUUID()}`;
     const options = { taskQueue: TASK_QUEUE, workflowId, args: [input] as [object] };
-    const handle = await environment.client.workflow.start<typeof recipe>('recipe', options);
+    const handle = await environment.client.workflow.start<typeof recipe>(WORKFLOWS.recipe.name, options);
     try {
       await body(handle);
     } finally {

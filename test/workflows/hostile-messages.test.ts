@@ -7,9 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
+import { SIGNALS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import * as workflows from '../../workflows/index.js';
-import { pauseSignal, statusQuery } from '../../workflows/messages.js';
+import { pauseSignal, retryStageUpdate, statusQuery } from '../../workflows/messages.js';
 import { recipe } from '../../workflows/recipe.js';
 import { FakeActivities } from '../support/fake-activities.js';
 import { HOSTILE_VALUES } from '../support/hostile.js';
@@ -118,7 +119,12 @@ describe('a message stops nothing but itself, whatever is in it', () => {
         await untilOpen(stage);
         const { signals, updates } = await metadataOf(stage);
         expect({ signals, updates }).toEqual({
-          signals: ['queued', 'progress', 'setBudgets', 'pauseStage'],
+          signals: [
+            SIGNALS.queued.name,
+            SIGNALS.progress.name,
+            SIGNALS.setBudgets.name,
+            SIGNALS.pauseStage.name,
+          ],
           updates: [],
         });
         for (const name of signals) {
@@ -130,7 +136,7 @@ describe('a message stops nothing but itself, whatever is in it', () => {
       }
       const { signals, updates } = await metadataOf(run);
       expect({ signals, updates: updates.length }).toEqual({
-        signals: ['stageProgress', 'stageQueued'],
+        signals: [SIGNALS.stageProgress.name, SIGNALS.stageQueued.name],
         updates: 7,
       });
       for (const name of signals) await signalEverything(run, name);
@@ -166,10 +172,13 @@ describe('a message stops nothing but itself, whatever is in it', () => {
       for (const [what, value] of HOSTILE_VALUES) {
         if (typeof value === 'object' && value !== null && Object.keys(value).length === 0) continue;
         const input = { ...who, overrides: value };
-        expect((await refusal(run, 'retryStage', input)).length, `overrides of ${what}`).toBeLessThan(BOUND);
+        expect(
+          (await refusal(run, retryStageUpdate.name, input)).length,
+          `overrides of ${what}`,
+        ).toBeLessThan(BOUND);
       }
       expect(await failedTasks(run)).toBe(0);
-      await run.executeUpdate('retryStage', { args: [who] });
+      await run.executeUpdate(retryStageUpdate, { args: [who] });
       await run.result();
     });
   });

@@ -15,6 +15,7 @@ import type { JanitorReport } from '../../src/domain/run/janitor.js';
 import { encodeLabels } from '../../src/domain/attempt/labels.js';
 import { EMPTY_CHAIN, checkChain } from '../../src/domain/ledger/chain.js';
 import type { LedgerEntry } from '../../src/domain/ledger/records.js';
+import { STAGE_WORKFLOWS, WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { ensureJanitor } from '../../src/temporal/janitor-schedule.js';
 import { parseUrl, rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
@@ -68,7 +69,7 @@ class Stage {
   job = '';
 
   async begin({ namespace = 'default' }: { readonly namespace?: string } = {}): Promise<this> {
-    await environment.client.workflow.start('trainingStage', {
+    await environment.client.workflow.start(STAGE_WORKFLOWS.training, {
       taskQueue: 'nobody-works-here',
       workflowId: this.workflowId,
       args: [],
@@ -248,7 +249,11 @@ async function idleRun() {
   const run = `r-${randomUUID().slice(0, 8)}`;
   const root = freshPrefix();
   const taskQueue = 'nobody-works-here';
-  const handle = await environment.client.workflow.start('recipe', { taskQueue, workflowId: run, args: [] });
+  const handle = await environment.client.workflow.start(WORKFLOWS.recipe.name, {
+    taskQueue,
+    workflowId: run,
+    args: [],
+  });
   const opened = { run, recipeDigest: sha256('recipe'), namespace: 'default', workflowId: run };
   return { run, root, chain: runLayout(rootLayout(root).run(run)).ledger, handle, opened };
 }
@@ -321,7 +326,7 @@ describe('a run that was terminated', () => {
     const root = freshPrefix();
     const chain = runLayout(rootLayout(root).run(run)).ledger;
     await withWorker(environment, worker(root), async () => {
-      const handle = await environment.client.workflow.start('recipe', {
+      const handle = await environment.client.workflow.start(WORKFLOWS.recipe.name, {
         taskQueue: TASK_QUEUE,
         workflowId: run,
         args: how === 'failed' ? ['no recipe'] : [],
@@ -347,7 +352,7 @@ describe('a run that was terminated', () => {
     const run = `r-${randomUUID().slice(0, 8)}`;
     const root = freshPrefix();
     const start = () =>
-      environment.client.workflow.start('recipe', {
+      environment.client.workflow.start(WORKFLOWS.recipe.name, {
         taskQueue: 'nobody-works-here',
         workflowId: run,
         args: [],

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { OperatorAction } from '../../src/domain/run/operator-actions.js';
 import { TINY_SMOKE } from '../../src/domain/recipe/presets/index.js';
 import type { RunStatus } from '../../src/domain/run/status.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { statusQuery } from '../../workflows/messages.js';
 import type { recipe } from '../../workflows/recipe.js';
@@ -29,7 +30,7 @@ const STAGE = '04-stage-1';
 type Run = WorkflowHandle<typeof recipe>;
 
 function start(input: object): Promise<Run> {
-  return environment.client.workflow.start('recipe', {
+  return environment.client.workflow.start<typeof recipe>(WORKFLOWS.recipe.name, {
     taskQueue: TASK_QUEUE,
     workflowId: `r-${randomUUID()}`,
     args: [input],

@@ -2,6 +2,7 @@
 import type { Client, WorkflowExecutionInfo } from '@temporalio/client';
 import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Command } from 'commander';
+import { WORKFLOWS } from '../../domain/run/messages.js';
 import { SEARCH_ATTRIBUTES } from '../../domain/run/search-attributes.js';
 import { durationText } from '../../domain/run/status-markdown.js';
 import { textTable } from '../../domain/lib/text-table.js';
@@ -42,7 +43,10 @@ async function printStatus(client: Client, run: string, asJson: boolean): Promis
 
 async function listRuns(client: Client): Promise<void> {
   const rows: string[][] = [];
-  for await (const run of client.workflow.list({ query: "WorkflowType = 'recipe'", pageSize: LISTED })) {
+  for await (const run of client.workflow.list({
+    query: `WorkflowType = '${WORKFLOWS.recipe.name}'`,
+    pageSize: LISTED,
+  })) {
     const seconds = ((run.closeTime ?? new Date()).getTime() - run.startTime.getTime()) / 1000;
     rows.push([run.workflowId, stateOf(run), instantText(run.startTime), durationText(seconds)]);
     if (rows.length === LISTED) break;

@@ -23,18 +23,24 @@ export const janitorInputSchema = z
 export type JanitorInput = z.infer<typeof janitorInputSchema>;
 
 /** A job that was left without anybody to answer for it. */
-export interface FoundOrphan {
-  readonly job: string;
-  readonly why: string;
-  /** Whether its end was recorded in the stage's ledger by the janitor. */
-  readonly recorded: boolean;
-}
+const foundOrphanSchema = z
+  .strictObject({
+    job: z.string().describe('Its name'),
+    why: z.string().describe('Why nobody answers for it, in one sentence'),
+    recorded: z.boolean().describe("Whether its end was recorded in the stage's ledger by the janitor"),
+  })
+  .readonly();
+export type FoundOrphan = z.infer<typeof foundOrphanSchema>;
 
 /** What a pass has done. */
-export interface JanitorReport {
-  readonly orphans: readonly FoundOrphan[];
-  /** Runs that were terminated or timed out, whose end was recorded in their ledgers. */
-  readonly runs: readonly string[];
-  /** Objects whose multipart uploads were aborted. */
-  readonly uploads: readonly string[];
-}
+export const janitorReportSchema = z
+  .strictObject({
+    orphans: z.array(foundOrphanSchema).readonly().describe('Jobs that were stopped'),
+    runs: z
+      .array(z.string())
+      .readonly()
+      .describe('Runs that were terminated or timed out, whose end was recorded in their ledgers'),
+    uploads: z.array(z.string()).readonly().describe('Objects whose multipart uploads were aborted'),
+  })
+  .readonly();
+export type JanitorReport = z.infer<typeof janitorReportSchema>;

@@ -7,8 +7,8 @@ import { z } from 'zod';
 import { headSchema } from '../../../src/contracts/index.js';
 import type { Epoch, Head, JobEvent, Outcome } from '../../../src/contracts/index.js';
 import { checkChain } from '../../../src/domain/ledger/chain.js';
+import { QUERIES, WORKFLOWS } from '../../../src/domain/run/messages.js';
 import { jobName } from '../../../src/domain/run/names.js';
-import { runStatusSchema } from '../../../src/domain/run/status.js';
 import type { RunStatus } from '../../../src/domain/run/status.js';
 import { TASK_QUEUE } from '../../../src/domain/run/task-queues.js';
 import { compareRuns } from '../../../src/drill/compare.js';
@@ -18,6 +18,7 @@ import { readEventFiles, readOutcome } from '../../../src/store/attempt-files.js
 import { rootLayout, runLayout, stageLayout } from '../../../src/contracts/layout.js';
 import { readChain } from '../../../src/store/ledger.js';
 import { pendingUploads } from '../../../src/store/stale-uploads.js';
+import { ask } from '../../../src/temporal/messages.js';
 import { TEST_MS } from '../../support/patience.js';
 import type { ChaosStack } from './chaos-stack.js';
 import { CHAOS_STAGE } from './recipe.js';
@@ -55,7 +56,7 @@ export class ChaosRun {
 
   async start(recipe: unknown): Promise<void> {
     const { client } = this.stack.live;
-    await client.workflow.start('recipe', {
+    await client.workflow.start(WORKFLOWS.recipe.name, {
       workflowId: this.name,
       taskQueue: TASK_QUEUE,
       args: [recipe],
@@ -78,7 +79,7 @@ export class ChaosRun {
   }
 
   async status(): Promise<RunStatus> {
-    return runStatusSchema.parse(await this.handle.query('status'));
+    return ask(this.handle, QUERIES.status);
   }
 
   /** Waits until `check` holds. @throws Error that says `what` was waited for, and how the run stands, when that never comes. */

@@ -4,8 +4,10 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it, vi } from 'vitest';
+import { z } from 'zod';
 import { refusing } from '../../../activities/lib/failures.js';
 import { signalWorkflow } from '../../../activities/lib/signal.js';
+import { SIGNALS } from '../../../src/domain/run/messages.js';
 import { StoreError } from '../../../src/store/errors.js';
 
 /** A try by which trouble counts as lasting. */
@@ -147,7 +149,8 @@ describe('a result that Temporal would not take', () => {
 describe('a signal that Temporal would not take', () => {
   it('is an error that names the activity and the signal', async () => {
     const environment = new MockActivityEnvironment({ activityType: 'runAttempt' });
-    const sent = environment.run(() => signalWorkflow(Context.current(), 'progress', 'x'.repeat(3_000_000)));
+    const large = { ...SIGNALS.progress, payload: z.string() };
+    const sent = environment.run(() => signalWorkflow(Context.current(), large, 'x'.repeat(3_000_000)));
     await expect(sent).rejects.toThrow('the signal progress of runAttempt is too large: 3000002 bytes');
   });
 });
