@@ -1,5 +1,5 @@
 import tseslint from 'typescript-eslint';
-import { STORE_KEYS } from './test/layers/syntax.mjs';
+import { MESSAGE_NAMES, STORE_KEYS } from './test/layers/syntax.mjs';
 
 /** Type-aware rules that matter most under Temporal: promises nobody awaits, and determinism under workflows/. */
 export default tseslint.config(
@@ -63,7 +63,11 @@ export default tseslint.config(
   {
     files: ['workflows/**/*.ts', 'activities/**/*.ts', 'src/**/*.ts', 'infra/**/*.ts'],
     ignores: ['src/contracts/layout.ts'],
-    rules: { 'no-restricted-syntax': ['error', ...restricted(STORE_KEYS)] },
+    rules: { 'no-restricted-syntax': ['error', ...restricted([...STORE_KEYS, ...MESSAGE_NAMES])] },
+  },
+  {
+    files: ['src/contracts/layout.ts', 'test/**/*.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...restricted(MESSAGE_NAMES)] },
   },
 );
 

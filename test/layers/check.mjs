@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cruise } from 'dependency-cruiser';
 import { Linter } from 'eslint';
-import { STORE_KEYS } from './syntax.mjs';
+import { MESSAGE_NAMES, STORE_KEYS } from './syntax.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');
@@ -54,10 +54,10 @@ for (const { name } of rules) {
 /** Lines on which ESLint finds this syntax. */
 function linesWith(selector, code) {
   const rules = { 'no-restricted-syntax': ['error', selector] };
-  return new Linter().verify(code, { rules }).map(({ line }) => line);
+  return [...new Set(new Linter().verify(code, { rules }).map(({ line }) => line))];
 }
 
-for (const { name, selector } of STORE_KEYS) {
+for (const { name, selector } of [...STORE_KEYS, ...MESSAGE_NAMES]) {
   const code = readFileSync(join(here, 'syntax', `${name}.js`), 'utf8');
   const expected = code
     .split('\n')

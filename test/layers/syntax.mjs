@@ -39,3 +39,49 @@ export const STORE_KEYS = [
     message: BY_LAYOUT,
   },
 ];
+
+const BY_CONTRACT = 'Names of workflows and messages come from src/domain/run/messages.ts.';
+
+/** Names of workflows, queries, signals and updates that are spelt out. Those of Temporal itself begin with two underlines. */
+export const MESSAGE_NAMES = [
+  {
+    name: 'name-of-a-message',
+    selector:
+      'CallExpression[callee.property.name=/^(query|executeUpdate|startUpdate)$/] > Literal.arguments[value=/^(?!__)/]:first-child',
+    message: BY_CONTRACT,
+  },
+  {
+    name: 'name-of-a-signal',
+    selector:
+      'CallExpression[callee.property.name="signal"]:not([arguments.1.value=/^SIG/]) > Literal.arguments[value=/^(?!__)/]:first-child',
+    message: BY_CONTRACT,
+  },
+  {
+    name: 'name-that-is-defined',
+    selector: 'CallExpression[callee.name=/^define(Query|Signal|Update)$/] > Literal.arguments:first-child',
+    message: BY_CONTRACT,
+  },
+  {
+    name: 'name-of-a-workflow',
+    selector:
+      'CallExpression[callee.object.property.name="workflow"][callee.property.name=/^(start|execute|signalWithStart)$/] > Literal.arguments:first-child',
+    message: BY_CONTRACT,
+  },
+  {
+    name: 'name-of-a-workflow-type',
+    selector: 'Property[key.name="workflowType"] > Literal.value',
+    message: BY_CONTRACT,
+  },
+  {
+    name: 'name-within-a-workflow-type',
+    selector:
+      'Property[key.name="workflowType"] > ObjectExpression > Property[key.name="name"] > Literal.value',
+    message: BY_CONTRACT,
+  },
+  {
+    name: 'name-in-a-list-query',
+    selector:
+      ':matches(Literal[value=/WorkflowType *= *[\'"]\\w/], TemplateElement[value.raw=/WorkflowType *= *[\'"]\\w/])',
+    message: BY_CONTRACT,
+  },
+];

@@ -1,0 +1,2 @@
+export const broken = defineUpdate('pause');
+export const fine = [defineUpdate(action), defineSearchAttributeKey('LonghaulState', 'KEYWORD')];

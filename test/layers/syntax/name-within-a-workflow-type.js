@@ -1,0 +1,2 @@
+export const broken = { workflowType: { name: 'recipe' } };
+export const fine = { workflowType: { name: WORKFLOWS.recipe.name }, taskQueue: { name: 'longhaul' } };
