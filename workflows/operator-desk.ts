@@ -190,7 +190,7 @@ export class OperatorDesk {
         return answer;
       },
       {
-        description: OPERATOR_ACTIONS[action].description ?? '',
+        description: OPERATOR_ACTIONS[action].does,
         validator: (input: OperatorInput<A>) => {
           const run = this.#view();
           const ending = action === 'abort' ? null : endingProblem(run);

@@ -1,6 +1,7 @@
 /** What a run waits for, as text for a terminal: a parked stage with all an operator needs to decide. Pure. */
 import { FAILURES } from '../domain/attempt/failure-class.js';
 import type { Parked, RunStatus } from '../domain/run/status.js';
+import { REPAIR_COMMANDS } from '../domain/run/operator-actions.js';
 import { STATE_MARKS } from '../domain/run/words.js';
 
 /** Lines about what the run waits for; none when it waits for nobody. */
@@ -23,7 +24,7 @@ function parkedLines(run: string, parked: Parked): string[] {
     `    What mends ${failureClass} as a rule: ${FAILURES[failureClass].remedy}`,
     '    What can be done:',
     ...choices.map((choice) => `      ${choice}`),
-    `    As commands: longhaul retry|skip|abort ${run} --reason "…" (longhaul retry --help tells the options)`,
+    `    As commands: longhaul ${REPAIR_COMMANDS.join('|')} ${run} --reason "…" (longhaul retry --help tells the options)`,
   ];
 }
 

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { DIGEST } from '../lib/digest.js';
 import { FAILURE_CLASSES } from '../attempt/failure-class.js';
 import { COMMIT_ID } from '../run/names.js';
+import { OPERATOR_ACTION_NAMES } from '../run/operator-actions.js';
 import { STAGE_KINDS, ledgerTipSchema } from '../run/status.js';
 import { instantSchema, secondsByLabelSchema } from '../lib/time.js';
 
@@ -117,7 +118,7 @@ export const ledgerEntrySchema = z.discriminatedUnion('type', [
   }),
   z.strictObject({
     type: z.literal('action'),
-    action: z.enum(['pause', 'resume', 'retryStage', 'skipStage', 'abort', 'approve', 'setBudget']),
+    action: z.enum(OPERATOR_ACTION_NAMES),
     actor: text,
     actorKind: z.enum(['asserted', 'authenticated']).describe('Whether somebody vouches for the name'),
     reason: text,

@@ -10,6 +10,7 @@ import { issuesText, problemLines } from '../recipe/problem.js';
 import type { Recipe } from '../recipe/schema.js';
 import type { RunState, StageKind, StageState } from './status.js';
 import { overrideStage } from '../recipe/overrides.js';
+import { keysOf } from '../lib/record.js';
 import { isOneLine } from '../lib/text.js';
 
 const text = (what: string) =>
@@ -28,9 +29,11 @@ const who = {
 
 const stageName = z.string().min(1).max(100);
 
-const stage = stageName
-  .optional()
-  .describe('Stage folder, <nn-name>, as the status shows it. Absent: the stage that is parked');
+const stage = stageName.optional().meta({
+  description:
+    'the stage’s folder, such as 04-stage-1 (`longhaul audit` and `status --json` show it); without it, the parked one',
+  placeholder: 'folder',
+});
 
 /** Where a repaired stage begins: its newest checkpoint, nothing at all, or a checkpoint of its line. */
 export const retryFromSchema = z.union([
@@ -40,56 +43,152 @@ export const retryFromSchema = z.union([
 ]);
 export type RetryFrom = z.infer<typeof retryFromSchema>;
 
-/** Every operator action by the name of its update. */
-export const OPERATOR_ACTIONS = {
-  pause: z.strictObject(who).describe('Saves the running job’s checkpoint, stops it, and waits for resume'),
-  resume: z.strictObject(who).describe('Goes on after pause, from the newest checkpoint'),
-  retryStage: z
-    .strictObject({
+/** What there is to an action. */
+interface OperatorRules<Input> {
+  /** Its command, `longhaul <command> RUN`; its name in the table is that of the update. */
+  readonly command: string;
+  /** What it does, for the Temporal UI, the command line and the documents. */
+  readonly does: string;
+  /** What it takes. Of a field, `placeholder` stands for what is written on the command line. */
+  readonly input: z.ZodType<Input>;
+  /** Why it makes no sense for a run as it is now, in one sentence; null: it does. */
+  readonly problem: (run: RunView, input: Input) => string | null;
+  /** Whether operators are told of it where a run is parked. */
+  readonly repairs: boolean;
+}
+
+const TABLE = {
+  pause: {
+    command: 'pause',
+    does: 'Let the running job save a checkpoint and stop; nothing runs until resume',
+    input: z.strictObject(who),
+    problem: pauseProblem,
+    repairs: false,
+  },
+  resume: {
+    command: 'resume',
+    does: 'Go on after a pause, from the newest checkpoint',
+    input: z.strictObject(who),
+    problem: resumeProblem,
+    repairs: false,
+  },
+  retryStage: {
+    command: 'retry',
+    does: 'Attempt a parked stage again with fresh budgets, from where and with which settings you say',
+    input: z.strictObject({
       ...who,
       stage,
-      from: retryFromSchema
-        .optional()
-        .describe('head (default): the newest checkpoint; zero: from the start; or the id of a checkpoint'),
-      overrides: z
-        .record(z.string(), z.unknown())
-        .optional()
-        .describe(
-          'Changed settings of the stage: schedule, optimizer, checkpoints; validated like the recipe',
-        ),
+      from: retryFromSchema.optional().meta({
+        description: 'head (default: the newest checkpoint), zero (the start), or a checkpoint’s id',
+        placeholder: 'checkpoint',
+      }),
+      overrides: z.record(z.string(), z.unknown()).optional().meta({
+        description:
+          'settings of the stage to change (schedule, optimizer, checkpoints), such as {"schedule": {"peak": 1e-5}}; checked like the recipe',
+        placeholder: 'json',
+      }),
       force: z
         .boolean()
         .optional()
-        .describe(
-          'Make the stage anew even if it has a verified result; also for a stage that is still to come',
-        ),
-    })
-    .describe('Attempts a parked stage again, with fresh budgets'),
-  skipStage: z.strictObject({ ...who, stage }).describe('Leaves out a stage that nothing after it needs'),
-  abort: z.strictObject(who).describe('Stops the jobs and ends the run for good'),
-  approve: z
-    .strictObject({
+        .describe('make the stage anew even if it has a verified result; also a stage that is still to come'),
+    }),
+    problem: retryProblem,
+    repairs: true,
+  },
+  skipStage: {
+    command: 'skip',
+    does: 'Leave out a stage that nothing after it needs',
+    input: z.strictObject({ ...who, stage }),
+    problem: skipProblem,
+    repairs: true,
+  },
+  abort: {
+    command: 'abort',
+    does: 'Stop the jobs and end the run for good',
+    input: z.strictObject(who),
+    problem: abortProblem,
+    repairs: true,
+  },
+  approve: {
+    command: 'approve',
+    does: 'Open a gate that the recipe has before a stage (execution.approvals)',
+    input: z.strictObject({
       ...who,
-      stage: stageName.describe('Stage (its name in the recipe) to let begin'),
-    })
-    .describe('Opens a gate that the recipe has before a stage'),
-  setBudget: z
-    .strictObject({
+      stage: stageName.meta({
+        description: 'the stage that may begin, by its name in the recipe, such as stage-2',
+        placeholder: 'name',
+      }),
+    }),
+    problem: approveProblem,
+    repairs: false,
+  },
+  setBudget: {
+    command: 'budget',
+    does: 'Change how often stages are relaunched for a failure class, from now on',
+    input: z.strictObject({
       ...who,
-      class: z.enum(FAILURE_CLASSES).describe('Failure class'),
-      relaunches: z
-        .int()
-        .min(0)
-        .max(MOST_RELAUNCHES)
-        .describe('Relaunches of this class without progress in between'),
-    })
-    .describe('Changes how often stages are relaunched for a failure class, from now on'),
+      class: z.enum(FAILURE_CLASSES).meta({ description: 'failure class', placeholder: 'class' }),
+      relaunches: z.int().min(0).max(MOST_RELAUNCHES).meta({
+        description: 'relaunches of this class without progress in between',
+        placeholder: 'count',
+      }),
+    }),
+    problem: abortProblem,
+    repairs: true,
+  },
 } as const;
 
-/** Name of an operator action. */
-export type OperatorAction = keyof typeof OPERATOR_ACTIONS;
+type Inputs = { [A in keyof typeof TABLE]: z.infer<(typeof TABLE)[A]['input']> };
+
+/** Name of an operator action, which is that of its update. */
+export type OperatorAction = keyof Inputs;
 /** What an action takes. */
-export type OperatorInput<A extends OperatorAction = OperatorAction> = z.infer<(typeof OPERATOR_ACTIONS)[A]>;
+export type OperatorInput<A extends OperatorAction = OperatorAction> = Inputs[A];
+
+/** Every operator action by the name of its update: what the workflow takes, the command line offers and the documents list. */
+export const OPERATOR_ACTIONS: { readonly [A in OperatorAction]: OperatorRules<Inputs[A]> } = TABLE;
+
+/** Names of the operator actions, in the table's order. Ledgers hold them: none that was ever used may go. */
+export const OPERATOR_ACTION_NAMES: readonly OperatorAction[] = keysOf(TABLE);
+
+/** One thing that an action takes. */
+export interface OperatorField {
+  readonly name: string;
+  readonly meaning: string;
+  readonly isRequired: boolean;
+  readonly kind: 'text' | 'count' | 'json' | 'flag';
+  /** What stands for it on the command line; empty for a flag. */
+  readonly placeholder: string;
+  /** What it may be; null: many things. */
+  readonly choices: readonly string[] | null;
+}
+
+const KINDS: Readonly<Record<string, OperatorField['kind']>> = {
+  integer: 'count',
+  object: 'json',
+  boolean: 'flag',
+};
+
+const describedSchema = z.looseObject({
+  type: z.string().default('string'),
+  description: z.string().default(''),
+  placeholder: z.string().default(''),
+  enum: z.array(z.string()).optional(),
+});
+
+/** What an action takes beside who asks and why, in order. */
+export function operatorFields(action: OperatorAction): OperatorField[] {
+  return allFields(action).filter(({ name }) => !(name in who));
+}
+
+function allFields(action: OperatorAction): OperatorField[] {
+  const { properties = {}, required = [] } = z.toJSONSchema(OPERATOR_ACTIONS[action].input, { io: 'input' });
+  return Object.entries(properties).map(([name, described]) => {
+    const { type, description, placeholder, enum: choices = null } = describedSchema.parse(described);
+    const isRequired = required.includes(name);
+    return { name, meaning: description, isRequired, kind: KINDS[type] ?? 'text', placeholder, choices };
+  });
+}
 
 /** A stage as the rules see it. */
 export interface StageView {
@@ -118,20 +217,24 @@ export interface RunView {
 
 /** What is wrong with an action's shape, in one sentence; null: nothing. */
 export function shapeProblem(action: OperatorAction, input: unknown): string | null {
-  const result = OPERATOR_ACTIONS[action].safeParse(input ?? {});
+  const result = OPERATOR_ACTIONS[action].input.safeParse(input ?? {});
   if (result.success) return null;
-  return `${action} takes ${accepted(action)}; ${issuesText(result.error)}`;
+  const fields = allFields(action).map(({ name, isRequired }) => (isRequired ? name : `${name}?`));
+  return `${action} takes {${fields.join(', ')}}; ${issuesText(result.error)}`;
 }
 
-function accepted(action: OperatorAction): string {
-  const { properties = {}, required = [] } = z.toJSONSchema(OPERATOR_ACTIONS[action], { io: 'input' });
-  const fields = Object.keys(properties).map((name) => (required.includes(name) ? name : `${name}?`));
-  return `{${fields.join(', ')}}`;
-}
+/** Actions that operators of a parked run are told of. */
+const REPAIRS = OPERATOR_ACTION_NAMES.filter((action) => OPERATOR_ACTIONS[action].repairs);
+
+/** The commands of those, in order. */
+export const REPAIR_COMMANDS: readonly string[] = REPAIRS.map((action) => OPERATOR_ACTIONS[action].command);
 
 /** What a parked run takes, as updates and as commands. */
-const OF_A_PARKED_RUN =
-  'accepted are retryStage, skipStage, setBudget and abort (longhaul retry, skip, budget, abort)';
+const OF_A_PARKED_RUN = `accepted are ${andList(REPAIRS)} (longhaul ${REPAIR_COMMANDS.join(', ')})`;
+
+function andList(words: readonly string[]): string {
+  return [words.slice(0, -1).join(', '), ...words.slice(-1)].filter((part) => part !== '').join(' and ');
+}
 
 /** Why no action but another abort makes sense any more; null: the run is not ending. */
 export function endingProblem({ underWay }: RunView): string | null {

@@ -2,8 +2,11 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import * as json from '../../../src/domain/lib/json.js';
 import type { JsonPath } from '../../../src/domain/lib/json.js';
-import { OPERATOR_ACTIONS, shapeProblem } from '../../../src/domain/run/operator-actions.js';
-import type { OperatorAction } from '../../../src/domain/run/operator-actions.js';
+import {
+  OPERATOR_ACTION_NAMES,
+  operatorFields,
+  shapeProblem,
+} from '../../../src/domain/run/operator-actions.js';
 import { formatPlan, plan } from '../../../src/domain/plan/plan.js';
 import { PROBLEMS_TOLD } from '../../../src/domain/recipe/problem.js';
 import { recipeInputJsonSchema } from '../../../src/domain/recipe/json-schema.js';
@@ -166,14 +169,10 @@ describe('a recipe of too much is refused for that alone', () => {
 
 describe('a hostile value in any field of an update', () => {
   const who = { actor: 'kim', reason: 'a test' };
-  const actions = Object.keys(OPERATOR_ACTIONS).filter(
-    (name): name is OperatorAction => name in OPERATOR_ACTIONS,
-  );
-
-  it.each(actions)('%s', (action) => {
+  it.each(OPERATOR_ACTION_NAMES)('%s', (action) => {
     for (const [name, value] of HOSTILE_VALUES) {
       expectBounded(shapeProblem(action, value) ?? '', name);
-      for (const field of [...Object.keys(OPERATOR_ACTIONS[action].shape), 'unknown']) {
+      for (const field of ['actor', 'reason', 'unknown', ...operatorFields(action).map(({ name }) => name)]) {
         expectBounded(shapeProblem(action, { ...who, [field]: value }) ?? '', `${name} in ${field}`);
       }
     }

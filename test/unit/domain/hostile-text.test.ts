@@ -1,8 +1,7 @@
 /** What a person or a document says is text wherever it is shown: no markup, no second line, no control of a terminal. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OPERATOR_ACTIONS, shapeProblem } from '../../../src/domain/run/operator-actions.js';
-import type { OperatorAction } from '../../../src/domain/run/operator-actions.js';
+import { OPERATOR_ACTION_NAMES, shapeProblem } from '../../../src/domain/run/operator-actions.js';
 import { statusMarkdown } from '../../../src/domain/run/status-markdown.js';
 import { isOneLine, markdownText, printable } from '../../../src/domain/lib/text.js';
 import { colored } from '../../../src/cli/run-view.js';
@@ -36,12 +35,8 @@ const hostile = fc.oneof(
 );
 /** A control character that a terminal or a browser acts on. */
 const CONTROL = /(?![\n\t])[\p{Cc}\p{Zl}\p{Zp}\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
-const ACTIONS = Object.keys(OPERATOR_ACTIONS).filter(
-  (name): name is OperatorAction => name in OPERATOR_ACTIONS,
-);
-
 describe('actor and reason are one line without control characters', () => {
-  it.each(ACTIONS)('of %s', (action) => {
+  it.each(OPERATOR_ACTION_NAMES)('of %s', (action) => {
     for (const field of ['actor', 'reason']) {
       for (const text of HOSTILE) {
         const problem = shapeProblem(action, { actor: 'ann', reason: 'new node', [field]: text });
