@@ -21,8 +21,8 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Everything that set-up and runs make, but for node_modules. Ignored by git. */
 export const STATE_DIR = path.join(ROOT, '.longhaul');
 
-/** Builds of the two servers run side by side from so many cores on. */
-const CORES_FOR_PARALLEL_BUILDS = 4;
+/** From so many cores on the S3 server is built at once; with fewer the Temporal server, and so its UI, comes first. */
+const CORES_FOR_BOTH_SERVERS = 4;
 
 /** Something that the user has to do first. The message says what. */
 export class SetUpError extends Error {}
@@ -209,7 +209,7 @@ async function makeEverything({ reporter, env, signal, gates }, python) {
     gates[tool.name].open();
   };
   const obtainAll = async () => {
-    if (availableParallelism() >= CORES_FOR_PARALLEL_BUILDS) await settle(TOOLS.map(obtain));
+    if (availableParallelism() >= CORES_FOR_BOTH_SERVERS) await settle(TOOLS.map(obtain));
     else for (const tool of TOOLS) await obtain(tool);
   };
   const installPackages = async () => {
