@@ -4,6 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { workflowLink } from '../../src/cli/links.js';
 import { headSchema } from '../../src/contracts/index.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 import { rootLayout, runLayout, stageLayout } from '../../src/contracts/layout.js';
 import { CHAOS_RECIPE, CHAOS_STAGE } from '../chaos/support/recipe.js';
@@ -66,7 +67,11 @@ describe('a run that Temporal itself has paused', () => {
   const then = story();
 
   then('trains on to the end of its stage, whose own workflow is paused too', async () => {
-    await live.client.workflow.start('recipe', { workflowId: RUN, taskQueue: TASK_QUEUE, args: [RECIPE] });
+    await live.client.workflow.start(WORKFLOWS.recipe.name, {
+      workflowId: RUN,
+      taskQueue: TASK_QUEUE,
+      args: [RECIPE],
+    });
     await expect.poll(committedStep, POLL).toBeGreaterThan(0);
     await Promise.all([pause(RUN), pause(`${RUN}/${CHAOS_STAGE}`)]);
     const before = await committedStep();

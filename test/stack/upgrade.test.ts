@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPython } from '../../infra/dev/lib/python.mjs';
 import { startStack } from '../../infra/dev/stack.js';
+import { WORKFLOWS } from '../../src/domain/run/messages.js';
 import { TASK_QUEUE } from '../../src/domain/run/task-queues.js';
 
 let folder: string;
@@ -48,11 +49,11 @@ describe('a database of an earlier server', () => {
   it('keeps its runs and its schedules', async () => {
     const recipe = { taskQueue: TASK_QUEUE, args: [{}] };
     await onStack(async (client) => {
-      await client.workflow.start('recipe', { ...recipe, workflowId: 'old' });
+      await client.workflow.start(WORKFLOWS.recipe.name, { ...recipe, workflowId: 'old' });
       await client.schedule.create({
         scheduleId: 'sweep',
         spec: { intervals: [{ every: '1h' }] },
-        action: { type: 'startWorkflow', workflowType: 'recipe', ...recipe },
+        action: { type: 'startWorkflow', workflowType: WORKFLOWS.recipe.name, ...recipe },
       });
     });
     await makeOlder();
