@@ -1,4 +1,4 @@
-"""Keys of the object store, as in ``src/store/layout.ts``. All values are ``s3://bucket/key`` URLs."""
+"""Keys of the object store, as in ``src/contracts/layout.ts``. All values are ``s3://bucket/key`` URLs."""
 
 from __future__ import annotations
 
