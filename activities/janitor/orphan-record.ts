@@ -22,6 +22,7 @@ export interface LateEnd {
   readonly ended: JobEnd['ended'];
   /** Whether somebody stopped the job; else it ended by itself. */
   readonly stopped: boolean;
+  /** Why nobody tells of it: its workflow is closed, or gone. */
   readonly why: string;
   /** Who records it. Default: the janitor. */
   readonly by?: string;
@@ -55,7 +56,9 @@ export async function recordEnd(
     backend.logs(job, LOG_LINES),
   ]);
   const { owner, createdAt } = attempt.value;
-  const stop = stopped ? ({ kind: 'orphan', why } as const) : null;
+  // Nobody renewed the lease of a job that gave it up, for the same reason.
+  const gaveUp = outcome?.result === 'ended' && outcome.class === 'cancelled';
+  const stop = stopped || gaveUp ? ({ kind: 'orphan', why } as const) : null;
   const end: JobEnd = { ended, stop, stoppingSeconds: 0, hungSeconds: 0 };
   // The same id as the attempt's own watcher would use: should it be about to record the end too, one record remains.
   await appendRecord(store, layout.ledger, {
