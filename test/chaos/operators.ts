@@ -132,10 +132,12 @@ export function operatorScenarios(stack: () => ChaosStack): void {
 
     it('during the stage: the job that ran is fenced, and its successor goes on', LIMIT, async () => {
       const run = await stack().run('reset-during');
+      const release = run.holdAfter(2);
       const { epoch } = await run.job();
       await run.committed(2);
       await reset(stack(), run, 'first');
       await run.job(epoch);
+      release();
       await run.completed();
       const steps = (await run.head()).commit?.step;
       expect(steps).toBe(CHAOS_STEPS);
