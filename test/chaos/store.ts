@@ -49,8 +49,10 @@ export function storeScenarios(stack: () => ChaosStack): void {
           // Its worker renews the lease every third of that: what a store takes no more is noticed by it.
           const execution = { ...CHAOS_RECIPE.execution, leaseSeconds: 10 };
           const run = await stack().run('full', { execution });
+          // It gets no further before everybody knows of its first checkpoints.
+          const release = run.holdAfter(3);
           await run.job();
-          await run.committed(2);
+          await shown(run, 'newest checkpoint: step \\d+');
           const full = (refuses: (request: SeenRequest) => boolean): (() => void) =>
             stack().disturbStore((request) =>
               request.path.includes(`/runs/${run.name}/`) && isWrite(request) && refuses(request)
@@ -59,6 +61,7 @@ export function storeScenarios(stack: () => ChaosStack): void {
             );
           // No event gets through: the worker speaks for the job.
           const endless = full(() => true);
+          release();
           const nothing = await shown(run, 'the worker waits for the store since');
           expect(nothing).toMatch(/^ +newest checkpoint: step \d+, .*(ago|just now)/m);
           // As at a quota: what is small gets through, and the job speaks for itself.
