@@ -91,7 +91,6 @@ export function workerScenarios(stack: () => ChaosStack): void {
   describe('starting over while a job still runs leaves one writer', () => {
     it('the main process is killed and the run terminated and started again', LIMIT, async () => {
       const run = await stack().run('started-over');
-      const release = run.holdAfter(2);
       const before = await run.job();
       await run.committed(2);
       // It stands still until its successor runs beside it.
@@ -101,7 +100,6 @@ export function workerScenarios(stack: () => ChaosStack): void {
       await run.start(CHAOS_RECIPE);
       stack().worker();
       await run.job(before.epoch);
-      release();
       await stack().backend.signal(before.name, 'SIGCONT');
       await run.completed();
       // It finds itself fenced, or the janitor has stopped it before: whatever came first.
