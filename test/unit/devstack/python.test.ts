@@ -47,7 +47,7 @@ describe('a uv of our own', () => {
   it.each([
     ['where pip is told nothing', [], {}, true],
     ['where pip is told of certificates', [":env:.cert='/etc/ca.pem'"], {}, true],
-    ['not where pip has another index', ["global.index-url='https://mirror.example/simple'"], {}, false],
+    ['not where pip has another index', ["global.index-url='https://mirror.example'"], {}, false],
     ['not where pip goes through a proxy', ["global.proxy='http://proxy.example'"], {}, false],
     ['not where the environment names an index', [], { PIP_INDEX_URL: 'https://mirror.example' }, false],
   ])('is wanted %s', async (_where, lines, env, wanted) => {
